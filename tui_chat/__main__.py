@@ -1,0 +1,6 @@
+"""``python -m tui_chat`` is the same program as the ``tui-chat`` command."""
+
+from tui_chat.cli import main
+
+if __name__ == "__main__":
+    main()

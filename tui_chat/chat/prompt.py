@@ -1,0 +1,205 @@
+"""Composing the prompt: a conversation, a template and a budget become the ids that are sent.
+
+Owns the grouping into turns and the cache of their sizes, so that counting a draft costs the
+draft only, however long the chat is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tui_chat.chat.budget import BudgetFit, ContextView, fit
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.templates import PromptMessage, PromptTemplate, Segment, TokenEncoder
+from tui_chat.errors import ContextError
+
+Turn = tuple[PromptMessage, ...]
+"""A user message with the replies that follow it."""
+
+_SYSTEM_ID = "system"
+_DRAFT_ID = "draft"
+_CACHE_LIMIT = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is given."""
+
+    ids: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    """The segments of `ids`, in order."""
+    fit: BudgetFit
+    dropped: tuple[PromptMessage, ...]
+    """The messages that are not sent, oldest first."""
+
+    @property
+    def dropped_turns(self) -> int:
+        """How many whole turns are not sent."""
+        return self.fit.first_kept
+
+
+class PromptComposer:
+    """Composes prompts for one model. Safe to call from several threads.
+
+    Args:
+        template: How turns are written.
+        encoder: The tokenizer.
+        context: Tokens that prompt and reply may have together.
+        reserve: Tokens kept free for the reply, less than `context`.
+    """
+
+    def __init__(
+        self, template: PromptTemplate, encoder: TokenEncoder, context: int, reserve: int
+    ) -> None:
+        self.template = template
+        self.encoder = encoder
+        self.context = context
+        self.reserve = min(reserve, context - 1)
+        self._turn_sizes: dict[Turn, int] = {}
+        self._grouped: tuple[Sequence[Message], list[Turn], list[int]] | None = None
+
+    def compose(
+        self, messages: Sequence[Message], system: str = "", continue_last: bool = False
+    ) -> Prompt:
+        """Choose the turns that fit and encode them.
+
+        Args:
+            messages: The active path, oldest first; the last is the one to be answered, or the
+                reply to go on with.
+            system: The system message; empty for none.
+            continue_last: Go on writing the last message, an assistant's.
+
+        Raises:
+            ContextError: If the newest turn alone does not fit.
+            ConfigError: If the template cannot express these messages.
+        """
+        turns = group_turns(self._prompt_message(m) for m in messages)
+        if not turns:
+            raise ContextError("There is nothing to send", "The chat is empty", "Type a message")
+        head = self._system_messages(system)
+        budget = self._fit(turns, head, continue_last)
+        if budget.is_too_long:
+            raise self.too_long_error(budget)
+        first = budget.first_kept
+        while True:
+            kept = [*head, *(m for turn in turns[first:] for m in turn)]
+            segments = self.template.render(kept, self.encoder, continue_last)
+            ids = tuple(i for segment in segments for i in segment.ids)
+            if len(ids) <= budget.limit or first == len(turns) - 1:
+                break
+            first += 1  # neighbouring texts encoded together can take a token more
+        if first != budget.first_kept:
+            budget = self._moved(budget, turns, first)
+        dropped = tuple(m for turn in turns[:first] for m in turn)
+        return Prompt(ids, tuple(segments), budget, dropped)
+
+    def view(self, messages: Sequence[Message], system: str, draft: str) -> ContextView:
+        """How the context would be used if the draft were sent after these messages.
+
+        Passing the same list again costs the counting of the draft only.
+        """
+        turns, sizes = self._sized_turns(messages)
+        system_size = self._system_size(self._system_messages(system))
+        draft_size = self._size((PromptMessage(_DRAFT_ID, "user", draft),)) + self._opening()
+        budget = fit([*sizes, draft_size], system_size, self.context, self.reserve)
+        draft_tokens = draft_size if draft else 0
+        history = budget.kept_tokens - draft_size
+        used = budget.system_tokens + history + draft_tokens
+        reserve = min(self.reserve, max(0, self.context - used))
+        first = budget.first_kept
+        return ContextView(
+            context=self.context,
+            system=budget.system_tokens,
+            history=history,
+            draft=draft_tokens,
+            reserve=reserve,
+            free=max(0, self.context - used - reserve),
+            dropped_turns=first,
+            dropped_tokens=budget.dropped_tokens,
+            first_kept_id=turns[first][0].id if 0 < first < len(turns) else None,
+            draft_text_tokens=len(self.encoder.encode(draft)) if draft else 0,
+            is_exact=True,
+            is_too_long=budget.is_too_long,
+            longest_draft=max(0, budget.limit - budget.system_tokens),
+        )
+
+    def too_long_error(self, budget: BudgetFit) -> ContextError:
+        """The refusal of a message that cannot be sent, with its size."""
+        room = max(0, budget.limit - budget.system_tokens)
+        return ContextError(
+            "The message is too long",
+            f"It has {budget.kept_tokens} tokens, and {room} fit: the context is {self.context}, "
+            f"{self.reserve} are kept for the reply"
+            + (f", {budget.system_tokens} are the system message" * bool(budget.system_tokens)),
+            "Shorten it, or lower the reserve",
+        )
+
+    def _fit(
+        self, turns: Sequence[Turn], head: Sequence[PromptMessage], continue_last: bool
+    ) -> BudgetFit:
+        sizes = [self._turn_size(turn) for turn in turns]
+        sizes[-1] += 0 if continue_last else self._opening()
+        return fit(sizes, self._system_size(head), self.context, self.reserve)
+
+    def _moved(self, budget: BudgetFit, turns: Sequence[Turn], first: int) -> BudgetFit:
+        moved = sum(self._turn_size(turn) for turn in turns[budget.first_kept : first])
+        return BudgetFit(
+            budget.context, budget.reserve, budget.system_tokens, first,
+            budget.kept_tokens - moved, budget.dropped_tokens + moved, budget.is_too_long,
+        )  # fmt: skip
+
+    def _sized_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[int]]:
+        grouped = self._grouped
+        if grouped is None or grouped[0] is not messages:
+            turns = group_turns(self._prompt_message(m) for m in messages)
+            grouped = (messages, turns, [self._turn_size(turn) for turn in turns])
+            self._grouped = grouped
+        return grouped[1], grouped[2]
+
+    def _size(self, turn: Turn) -> int:
+        """Tokens of a turn with its tags."""
+        segments = self.template.render(turn, self.encoder)
+        return sum(len(s.ids) for s in segments if s.message_id is not None)
+
+    def _turn_size(self, turn: Turn) -> int:
+        """The same, remembered."""
+        size = self._turn_sizes.get(turn)
+        if size is None:
+            size = self._size(turn)
+            if len(self._turn_sizes) > _CACHE_LIMIT:
+                self._turn_sizes.clear()
+            self._turn_sizes[turn] = size
+        return size
+
+    def _opening(self) -> int:
+        """Tokens that open the reply."""
+        probe = self.template.render((PromptMessage(_DRAFT_ID, "user", "x"),), self.encoder)
+        return sum(len(s.ids) for s in probe if s.role == "reply")
+
+    def _system_size(self, head: Sequence[PromptMessage]) -> int:
+        """Tokens that the system message and the start of the prompt add."""
+        probe = PromptMessage(_DRAFT_ID, "user", "x")
+        segments = self.template.render((*head, probe), self.encoder)
+        total = sum(len(s.ids) for s in segments if s.role != "reply")
+        return total - self._turn_size((probe,))
+
+    def _prompt_message(self, message: Message) -> PromptMessage:
+        usable = message.role == "assistant" and message.tokenizer == self.encoder.fingerprint
+        return PromptMessage(
+            message.id, message.role, message.text, message.token_ids if usable else ()
+        )
+
+    @staticmethod
+    def _system_messages(system: str) -> tuple[PromptMessage, ...]:
+        return (PromptMessage(_SYSTEM_ID, "system", system),) if system.strip() else ()
+
+
+def group_turns(messages: Iterable[PromptMessage]) -> list[Turn]:
+    """Group messages into turns; each user message begins one."""
+    turns: list[list[PromptMessage]] = []
+    for message in messages:
+        if message.role == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    return [tuple(turn) for turn in turns]

@@ -1,0 +1,101 @@
+"""The one family of errors that users see: what failed, why, and what to do next.
+
+Nothing here formats for a particular front end; the command line prints `one_line`, the screens
+lay the three parts out. Exceptions hold text only, so keeping one never keeps a model in memory.
+"""
+
+from __future__ import annotations
+
+
+def _sentence(text: str) -> str:
+    """The text with the mark at its end that a sentence needs."""
+    text = text.rstrip().rstrip(".")
+    return text if text.endswith(("?", "!")) else f"{text}."
+
+
+class TuiChatError(Exception):
+    """A failure with something useful to say.
+
+    Args:
+        title: What failed, as one clause without a full stop.
+        detail: Why, as one sentence or more.
+        hint: What the user can do next.
+    """
+
+    exit_code = 1
+    code = "internal"
+
+    def __init__(self, title: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(title)
+        self.title = title
+        self.detail = detail
+        self.hint = hint
+
+    @property
+    def one_line(self) -> str:
+        """Title, detail and hint joined into one plain line."""
+        parts = [self.title.rstrip(".") + ":" if self.detail else _sentence(self.title)]
+        parts += [_sentence(part) for part in (self.detail, self.hint) if part]
+        return " ".join(" ".join(parts).split())
+
+    def __str__(self) -> str:
+        return self.one_line
+
+
+class UsageError(TuiChatError):
+    """Wrong usage of the command line, or no usable terminal."""
+
+    exit_code = 2
+
+
+class ConfigError(TuiChatError):
+    """A settings, theme or model file that cannot be used as written."""
+
+
+class ParameterError(TuiChatError):
+    """A sampling parameter that is unknown or out of its range."""
+
+
+class ModelNotFoundError(TuiChatError):
+    """No model of that name, directory or hub id."""
+
+    code = "load"
+
+
+class ModelLoadError(TuiChatError):
+    """A model that could not be loaded or did not pass the checks after loading."""
+
+    code = "load"
+
+
+class MemoryShortError(ModelLoadError):
+    """A model that does not fit the free memory of the device."""
+
+    code = "oom"
+
+
+class LoadCancelledError(ModelLoadError):
+    """The user stopped a load or a download."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("Loading was stopped", "", "Load the model again whenever you like")
+
+
+class ContextError(TuiChatError):
+    """A message or prompt that does not fit the context."""
+
+    code = "context"
+
+
+class StoreError(TuiChatError):
+    """The transcript database cannot be read or written."""
+
+
+class TranscriptNotFoundError(StoreError):
+    """No saved chat with that id."""
+
+
+class BusyError(TuiChatError):
+    """The request cannot be taken while another one runs."""
