@@ -1,0 +1,343 @@
+"""Theme files into Textual themes: the built-in folder, then the user's, read strictly.
+
+Owns the shape of `themes/*.toml` and the project's own colour variables. One broken file never
+costs more than itself: what is wrong with it is returned as an error for the screen to show.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from textual.app import App
+from textual.color import Color, ColorParseError
+from textual.theme import BUILTIN_THEMES, Theme
+
+from tui_chat import paths
+from tui_chat.errors import ConfigError
+from tui_chat.safe_text import safe_line
+
+MAX_FILE_BYTES = 256 * 1024
+"""A theme file larger than this is not read."""
+
+DEFAULT_DARK, DEFAULT_LIGHT = "night", "paper"
+"""The themes used where none is set, by the terminal's background."""
+
+THEME_VARIABLES: Mapping[str, str] = MappingProxyType(
+    {
+        "meter-system": "the system message in the budget meter",
+        "meter-history": "the turns that are sent, in the budget meter; filled parts of bars",
+        "meter-draft": "the draft in the budget meter",
+        "meter-reserve": "the room kept for the reply in the budget meter",
+        "meter-free": "the free room in the budget meter; empty parts of bars",
+        "role-user": "the mark and name of the user",
+        "role-assistant": "the name of the model",
+        "forgotten": "text of messages that are not sent any more",
+    }
+)
+"""The project's own colour variables, and what each one colours."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_PERCENT = re.compile(r" (?:100|[0-9]{1,2})%\Z")
+_STYLE_WORD = "(?:not )?(?:bold|b|dim|italic|i|reverse|strike|underline|u|uu|blink)"
+_TEXT_STYLE = re.compile(f"none|{_STYLE_WORD}(?: {_STYLE_WORD})*")
+
+
+# What a theme file may say ----------------------------------------------------------------------
+
+
+def _colour(value: object) -> object:
+    """Let a colour through that Textual can read; anything but text is left to pydantic."""
+    if isinstance(value, str):
+        _parse_colour(value)
+    return value
+
+
+def _parse_colour(value: str) -> Color:
+    if not value.isprintable():
+        raise ValueError(f"{value!r} is not a colour")
+    try:
+        return Color.parse(value)
+    except (ColorParseError, ValueError):
+        raise ValueError(f"{value!r} is not a colour such as \"#8ab4f8\" or 'teal'") from None
+
+
+Colour = Annotated[str, BeforeValidator(_colour)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class ThemeFile(BaseModel):
+    """One theme file: the fields of Textual's `Theme`, by the same names."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str
+    primary: Colour
+    secondary: Colour | None = None
+    accent: Colour | None = None
+    warning: Colour | None = None
+    error: Colour | None = None
+    success: Colour | None = None
+    foreground: Colour | None = None
+    background: Colour | None = None
+    surface: Colour | None = None
+    panel: Colour | None = None
+    boost: Colour | None = None
+    dark: bool = True
+    luminosity_spread: Fraction = 0.15
+    text_alpha: Fraction = 0.95
+    ansi: bool = False
+    variables: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeSet:
+    """The themes that can be used, and what was wrong with the files that cannot."""
+
+    themes: tuple[Theme, ...]
+    """By name; a user's theme takes the place of a built-in one of the same name."""
+    errors: tuple[ConfigError, ...]
+
+
+def load_themes(directories: Iterable[Path] | None = None) -> ThemeSet:
+    """Read every `*.toml` of the theme folders. A missing folder is an empty one.
+
+    Args:
+        directories: Folders, a later one taking precedence; by default the built-in one and
+            the user's.
+    """
+    if directories is None:
+        directories = (paths.builtin_themes_dir(), paths.user_themes_dir())
+    themes: dict[str, Theme] = {}
+    errors: list[ConfigError] = []
+    for directory in directories:
+        of_directory: dict[str, Path] = {}
+        try:
+            files = sorted(path for path in directory.glob("*.toml") if path.is_file())
+        except OSError as error:
+            errors.append(_skipped(directory, _reason(error), "Check the folder's permissions"))
+            continue
+        for path in files:
+            try:
+                theme = read_theme(path)
+                if theme.name in of_directory:
+                    other = safe_line(of_directory[theme.name].name, 80)
+                    raise _skipped(
+                        path, f"name: {theme.name!r} is taken by {other}", "Change one of the names"
+                    )
+            except ConfigError as error:
+                errors.append(error)
+            else:
+                of_directory[theme.name] = path
+                themes[theme.name] = theme
+    return ThemeSet(tuple(themes[name] for name in sorted(themes)), tuple(errors))
+
+
+def read_theme(path: Path) -> Theme:
+    """Read one theme file.
+
+    Raises:
+        ConfigError: If it cannot be read, or says something that no theme can say.
+    """
+    raw = _read_toml(path)
+    try:
+        file = ThemeFile.model_validate(raw)
+    except ValidationError as error:
+        raise _skipped(path, *_first_problem(error)) from None
+    if not _NAME.fullmatch(file.name):
+        raise _skipped(
+            path, f"name: {safe_line(file.name, 60)!r} is not a name",
+            "Use letters, digits, '.', '_' and '-', at most 40",
+        )  # fmt: skip
+    fields = file.model_dump()
+    if not file.ansi:
+        _refuse_ansi(path, fields)
+    for key, value in file.variables.items():
+        _check_variable(path, key, value, file.ansi)
+    theme = Theme(**fields)
+    try:
+        theme.to_color_system().generate()
+        variable_defaults(theme)
+    except Exception as error:  # Textual mixes these colours in ways it does not document
+        raise _skipped(path, f"its colours do not mix: {error}", "Use #RRGGBB colours") from None
+    return theme
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    edit = "Mend the file, or remove it"
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _skipped(path, _reason(error), "Check the file's permissions") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise _skipped(path, f"It is larger than {MAX_FILE_BYTES // 1024} KiB", edit)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _skipped(path, "It is not UTF-8 text", edit) from None
+    except tomllib.TOMLDecodeError as error:
+        raise _skipped(path, f"It is not valid TOML: {error}", edit) from None
+    except RecursionError:
+        raise _skipped(path, "It is nested too deeply", edit) from None
+
+
+def _first_problem(error: ValidationError) -> tuple[str, str]:
+    """The first problem as (detail, hint); unknown keys come with the nearest known one."""
+    problem = min(error.errors(), key=lambda item: item["type"] == "missing")
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"There is no key {safe_line(key, 60)!r}", _nearest(key, ThemeFile.model_fields)
+    if problem["type"] == "missing":
+        return f"The key {key!r} is missing", f'Add a line such as {key} = "..."'
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{safe_line(key, 60)}: {safe_line(message, 160)}", "Correct the value"
+
+
+def _refuse_ansi(path: Path, fields: Mapping[str, Any]) -> None:
+    for key, value in fields.items():
+        if isinstance(value, str) and value.startswith("ansi_"):
+            raise _skipped(
+                path, f"{key}: {value!r} is a colour of the terminal",
+                "Set ansi = true to use the terminal's own colours",
+            )  # fmt: skip
+
+
+def _check_variable(path: Path, key: str, value: str, ansi: bool) -> None:
+    """Refuse a variable that nothing reads, or whose value no stylesheet could use."""
+    shown = safe_line(key, 60)
+    if key not in _KNOWN_VARIABLES:
+        raise _skipped(
+            path, f"There is no variable {shown!r}", _nearest(key, sorted(_KNOWN_VARIABLES))
+        )
+    if key.endswith(("-style", "-style-hover")):
+        if not _TEXT_STYLE.fullmatch(value):
+            raise _skipped(
+                path, f"variables.{shown}: {safe_line(value, 60)!r} is not a text style",
+                "Use words such as bold, italic, underline, reverse, or none",
+            )  # fmt: skip
+        return
+    colour = _PERCENT.sub("", value)
+    if colour == "auto" and _is_text(key):
+        return
+    try:
+        _parse_colour(colour)
+    except ValueError as error:
+        raise _skipped(path, f"variables.{shown}: {error}", "Correct the value") from None
+    if not ansi:
+        _refuse_ansi(path, {f"variables.{shown}": value})
+
+
+def _is_text(key: str) -> bool:
+    """Whether a variable colours text, where `auto` (black or white by contrast) has a sense."""
+    is_text = key.startswith(("text", "link-color")) or key.endswith("-foreground")
+    return is_text and not key.startswith("screen-selection")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return "Known keys: " + ", ".join(names[:20])
+
+
+def _skipped(path: Path, detail: str, hint: str) -> ConfigError:
+    return ConfigError(
+        f"The theme file {safe_line(str(path))} was skipped", safe_line(detail), hint
+    )
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+# The project's own variables --------------------------------------------------------------------
+
+
+def contrast(first: Color, second: Color) -> float:
+    """The contrast ratio of two opaque colours, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Color) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
+    linear = (
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in colour.normalized
+    )
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def has_few_colours(app: App[Any]) -> bool:
+    """Whether shades of a colour cannot be told apart here, so that characters have to differ.
+
+    True with `NO_COLOR`, on terminals with sixteen colours or fewer, and with a theme of the
+    terminal's own colours.
+    """
+    many = app.console.color_system in ("truecolor", "256")
+    return app.no_color or app.native_ansi_color or not many
+
+
+def variable_defaults(theme: Theme) -> dict[str, str]:
+    """Values of `THEME_VARIABLES` made from a theme's own colours.
+
+    For `App.get_theme_variable_defaults`, which is asked again whenever the theme changes:
+    `return variable_defaults(self.current_theme)`. What a theme sets itself takes precedence.
+    For a theme of the terminal's colours it also holds the variables that Textual's stylesheets
+    use and such a theme does not define, which would be fatal.
+    """
+    generated = theme.to_color_system().generate()
+    if theme.ansi:
+        missing = _KNOWN_VARIABLES.difference(generated)
+        return dict.fromkeys(missing, "ansi_default") | _ANSI_DEFAULTS
+    primary, text, page = (
+        Color.parse(generated[name]) for name in ("primary", "foreground", "background")
+    )
+    return {
+        "meter-system": _at_contrast(page, text, 3.2),
+        "meter-history": _at_contrast(page, primary, 3.6),
+        "meter-draft": primary.hex6,
+        "meter-reserve": page.blend(text, 0.30).hex6,
+        "meter-free": page.blend(text, 0.13).hex6,
+        "role-user": primary.hex6,
+        "role-assistant": _at_contrast(page, text, 5.5),
+        "forgotten": _at_contrast(page, text, 4.6),
+    }
+
+
+def _at_contrast(page: Color, text: Color, ratio: float) -> str:
+    """The shade between page and text that comes nearest to a contrast with the page."""
+    if page.is_transparent or text.is_transparent:
+        return text.hex6
+    shades = (page.blend(text, step / 50) for step in range(51))
+    return next((shade.hex6 for shade in shades if contrast(shade, page) >= ratio), text.hex6)
+
+
+_ANSI_DEFAULTS = {
+    "meter-system": "ansi_white",
+    "meter-history": "ansi_blue",
+    "meter-draft": "ansi_bright_cyan",
+    "meter-reserve": "ansi_bright_black",
+    "meter-free": "ansi_bright_black",
+    "role-user": "ansi_cyan",
+    "role-assistant": "ansi_default",
+    "forgotten": "ansi_bright_black",
+}
+
+THEME_VARIABLE_DEFAULTS: Mapping[str, str] = MappingProxyType(
+    variable_defaults(BUILTIN_THEMES["textual-dark"])
+)
+"""The variables as Textual's own default theme would have them, for tests and small apps."""
+
+_KNOWN_VARIABLES = frozenset(THEME_VARIABLES).union(
+    *(theme.to_color_system().generate() for theme in BUILTIN_THEMES.values())
+)

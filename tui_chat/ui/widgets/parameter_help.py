@@ -1,0 +1,76 @@
+"""What the parameters panel says under its rows: help or an error, and the keys that work.
+
+Owns the wording. The place is fixed and its height too, so that nothing jumps when it changes.
+"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from tui_chat.chat.params import ParamSpec, Preset
+from tui_chat.errors import ParameterError
+from tui_chat.ui.safe_text import plain
+
+_KEYS = {
+    "preset": "← → change   ⌫ resets",
+    "seed": "0-9 type   r random",
+    "stop": "type, Enter adds   ⌫ removes",
+}
+_NUMBER_KEYS = "← → step  0-9 type  ⌫ preset"
+_EDITING_KEYS = "Enter takes it   Esc cancels"
+
+
+class ParameterHelp(Vertical):
+    """Help of the chosen row and a line of keys."""
+
+    DEFAULT_CSS = """
+    ParameterHelp {
+        height: 7;
+        padding: 1 0 0 2;
+        Static { text-wrap: wrap; }
+        #parameter-help { height: 4; color: $foreground; margin-bottom: 1; }
+        #parameter-help.-error { color: $error; }
+        #parameter-keys { height: 1; color: $text-muted; text-wrap: nowrap; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The help above, the keys below."""
+        yield Static(id="parameter-help", markup=False)
+        yield Static(id="parameter-keys", markup=False)
+
+    def show_parameter(self, spec: ParamSpec, maximum: float, editing: bool) -> None:
+        """Explain a parameter.
+
+        Args:
+            spec: Its declaration.
+            maximum: Its largest value for the model at hand.
+            editing: Whether a value is being typed.
+        """
+        note = ""
+        if spec.kind in ("float", "int"):
+            note = f"Range {spec.format(spec.minimum)} to {spec.format(maximum)}"
+        elif spec.kind == "stop":
+            note = "\\n is a new line, \\\\ a backslash"
+        keys = _KEYS.get(spec.kind, _NUMBER_KEYS)
+        self._show(spec.help, _EDITING_KEYS if editing else keys, note)
+
+    def show_preset(self, preset: Preset | None) -> None:
+        """Explain the preset's row."""
+        source = f" These are from {preset.source}." if preset and preset.source else ""
+        self._show(
+            f"A named set of values.{source} • marks what you changed since.", _KEYS["preset"]
+        )
+
+    def show_error(self, error: ParameterError) -> None:
+        """Say why a typed value was not taken; the editor stays open."""
+        self._show(f"{error.detail}. {error.hint}.", _EDITING_KEYS, is_error=True)
+
+    def _show(self, text: str, keys: str, note: str = "", is_error: bool = False) -> None:
+        help_text = self.query_one("#parameter-help", Static)
+        help_text.set_class(is_error, "-error")
+        quiet = plain(f"\n{note}" if note else "").stylize("$text-muted")
+        help_text.update(plain(text) + quiet)
+        self.query_one("#parameter-keys", Static).update(plain(keys))

@@ -1,0 +1,451 @@
+"""The parameters panel (F2): every sampling parameter with its value, bar and help.
+
+Owns choosing, stepping, typing and the presets' names; shows `params` and `preset`, which may be
+set from outside at any time. Applies nothing: each change is posted for the owner of the
+parameters to take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Label
+
+from tui_chat.actions import actions_in
+from tui_chat.chat.params import PARAM_SPECS, SPECS, ParamSpec, Preset, SamplingParams
+from tui_chat.errors import ParameterError
+from tui_chat.ui.widgets.parameter_help import ParameterHelp
+from tui_chat.ui.widgets.parameter_row import (
+    ParameterRow,
+    RowState,
+    ValueEditor,
+    share_of,
+    value_at,
+)
+
+PRESET = "preset"
+"""Key of the row that is no parameter."""
+
+_SHORT_ROWS = 21
+
+
+def _bindings() -> Iterable[BindingType]:
+    for action in actions_in("parameters"):
+        yield Binding(
+            ",".join(action.keys),
+            action.id,
+            action.label,
+            show=action.footer,
+            tooltip=action.help,
+            id=action.id,
+        )
+    yield Binding("enter", "edit", "Type a value", show=False)
+    yield Binding("escape", "close", "Close", show=False)
+
+
+class ParameterPanel(Vertical, can_focus=True):
+    """Side panel of the sampling parameters; `-full` makes it as wide as its parent.
+
+    Args:
+        params: The values to show.
+        preset: Name of the preset they started from; empty or unknown for none.
+        presets: Every preset by name, in the order in which Left and Right go through them.
+        context: Positions of the model, which bound `max_new_tokens`.
+    """
+
+    HELP = (
+        "Choose a parameter with Up and Down, change it with Left and Right (Shift for big "
+        "steps), or type a value. Backspace brings the preset's value back. What you change "
+        "takes effect with the next token."
+    )
+    BINDING_GROUP_TITLE = "Parameters"
+    BINDINGS: ClassVar[list[BindingType]] = list(_bindings())
+    DEFAULT_CSS = """
+    ParameterPanel {
+        width: 34;
+        height: 1fr;
+        padding: 1 1 0 1;
+        background: $surface;
+        color: $foreground;
+        #parameter-title { height: 1; padding: 0 0 0 2; margin-bottom: 1; }
+        #parameter-name { width: 1fr; text-style: bold; }
+        #parameter-close { width: auto; color: $text-muted; }
+        #parameter-rows { height: auto; background: transparent; scrollbar-size-vertical: 1; }
+        #parameter-preset { margin-bottom: 1; }
+        &.-full { width: 1fr; }
+        &.-short {
+            padding: 0 1;
+            #parameter-title, #parameter-preset { margin-bottom: 0; }
+            ParameterHelp { height: 4; padding: 0 0 0 2; }
+            #parameter-help { height: 3; margin: 0; }
+        }
+        &:ansi { border-left: solid ansi_bright_black; padding: 1 1 0 0; }
+    }
+    """
+
+    params: reactive[SamplingParams] = reactive(SamplingParams)
+    preset: reactive[str] = reactive("")
+    presets: reactive[Mapping[str, Preset]] = reactive(dict)
+    context: reactive[int] = reactive(2048)
+    chosen: reactive[str] = reactive(PARAM_SPECS[0].name)
+    """Key of the row that the keys act on: a parameter's name, or `preset`."""
+
+    class Changed(Message):
+        """The user changed one value; it is in range and in its canonical type."""
+
+        def __init__(self, panel: ParameterPanel, name: str, value: Any) -> None:
+            super().__init__()
+            self.panel = panel
+            self.name = name
+            self.value = value
+
+        @property
+        def control(self) -> ParameterPanel:
+            """The panel."""
+            return self.panel
+
+    class PresetChosen(Message):
+        """The user chose a preset, or went back to the current one."""
+
+        def __init__(self, panel: ParameterPanel, name: str) -> None:
+            super().__init__()
+            self.panel = panel
+            self.name = name
+
+        @property
+        def control(self) -> ParameterPanel:
+            """The panel."""
+            return self.panel
+
+    class Closed(Message):
+        """The user is done; the panel may be removed or hidden."""
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        preset: str,
+        presets: Mapping[str, Preset],
+        context: int = 2048,
+        *,
+        id: str | None = None,  # noqa: A002 - the name Textual uses
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.set_reactive(ParameterPanel.params, params)
+        self.set_reactive(ParameterPanel.preset, preset)
+        self.set_reactive(ParameterPanel.presets, presets)
+        self.set_reactive(ParameterPanel.context, context)
+        self._rows: dict[str, ParameterRow] = {
+            PRESET: ParameterRow(PRESET, "preset"),
+            **{spec.name: ParameterRow(spec.name, spec.label or spec.name) for spec in PARAM_SPECS},
+        }
+        self._rows[PRESET].id = "parameter-preset"
+        self._help = ParameterHelp()
+        self._editor: ValueEditor | None = None
+        self._is_composed = False
+        self._error: ParameterError | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, rows, help of the chosen row, keys."""
+        with Horizontal(id="parameter-title"):
+            yield Label("Parameters", id="parameter-name", markup=False)
+            yield Label("Esc closes", id="parameter-close", markup=False)
+        with VerticalScroll(id="parameter-rows", can_focus=False):
+            yield from self._rows.values()
+        yield self._help
+
+    def on_mount(self) -> None:
+        """Show the first values."""
+        self._is_composed = True
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """In a low terminal the blank lines go first, then the rows scroll."""
+        height = event.size.height
+        self.set_class(height < _SHORT_ROWS, "-short")
+        fixed = 5 if height < _SHORT_ROWS else 9  # title and help
+        self.query_one("#parameter-rows").styles.max_height = max(1, height - fixed)
+        self.call_after_refresh(self._rows[self.chosen].scroll_visible, animate=False)
+
+    # What is shown --------------------------------------------------------------------------------
+
+    def watch_params(self) -> None:
+        """Show values that came from anywhere."""
+        self._show()
+
+    def watch_preset(self) -> None:
+        """Show the preset's name and what differs from it."""
+        self._show()
+
+    def watch_presets(self) -> None:
+        """Compare with presets that may have changed."""
+        self._show()
+
+    def watch_context(self) -> None:
+        """Rescale the bar of the longest reply."""
+        self._show()
+
+    def watch_chosen(self) -> None:
+        """Move the mark, and keep it in view."""
+        self._error = None
+        self._show()
+        if self._is_composed:
+            self._rows[self.chosen].scroll_visible(animate=False)
+
+    @property
+    def baseline(self) -> SamplingParams:
+        """The values of the preset, which changes are marked against and Backspace returns to."""
+        preset = self.presets.get(self.preset)
+        return SamplingParams() if preset is None else preset.params()
+
+    def _show(self) -> None:
+        if not self._is_composed:
+            return
+        baseline = self.baseline
+        changed = {s.name for s in PARAM_SPECS if self._value(s) != getattr(baseline, s.name)}
+        name = f"{self.preset or 'none'}{' *' if changed else ''}"
+        self._rows[PRESET].state = RowState(f"‹ {name} ›", chosen=self.chosen == PRESET)
+        for spec in PARAM_SPECS:
+            value, share = self._value(spec), None
+            if spec.kind in ("float", "int"):
+                share = share_of(spec, value, self._maximum(spec))
+            self._rows[spec.name].state = RowState(
+                spec.display(value),
+                share,
+                changed=spec.name in changed,
+                chosen=self.chosen == spec.name,
+                off=spec.off is not None and value == spec.off,
+            )
+        self._show_help()
+
+    def _show_help(self) -> None:
+        spec, editing = self._spec, self._editor is not None
+        if self._error is not None:
+            self._help.show_error(self._error)
+        elif spec is None:
+            self._help.show_preset(self.presets.get(self.preset))
+        else:
+            self._help.show_parameter(spec, self._maximum(spec), editing)
+
+    # What the values are --------------------------------------------------------------------------
+
+    @property
+    def _spec(self) -> ParamSpec | None:
+        """The chosen parameter; None on the preset's row."""
+        return SPECS.get(self.chosen)
+
+    def _value(self, spec: ParamSpec) -> Any:
+        return getattr(self.params, spec.name)
+
+    def _maximum(self, spec: ParamSpec) -> float:
+        if spec.name == "max_new_tokens":
+            return max(1, self.context)
+        return spec.maximum or 0.0
+
+    def _set(self, spec: ParamSpec, value: Any) -> None:
+        """Show a new value and post it; nothing happens where it is the old one."""
+        self._error = None
+        if value == self._value(spec):
+            self._show()
+            return
+        self.params = self.params.with_values({spec.name: value})
+        self.post_message(self.Changed(self, spec.name, value))
+
+    def _step(self, spec: ParamSpec, direction: int, big: bool) -> None:
+        value = spec.stepped(self._value(spec), direction, big)
+        if spec.kind in ("float", "int"):
+            value = spec.check(min(value, self._maximum(spec)))
+        self._set(spec, value)
+
+    def _choose_preset(self, name: str) -> None:
+        self._error = None
+        self.preset = name
+        self.params = self.presets[name].params()
+        self.post_message(self.PresetChosen(self, name))
+
+    # Keys -----------------------------------------------------------------------------------------
+
+    def _move(self, direction: int) -> None:
+        keys = list(self._rows)
+        self.chosen = keys[(keys.index(self.chosen) + direction) % len(keys)]
+
+    async def action_param_previous(self) -> None:
+        """Choose the row above."""
+        if await self._finish_editing():
+            self._move(-1)
+
+    async def action_param_next(self) -> None:
+        """Choose the row below."""
+        if await self._finish_editing():
+            self._move(1)
+
+    def _more(self, direction: int, big: bool = False) -> None:
+        if self._spec is not None:
+            self._step(self._spec, direction, big)
+        elif self.presets:
+            names = list(self.presets)
+            here = names.index(self.preset) if self.preset in names else -max(direction, 0)
+            self._choose_preset(names[(here + direction) % len(names)])
+
+    def action_param_less(self) -> None:
+        """One step down, or the preset before."""
+        self._more(-1)
+
+    def action_param_more(self) -> None:
+        """One step up, or the next preset."""
+        self._more(1)
+
+    def action_param_much_less(self) -> None:
+        """A big step down."""
+        self._more(-1, big=True)
+
+    def action_param_much_more(self) -> None:
+        """A big step up."""
+        self._more(1, big=True)
+
+    def action_param_default(self) -> None:
+        """Bring the preset's value back; of the stop strings, remove the last one."""
+        spec = self._spec
+        if spec is None:
+            if self.preset in self.presets:
+                self._choose_preset(self.preset)
+        elif spec.kind == "stop" and self.params.stop:
+            self._set(spec, self.params.stop[:-1])
+        else:
+            self._set(spec, getattr(self.baseline, spec.name))
+
+    async def action_edit(self) -> None:
+        """Type over the chosen value."""
+        spec = self._spec
+        if spec is None:
+            return
+        empty = spec.kind == "stop" or self._value(spec) is None
+        await self._edit(spec, "" if empty else spec.format(self._value(spec)), select=True)
+
+    def action_close(self) -> None:
+        """Say that the user is done."""
+        self.post_message(self.Closed())
+
+    async def on_key(self, event: events.Key) -> None:
+        """Start typing a value with its first character."""
+        spec, character = self._spec, event.character
+        if spec is None or character is None or not event.is_printable:
+            return
+        if self._editor is not None:
+            # typed faster than the editor could take the focus
+            self._editor.insert_text_at_cursor(character)
+        elif spec.kind == "seed" and character == "r":
+            self._set(spec, None)
+        elif spec.kind == "stop" or character in "0123456789.-":
+            await self._edit(spec, character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    # Typing a value -------------------------------------------------------------------------------
+
+    async def _edit(self, spec: ParamSpec, text: str, select: bool = False) -> None:
+        self._error = None
+        editor = self._editor = ValueEditor(spec, text)
+        await self._rows[spec.name].mount(editor)
+        self.screen.set_focus(editor)
+        if select:
+            editor.action_select_all()
+        self._show_help()
+
+    async def _finish_editing(self) -> bool:
+        """Take what was typed; False, with the reason shown, where it is no value."""
+        editor = self._editor
+        if editor is None:
+            return True
+        try:
+            value = self._parsed(editor.spec, editor.value)
+        except ParameterError as error:
+            self._error = error
+            editor.add_class("-invalid")
+            self._show_help()
+            return False
+        await self._stop_editing()
+        self._set(editor.spec, value)
+        return True
+
+    def _parsed(self, spec: ParamSpec, text: str) -> Any:
+        if spec.kind == "stop":
+            return self._with_stop(spec, text)
+        value = spec.parse(text)
+        if spec.name == "max_new_tokens" and value > self._maximum(spec):
+            raise ParameterError(
+                f"{spec.name} was not changed",
+                f"{value} is more than the context",
+                f"Allowed: 1 to {self.context}",
+            )
+        return value
+
+    def _with_stop(self, spec: ParamSpec, text: str) -> tuple[str, ...]:
+        """The stop strings and one more; nothing typed adds nothing."""
+        pieces = (piece.replace("\\n", "\n").replace("\\t", "\t") for piece in text.split("\\\\"))
+        added = "\\".join(pieces)
+        if not added or added in self.params.stop:
+            return self.params.stop
+        return tuple(spec.check((*self.params.stop, added)))
+
+    async def _stop_editing(self) -> None:
+        editor, self._editor, self._error = self._editor, None, None
+        if editor is not None:
+            had_focus = editor.has_focus
+            await editor.remove()
+            if had_focus:
+                self.focus(scroll_visible=False)
+        self._show_help()
+
+    @on(Input.Submitted)
+    async def _typed(self, event: Input.Submitted) -> None:
+        event.stop()
+        await self._finish_editing()
+
+    @on(Input.Changed)
+    def _typing(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._error is not None:
+            self._error = None
+            event.input.remove_class("-invalid")
+            self._show_help()
+
+    @on(ValueEditor.Cancelled)
+    async def _cancelled(self, event: ValueEditor.Cancelled) -> None:
+        event.stop()
+        await self._stop_editing()
+
+    @on(Input.Blurred)
+    async def _left(self, event: Input.Blurred) -> None:
+        """Going elsewhere takes what was typed if it is a value, and drops it if not."""
+        event.stop()
+        if self._editor is event.input and self.app.app_focus and not await self._finish_editing():
+            await self._stop_editing()
+
+    # Mouse ----------------------------------------------------------------------------------------
+
+    @on(ParameterRow.Pressed)
+    def _pressed(self, event: ParameterRow.Pressed) -> None:
+        event.stop()
+        self.chosen = event.row.key
+        if self._editor is None:
+            self.focus(scroll_visible=False)
+        if event.share is not None and self._spec is not None:
+            value = value_at(self._spec, event.share, self._maximum(self._spec))
+            self._set(self._spec, self._spec.check(value))
+
+    @on(ParameterRow.Wheel)
+    def _turned(self, event: ParameterRow.Wheel) -> None:
+        event.stop()
+        self.chosen = event.row.key
+        if self._spec is not None:
+            self._step(self._spec, event.direction, event.big)

@@ -1,0 +1,251 @@
+"""One line of the parameters panel: marks, name, value and bar, and the editor for the value.
+
+Owns where things stand in the line and what a click on the bar means. Knows no other row and
+changes nothing: it posts what the user did.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import Input
+
+from tui_chat.chat.params import ParamSpec
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.themes import has_few_colours
+
+_MARKS, _LABEL, _VALUE, _GAP = 2, 11, 8, 1
+_BAR_START = _MARKS + _LABEL + _VALUE + _GAP
+_LONGEST_BAR = 40
+# Useful values of top-k lie far below its maximum; its bar grows with the square root.
+_CURVES = {"top_k": 0.5}
+
+
+def share_of(spec: ParamSpec, value: float, maximum: float) -> float:
+    """Where a value lies in its range, as the share of the bar to fill, 0 to 1."""
+    low = spec.minimum or 0.0
+    share = (value - low) / (maximum - low) if maximum > low else 0.0
+    return math.pow(min(max(share, 0.0), 1.0), _CURVES.get(spec.name, 1.0))
+
+
+def value_at(spec: ParamSpec, share: float, maximum: float) -> float:
+    """The value that fills this share of the bar, rounded to the parameter's step."""
+    low = spec.minimum or 0.0
+    linear = math.pow(min(max(share, 0.0), 1.0), 1 / _CURVES.get(spec.name, 1.0))
+    exact = (maximum - low) * linear
+    stepped = low + round(exact / spec.step) * spec.step
+    return round(min(max(stepped, low), maximum), 6)
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """What a row shows."""
+
+    text: str
+    """The value in words."""
+    share: float | None = None
+    """How much of the bar is filled, 0 to 1; None for a row without a bar."""
+    changed: bool = False
+    """Whether the value differs from the preset's."""
+    chosen: bool = False
+    """Whether the keys act on this row."""
+    off: bool = False
+    """Whether the value switches the parameter off."""
+
+
+class ParameterRow(Widget):
+    """One parameter, or the preset, in one line."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "parameter-row--mark",
+        "parameter-row--label",
+        "parameter-row--label-chosen",
+        "parameter-row--value",
+        "parameter-row--changed",
+        "parameter-row--off",
+        "parameter-row--bar",
+        "parameter-row--bar-chosen",
+        "parameter-row--bar-off",
+        "parameter-row--track",
+        "parameter-row--track-chosen",
+    }
+    DEFAULT_CSS = """
+    ParameterRow {
+        height: 1;
+        width: 1fr;
+        text-wrap: nowrap;
+        text-overflow: clip;
+        &:hover { background: $foreground 5%; }
+        &.-chosen { background: $foreground 9%; }
+        .parameter-row--mark { color: $primary; text-style: bold; }
+        .parameter-row--label { color: $text-muted; }
+        .parameter-row--label-chosen { color: $foreground; text-style: bold; }
+        .parameter-row--value { color: $foreground; }
+        .parameter-row--changed { color: $primary; text-style: bold; }
+        .parameter-row--off { color: $text-muted; }
+        .parameter-row--bar { color: $meter-history; }
+        .parameter-row--bar-chosen { color: $primary; }
+        .parameter-row--bar-off { color: $meter-reserve; }
+        .parameter-row--track { color: $meter-free; }
+        .parameter-row--track-chosen { color: $meter-reserve; }
+        ValueEditor { width: 1fr; margin-left: 14; background: $background; }
+    }
+    """
+
+    state: reactive[RowState] = reactive(RowState(""))
+
+    class Pressed(Message):
+        """The row was pressed with the mouse; `share` tells where, if it was on the bar."""
+
+        def __init__(self, row: ParameterRow, share: float | None) -> None:
+            super().__init__()
+            self.row = row
+            self.share = share
+
+        @property
+        def control(self) -> ParameterRow:
+            """The row."""
+            return self.row
+
+    class Wheel(Message):
+        """The wheel was turned over the value or the bar."""
+
+        def __init__(self, row: ParameterRow, direction: int, big: bool) -> None:
+            super().__init__()
+            self.row = row
+            self.direction = direction
+            self.big = big
+
+        @property
+        def control(self) -> ParameterRow:
+            """The row."""
+            return self.row
+
+    def __init__(self, key: str, label: str) -> None:
+        super().__init__()
+        self.key = key
+        self.label = label
+
+    def watch_state(self, state: RowState) -> None:
+        """Let the stylesheet colour the chosen row."""
+        self.set_class(state.chosen, "-chosen")
+
+    def render(self) -> Content:
+        """The line, as wide as the row."""
+        state, style = self.state, self._style
+        label = "parameter-row--label-chosen" if state.chosen else "parameter-row--label"
+        value = "parameter-row--off" if state.off else "parameter-row--value"
+        if state.changed:
+            value = "parameter-row--changed"
+        return Content.assemble(
+            ("›" if state.chosen else " ", style("parameter-row--mark")),
+            ("•" if state.changed else " ", style("parameter-row--mark")),
+            (f"{self.label:{_LABEL}}", style(label)),
+            *self._value(style(value)),
+        )
+
+    def _style(self, name: str) -> Style:
+        return self.get_visual_style(name, partial=True)
+
+    def _value(self, style: Style) -> list[tuple[str, Style]]:
+        state = self.state
+        text = safe_line(state.text)
+        if state.share is not None:
+            pieces = [(f"{text:>{_VALUE}}", style), (" " * _GAP, Style())]
+            return pieces + self._bar(state.share)
+        room = self.size.width - _MARKS - _LABEL - 1
+        if len(text) <= _VALUE - 1:
+            return [(f"{text:>{_VALUE}}", style)]
+        return [(" " + Content(text).truncate(max(1, room), ellipsis=True).plain, style)]
+
+    # The bar --------------------------------------------------------------------------------------
+
+    @property
+    def _bar_width(self) -> int:
+        return max(0, min(self.size.width - _BAR_START, _LONGEST_BAR))
+
+    def _bar(self, share: float) -> list[tuple[str, Style]]:
+        """The bar in half cells, in the same line as the budget meter; in blocks of whole cells
+        where colours cannot tell it from its track."""
+        cells = self._bar_width
+        name = "parameter-row--bar"
+        if self.state.off:
+            name += "-off"
+        elif self.state.chosen:
+            name += "-chosen"
+        track = self._style(f"parameter-row--track{'-chosen' if self.state.chosen else ''}")
+        if has_few_colours(self.app):
+            full = round(share * cells)
+            return [("█" * full, self._style(name)), ("░" * (cells - full), track)]
+        full, half = divmod(round(share * cells * 2), 2)
+        bar = "━" * full + "╸" * half
+        return [(bar, self._style(name)), ("─" * (cells - len(bar)), track)]
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Choose the row; on the bar also set the value, and follow the mouse."""
+        if event.button != 1 or event.widget is not self:
+            return
+        share = self._share_at(event.x)
+        self.post_message(self.Pressed(self, share))
+        if share is not None:
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Follow the mouse while its button is held on the bar."""
+        if self.app.mouse_captured is self:
+            self.post_message(self.Pressed(self, self._share_at(event.x, anywhere=True)))
+
+    def on_mouse_up(self) -> None:
+        """Let the mouse go."""
+        self.release_mouse()
+
+    def _share_at(self, x: int, anywhere: bool = False) -> float | None:
+        cells = self._bar_width
+        if self.state.share is None or cells < 2:
+            return None
+        if not anywhere and not _BAR_START <= x < _BAR_START + cells:
+            return None
+        return min(max((x - _BAR_START) / (cells - 1), 0.0), 1.0)
+
+    def _turned(self, event: events.MouseEvent, direction: int) -> None:
+        # over the name the wheel scrolls the panel, as it does everywhere else
+        if event.x >= _MARKS + _LABEL and self.state.share is not None:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Wheel(self, direction, event.shift))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """One step up."""
+        self._turned(event, 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """One step down."""
+        self._turned(event, -1)
+
+
+class ValueEditor(Input):
+    """The field in which a value is typed; Enter posts `Submitted`, Esc posts `Cancelled`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
+
+    class Cancelled(Message):
+        """The value is to stay as it was."""
+
+    def __init__(self, spec: ParamSpec, text: str) -> None:
+        super().__init__(text, compact=True, select_on_focus=False)
+        self.spec = spec
+        self.cursor_position = len(text)
+
+    def action_cancel(self) -> None:
+        """Leave the value as it was."""
+        self.post_message(self.Cancelled())
