@@ -1,0 +1,244 @@
+"""The transcript database file: made, opened, checked, migrated, repaired.
+
+One SQLite file, readable by its owner only. It is never half made, and never given up: a damaged
+one is set aside and what is readable goes into a fresh one. Refuses to know what a chat is.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from tui_chat.chat.conversation import now
+from tui_chat.errors import StoreError
+from tui_chat.paths import private_dir
+from tui_chat.storage.atomic import sync_folder
+from tui_chat.storage.connection import (
+    NO_WRITING,
+    REPAIR_HINT,
+    connect,
+    primary_code,
+    transaction,
+    unusable,
+)
+from tui_chat.storage.leases import repair_lock
+from tui_chat.storage.migrations import (
+    MIGRATIONS,
+    Migration,
+    migrate,
+    refuse_foreign,
+    schema_version,
+)
+from tui_chat.storage.salvage import damage_of, salvage, set_aside
+
+NoticeKind = Literal["damaged", "replaced", "read-only", "migrated", "imported", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the database that the user should be told once."""
+
+    kind: NoticeKind
+    text: str
+    """One or two sentences."""
+    path: Path | None = None
+    """The file that it is about, where there is one: what was set aside, copied or imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database."""
+
+    path: Path
+    connection: sqlite3.Connection
+    notices: tuple[Notice, ...] = ()
+    is_read_only: bool = False
+
+
+def open_database(
+    path: Path,
+    moment: datetime | None = None,
+    *,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+    migrations: Sequence[Migration] = MIGRATIONS,
+) -> Database:
+    """Open the database for writing; make, repair and migrate it where needed.
+
+    Args:
+        path: The file. Its folder is made (0700) if it is missing.
+        moment: Dates the names of files that are set aside; the current time by default.
+        factory: The connection class, where a test wants faults.
+        migrations: All migrations, oldest first.
+
+    Returns:
+        The connection, in autocommit mode, with what the user should be told. It is read-only
+        where the file or its folder is.
+
+    Raises:
+        StoreError: If it cannot be opened, belongs to another program or to a newer version.
+    """
+    moment = moment or now()
+    path = Path(os.path.realpath(path))  # what is set aside is the file, not a link to it
+    notices: list[Notice] = []
+    try:
+        private_dir(path.parent)
+        with repair_lock(path):
+            if path.exists():
+                notices += _repair(path, moment, factory, migrations)
+            else:
+                _create(path, moment, factory, migrations)
+        connection = connect(path, factory=factory)
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        raise unusable(path, error) from error
+    try:
+        refuse_foreign(connection, path, migrations)
+        if is_read_only := not _is_writable(connection):
+            notices.append(_read_only_notice(path))
+        elif copy := migrate(connection, path, moment, migrations):
+            notices.append(
+                Notice("migrated", f"The chats were updated; a copy from before is {copy}.", copy)
+            )
+        _make_private(path)
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        connection.close()
+        raise unusable(path, error) from error
+    except StoreError:
+        connection.close()
+        raise
+    return Database(path, connection, tuple(notices), is_read_only)
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """A short-lived connection that only reads what is committed; usable in any thread.
+
+    Where there is no database yet, an empty one in memory stands in.
+
+    Raises:
+        StoreError: If the database cannot be read, is damaged or belongs to a newer version.
+    """
+    try:
+        if not path.exists():
+            connection = sqlite3.connect(":memory:", isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            migrate(connection, None, now())
+        else:
+            connection = connect(path, query_only=True)
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        raise unusable(path, error) from error
+    with closing(connection):
+        try:
+            refuse_foreign(connection, path)
+            version = schema_version(connection)
+            if version == 0:
+                raise StoreError(
+                    f"The transcript database {path} is damaged", "It holds nothing", REPAIR_HINT
+                )
+            if version == len(MIGRATIONS):
+                yield connection
+                return
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise unusable(path, error) from error
+    open_database(path).connection.close()
+    with open_reader(path) as migrated:
+        yield migrated
+
+
+def _create(
+    path: Path,
+    moment: datetime,
+    factory: type[sqlite3.Connection],
+    migrations: Sequence[Migration],
+) -> None:
+    """Make an empty database, whole or not at all."""
+    with _fresh_beside(path, moment, factory, migrations) as (partial, _):
+        pass
+    os.rename(partial, path)  # nobody else makes it now: the caller holds `repair_lock`
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _fresh_beside(
+    path: Path,
+    moment: datetime,
+    factory: type[sqlite3.Connection],
+    migrations: Sequence[Migration],
+) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    """Make a database under a temporary name, so that no process ever sees a half-made file.
+
+    The connection is closed at the end; the file stays unless something failed.
+    """
+    partial = path.with_name(f"{path.name}.new-{uuid.uuid4().hex[:8]}")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(connect(partial, factory=factory)) as connection:
+            migrate(connection, None, moment, migrations)
+            yield partial, connection
+    except BaseException:
+        for leftover in (partial, partial.with_name(partial.name + "-journal")):
+            with suppress(OSError):
+                leftover.unlink()
+        raise
+
+
+def _repair(
+    path: Path,
+    moment: datetime,
+    factory: type[sqlite3.Connection],
+    migrations: Sequence[Migration],
+) -> list[Notice]:
+    """Put what is readable of a damaged database into a fresh one, then set it aside."""
+    with closing(connect(path)) as connection:
+        damage = damage_of(connection, path, len(migrations))
+    if not damage:
+        return []
+    with (
+        _fresh_beside(path, moment, factory, migrations) as (partial, fresh),
+        transaction(fresh),
+    ):
+        rows = salvage(path, fresh, moment)
+    aside = set_aside(path, moment, partial)
+    sync_folder(path.parent)
+    saved = (
+        f"{rows.messages} messages of {rows.chats} chats could be read and are in a new one"
+        if rows.chats
+        else "no chat in it could be read"
+    )
+    return [
+        Notice(
+            "damaged",
+            f"The transcript database was damaged: {damage}. It was moved to {aside}; {saved}.",
+            aside,
+        )
+    ]
+
+
+def _is_writable(connection: sqlite3.Connection) -> bool:
+    """Try a write that changes nothing; a full disk or a lock does not count as read-only."""
+    try:
+        with transaction(connection):
+            connection.execute(f"PRAGMA user_version = {schema_version(connection)}")
+    except sqlite3.OperationalError as error:
+        return primary_code(error) not in NO_WRITING
+    return True
+
+
+def _read_only_notice(path: Path) -> Notice:
+    return Notice(
+        "read-only", f"{path} can only be read: chats can be opened, but nothing is saved.", path
+    )
+
+
+def _make_private(path: Path) -> None:
+    """Take the rights of others away from a file that was made elsewhere."""
+    with suppress(OSError):
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            path.chmod(mode & 0o700)

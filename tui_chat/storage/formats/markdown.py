@@ -1,0 +1,154 @@
+"""A chat as Markdown: the active path, to be read, printed and committed.
+
+Every message is a section of its own, and stays so whatever it says: a CommonMark parser checks
+that no heading, open fence or open HTML of a message reaches outside it. Only what would reach
+outside is escaped; a message that still would becomes a code block as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tui_chat.chat.conversation import Conversation, Message
+from tui_chat.safe_text import safe_line, storable
+
+_ROLE_NAMES = {"system": "System", "user": "You", "assistant": "Assistant"}
+_MARKS = {
+    "waiting": "waiting",
+    "streaming": "not finished",
+    "stopped": "stopped",
+    "interrupted": "interrupted",
+    "failed": "failed",
+}
+_CONTROLS: dict[int, str] = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)},
+    0x7F: "␡",
+    **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}"),
+}
+_MAYBE_STRUCTURE = re.compile(r"^[\s>*+\-\d.)]*(?:[#=<`~]|-[ \t]*$)", re.MULTILINE)
+"""Lines that could be a heading, a fence or HTML; a text without one needs no parser."""
+_INLINE_SYNTAX = re.compile(r"([\\`*_\[\]<>#|&~])")
+_YAML_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_PROBE = "end of the message"
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """The active path with front matter: id, title, model, created and turns; times in UTC."""
+    path = [message for message in conversation.path() if not message.deleted]
+    title = safe_line(storable(conversation.title)) or "Untitled chat"
+    sections = [_front_matter(conversation, title, path), f"# {_inline(title)}\n"]
+    if conversation.system:
+        sections.append(f"## {_ROLE_NAMES['system']}\n\n{contained(conversation.system)}")
+    sections.extend(_section(message) for message in path)
+    return "\n".join(section.rstrip("\n") + "\n" for section in sections)
+
+
+def _front_matter(conversation: Conversation, title: str, path: list[Message]) -> str:
+    turns = sum(message.role == "user" for message in path)
+    return (
+        "---\n"
+        f"id: {_quoted(conversation.id)}\n"
+        f"title: {_quoted(title)}\n"
+        f"model: {_quoted(safe_line(storable(conversation.model)))}\n"
+        f"created: {_quoted(_time(conversation.created))}\n"
+        f"turns: {turns}\n"
+        "---\n"
+    )
+
+
+def _section(message: Message) -> str:
+    parts = [_ROLE_NAMES[message.role]]
+    if message.role == "assistant" and message.model:
+        parts.append(_inline(safe_line(storable(message.model), 100)))
+    parts.append(_time(message.created))
+    if mark := _MARKS.get(message.status):
+        parts.append(mark)
+    section = f"## {' · '.join(parts)}\n"
+    if message.text:
+        section += f"\n{contained(message.text)}"
+    if message.error:
+        section += f"\n> {_inline(safe_line(storable(message.error)))}\n"
+    return section
+
+
+def contained(text: str) -> str:
+    """The text as Markdown that cannot reach outside its section, ending with a newline.
+
+    Control characters are shown as their pictures. Headings of level 1 and 2 lose their meaning;
+    those are the document's own.
+    """
+    text = storable(text).replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+    text = text.strip("\n") + "\n"
+    if not _MAYBE_STRUCTURE.search(text):
+        return text
+    lines = text.split("\n")[:-1]
+    for _ in range(8):
+        offence = _offence(lines)
+        if offence is None:
+            return "\n".join(lines) + "\n"
+        line, closing = offence
+        if closing:
+            lines.append(closing)
+        elif line is None:
+            break
+        else:
+            for index in line:
+                lines[index] = re.sub(r"^(\s*)(\S)", r"\1\\\2", lines[index], count=1)
+    return _fenced(text)
+
+
+def _offence(lines: list[str]) -> tuple[list[int] | None, str] | None:
+    """What reaches outside: lines to escape, or a fence to close; None if nothing does."""
+    tokens = _parser().parse("\n".join(lines) + f"\n\n## {_PROBE}\n")
+    headings = [
+        token
+        for token in tokens
+        if token.type == "heading_open" and token.level == 0 and token.tag in ("h1", "h2")
+    ]
+    own = [token for token in headings if token.map and token.map[0] < len(lines)]
+    if len(headings) > len(own):  # the probe is a heading: nothing is left open
+        return ([_marker_line(token) for token in own], "") if own else None
+    last = next((token for token in reversed(tokens) if token.level == 0), None)
+    if last is not None and last.type == "fence":
+        return None, last.markup
+    if last is not None and last.type == "html_block" and last.map:
+        return [last.map[0]], ""
+    return None, ""
+
+
+def _marker_line(heading: Token) -> int:
+    """The line that makes a heading: its own for `#`, the underline for `===` and `---`."""
+    first, end = heading.map or [0, 1]
+    return first if heading.markup.startswith("#") else end - 1
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}{fence}\n"
+
+
+@cache
+def _parser() -> MarkdownIt:
+    return MarkdownIt("commonmark")
+
+
+def _inline(text: str) -> str:
+    return _INLINE_SYNTAX.sub(r"\\\1", text)
+
+
+def _quoted(text: str) -> str:
+    """A YAML string in double quotes, which JSON's strings are too."""
+    quoted = json.dumps(storable(text), ensure_ascii=False)
+    return _YAML_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
+
+
+def _time(moment: datetime) -> str:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,165 @@
+"""Saved chats as they are listed, found and loaded.
+
+`read_transcripts(path)` opens a short-lived connection in whatever thread asks, and sees what is
+committed. Refuses to change anything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tui_chat.chat.conversation import Conversation
+from tui_chat.errors import StoreError, TranscriptNotFoundError
+from tui_chat.safe_text import safe_line, storable
+from tui_chat.storage.db import open_reader
+from tui_chat.storage.records import (
+    MESSAGE_COLUMNS,
+    ChatSummary,
+    as_moment,
+    as_text,
+    json_values,
+    message_from_row,
+    plant,
+)
+
+
+class TranscriptReader:
+    """Reads saved chats through one connection, which the caller opens and closes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def list_chats(
+        self, limit: int | None = None, offset: int = 0, include_deleted: bool = False
+    ) -> list[ChatSummary]:
+        """Saved chats, the one changed last first."""
+        rows = self._rows(
+            "SELECT id, title, model, created, updated, turns, messages, deleted_at FROM chats"
+            " WHERE ? OR deleted_at IS NULL ORDER BY updated DESC, id LIMIT ? OFFSET ?",
+            include_deleted,
+            -1 if limit is None else limit,
+            offset,
+        )
+        return [_summary(row) for row in rows]
+
+    def find(self, name: str, include_deleted: bool = False) -> str:
+        """The full id of a chat, by its id, the beginning of its id, or `last`.
+
+        Args:
+            name: `last` means the chat changed last. Case does not matter in ids.
+            include_deleted: Whether deleted chats count.
+
+        Raises:
+            TranscriptNotFoundError: If no chat matches.
+            StoreError: If several do.
+        """
+        if name == "last":
+            newest = self.list_chats(limit=1, include_deleted=include_deleted)
+            if not newest:
+                raise TranscriptNotFoundError("There is no saved chat yet", "", "Start one")
+            return newest[0].id
+        prefix = storable(name.strip())
+        rows = self._rows(
+            "SELECT id, title FROM chats WHERE (? OR deleted_at IS NULL)"
+            " AND (id = ? OR substr(id, 1, ?) = ?) ORDER BY id <> ?, updated DESC LIMIT 6",
+            include_deleted,
+            prefix,
+            len(prefix),
+            prefix.lower(),
+            prefix,
+        )
+        if not rows or not prefix:
+            raise TranscriptNotFoundError(
+                f"There is no saved chat {safe_line(name, 80)!r}",
+                "",
+                "`tui-chat transcripts list` shows the ids",
+            )
+        if len(rows) > 1 and rows[0]["id"] != prefix:
+            ids = ", ".join(
+                f"{row['id'][: len(prefix) + 6]} ({safe_line(row['title'], 30)})"
+                for row in rows[:5]
+            )
+            raise StoreError(
+                f"Several saved chats begin with {safe_line(name, 80)!r}",
+                ids + (", and more" if len(rows) > 5 else ""),
+                "Give more characters of the id",
+            )
+        return str(rows[0]["id"])
+
+    def load(self, chat_id: str) -> Conversation:
+        """A whole chat: every message, deleted ones too, in order, with its active leaf.
+
+        Raises:
+            TranscriptNotFoundError: If there is no chat with that full id.
+        """
+        header = self._row(chat_id)
+        conversation = Conversation(
+            *(as_text(header[name]) for name in ("id", "title", "system", "model"))
+        )
+        columns = ", ".join(MESSAGE_COLUMNS)
+        query = f"SELECT {columns} FROM messages WHERE chat_id = ? ORDER BY seq"
+        rows = self._rows(query, chat_id)
+        plant(conversation, map(message_from_row, rows))
+        leaf = header["leaf"]
+        if leaf is not None and leaf not in conversation:  # its row was lost
+            leaf = rows[-1]["id"] if rows else None
+        conversation.set_leaf(leaf)
+        conversation.created = as_moment(header["created"])
+        conversation.updated = as_moment(header["updated"])
+        return conversation
+
+    def params(self, chat_id: str) -> dict[str, Any]:
+        """The sampling parameters saved with a chat; empty if there are none.
+
+        Raises:
+            TranscriptNotFoundError: If there is no chat with that full id.
+        """
+        return json_values(self._row(chat_id)["params"])
+
+    def _row(self, chat_id: str) -> sqlite3.Row:
+        rows = self._rows("SELECT * FROM chats WHERE id = ?", storable(chat_id))
+        if not rows:
+            raise TranscriptNotFoundError(
+                f"There is no saved chat {safe_line(chat_id, 80)!r}",
+                "",
+                "`tui-chat transcripts list` shows the ids",
+            )
+        return rows[0]
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """All rows; a byte in a text that is not UTF-8 costs that byte only."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+        self._connection.text_factory = lambda content: content.decode(errors="replace")
+        return self._connection.execute(query, values).fetchall()
+
+
+def _summary(row: sqlite3.Row) -> ChatSummary:
+    return ChatSummary(
+        as_text(row["id"]),
+        as_text(row["title"]),
+        as_text(row["model"]),
+        as_moment(row["created"]),
+        as_moment(row["updated"]),
+        row["turns"],
+        row["messages"],
+        None if row["deleted_at"] is None else as_moment(row["deleted_at"]),
+    )
+
+
+@contextmanager
+def read_transcripts(path: Path) -> Iterator[TranscriptReader]:
+    """Read saved chats in any thread; without a database there are none.
+
+    Raises:
+        StoreError: If the database cannot be read, is damaged or belongs to a newer version.
+    """
+    with open_reader(path) as connection:
+        yield TranscriptReader(connection)

@@ -1,0 +1,382 @@
+"""One thread that owns the database, and a queue of changes that loses nothing.
+
+What is queued together is committed together. When the disk is full, the file read-only or the
+database locked, the changes stay in memory in their order, a copy of them goes to another file,
+and saving is tried again until it works. Refuses to know what the changes mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self, TypeVar
+
+from tui_chat.chat.conversation import now
+from tui_chat.errors import StoreError
+from tui_chat.storage.connection import is_environment, primary_code, reason
+from tui_chat.storage.db import Notice
+from tui_chat.storage.leases import ProcessLease
+from tui_chat.storage.pending import Change, Checkpoint, Entry, PendingChanges
+from tui_chat.storage.spill import import_spill, waiting_spills, write_spill
+from tui_chat.storage.transcripts import TranscriptStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """Whether saving works."""
+
+    ok: bool
+    pending: int
+    """Changes that are not on the disk yet."""
+    detail: str = ""
+    """Why saving does not work, as one line; empty while it does."""
+
+
+_Told = TypeVar("_Told", SaveState, Notice)
+
+
+class SavingThread:
+    """The thread that saves queued changes.
+
+    Args:
+        path: The database file; made, repaired and migrated as `db.open_database` says.
+        on_state: Told in the writer's thread whenever the state changes. Must not block.
+        on_notice: Told in the writer's thread of each new notice, as of a damaged file. A notice
+            of kind `damaged` or `replaced` after the start means that chats that are open should
+            be saved again with `save_conversation`.
+        clock: The current time in UTC.
+        backoff: Seconds before the first retry, and at most.
+        factory: The connection class, where a test wants faults.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_state: Callable[[SaveState], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
+        clock: Callable[[], datetime] = now,
+        backoff: tuple[float, float] = (0.5, 5.0),
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        self.path = path
+        self._on_state = on_state
+        self._on_notice = on_notice
+        self._clock = clock
+        self._backoff = backoff
+        self._factory = factory
+        self._changed = threading.Condition()
+        self._pending = PendingChanges()
+        self._in_flight: list[Entry] = []
+        self._refused: list[Change] = []
+        self._notices: list[Notice] = []
+        self._state = SaveState(True, 0)
+        self._ready = threading.Event()
+        self._hurry = False
+        self._closing = False
+        self._closed = False
+        self._store: TranscriptStore | None = None
+        self._database = Path(os.path.realpath(path))
+        self._lease = ProcessLease(self._database)
+        self._file_id: tuple[int, int] | None = None
+        self._spill: Path | None = None
+        self._thread = threading.Thread(target=self._run, name="transcript-writer", daemon=True)
+
+    def listen(
+        self, on_state: Callable[[SaveState], None], on_notice: Callable[[Notice], None]
+    ) -> None:
+        """Say who is told; before `start`, so that nothing is missed."""
+        self._on_state = on_state
+        self._on_notice = on_notice
+
+    def start(self) -> Self:
+        """Open the database in the thread and begin to save."""
+        self._thread.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # How saving goes
+
+    @property
+    def state(self) -> SaveState:
+        """The state now."""
+        with self._changed:
+            return SaveState(self._state.ok, self._waiting(), self._state.detail)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the user should be told about the database, in order."""
+        with self._changed:
+            return tuple(self._notices)
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait until the database is open, or turned out not to open; False after `timeout` s."""
+        return self._ready.wait(timeout)
+
+    def wait_saved(self, saved: Future[None], timeout: float) -> bool:
+        """Wait for a change; False as soon as saving fails, or after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: saved.done() or not self._state.ok, timeout)
+        return saved.done() and saved.exception() is None
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything queued so far is on the disk; False after `timeout` seconds.
+
+        While saving fails, it is tried at once instead of at the next retry.
+        """
+        marker = self._submit(Checkpoint(), hurry=True)
+        try:
+            marker.result(timeout)
+        except (TimeoutError, StoreError):
+            with self._changed:
+                self._pending.remove(marker)
+            return False
+        return True
+
+    def close(self, timeout: float = 2.0) -> Path | None:
+        """Save what waits and end the thread.
+
+        Args:
+            timeout: Seconds to wait for the thread.
+
+        Returns:
+            A file with the changes that could not be saved, which the next start reads in; None
+            if all are saved. If even that file cannot be written, `state` says so.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        with self._changed:
+            self._closed = True
+            left = [*self._in_flight, *self._pending.entries()]
+        if left or self._refused:
+            self._mirror()
+        error = StoreError("The program ended before the change was saved")
+        for future in (future for entry in left for future in entry.futures):
+            _finish(future, error)
+        return self._spill
+
+    # The thread
+
+    def _submit(self, change: Change, hurry: bool = False) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # a waiting thread can't cancel the saving
+        with self._changed:
+            if self._closed:
+                _finish(future, StoreError("The transcripts are closed"))
+                return future
+            self._pending.add(change, (future,))
+            self._hurry = self._hurry or hurry
+            self._changed.notify_all()
+        return future
+
+    def _run(self) -> None:
+        delay = 0.0
+        while self._await_work(delay):
+            try:
+                self._step()
+            except Exception as error:  # the thread holds what is not saved; it must not end
+                delay = min(max(2 * delay, self._backoff[0]), self._backoff[1])
+                self._fail(error)
+                if self._closing:
+                    break
+            else:
+                delay = 0.0
+                self._succeed()
+        self._disconnect()
+        self._lease.release()
+
+    def _await_work(self, delay: float) -> bool:
+        """Wait for something to do, or for the next retry; False when all is done and closed."""
+        with self._changed:
+            if delay:
+                self._changed.wait_for(lambda: self._closing or self._hurry, delay)
+            elif self._store is not None:
+                self._changed.wait_for(lambda: self._closing or bool(self._pending))
+            self._hurry = False
+            return bool(self._pending) or not self._closing
+
+    def _step(self) -> None:
+        if self._store is None:
+            self._connect()
+        with self._changed:
+            self._in_flight = self._pending.take()
+        try:
+            if self._in_flight:
+                self._commit(self._in_flight)
+        except BaseException:
+            with self._changed:
+                self._pending.put_back(self._in_flight)
+                self._in_flight = []
+            raise
+
+    def _commit(self, entries: list[Entry]) -> None:
+        assert self._store is not None
+        try:
+            with self._store.change():
+                for entry in entries:
+                    entry.change.apply(self._store)
+        except Exception as error:
+            if is_environment(error):
+                raise
+            if len(entries) > 1:
+                self._commit_one_by_one(entries)
+            else:
+                self._refuse(entries[0], error)
+
+    def _commit_one_by_one(self, entries: list[Entry]) -> None:
+        """Save each change alone, so that one that cannot be saved holds up none of the others."""
+        for entry in list(entries):
+            self._commit([entry])
+            with self._changed:
+                self._in_flight = [other for other in self._in_flight if other is not entry]
+            for future in entry.futures:
+                _finish(future)
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        """Keep a change that the database will never take for the file that `close` writes."""
+        log.error("a change could not be saved", exc_info=error)
+        self._refused.append(entry.change)
+        text = (
+            f"A change could not be saved ({error}); it is kept and written to a file at the end."
+        )
+        self._tell([Notice("refused", text)])
+        for future in entry.futures:
+            _finish(future, StoreError("A change could not be saved", str(error)))
+
+    def _connect(self) -> None:
+        """Open the database, and bring in what an earlier run left behind."""
+        store = TranscriptStore(self.path, self._clock, lease=self._lease, factory=self._factory)
+        try:
+            self._tell(store.notices)
+            if store.is_read_only:
+                raise StoreError("the database or its folder is read-only")
+            self._tell_if_replaced(store)
+            store.recover_interrupted()
+            store.purge()
+            self._import_spills(store)
+        except BaseException:
+            store.close()
+            raise
+        self._store = store
+
+    def _tell_if_replaced(self, store: TranscriptStore) -> None:
+        facts = store.path.stat()
+        file_id = (facts.st_dev, facts.st_ino)
+        if self._file_id not in (None, file_id) and not store.notices:
+            text = f"{store.path} was removed or replaced; chats are saved in a new file."
+            self._tell([Notice("replaced", text, store.path)])
+        self._file_id = file_id
+
+    def _import_spills(self, store: TranscriptStore) -> None:
+        for path in waiting_spills(store.path):
+            if path == self._spill:
+                continue  # what is in it waits in the queue
+            try:
+                count = import_spill(store, path)
+            except StoreError as error:
+                self._tell([Notice("imported", error.one_line, path)])
+                continue
+            if count:
+                text = f"{count} changes that could not be saved last time are saved now."
+                self._tell([Notice("imported", text, path)])
+
+    def _disconnect(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _fail(self, error: Exception) -> None:
+        """Keep everything, say why, and reopen the file next time unless it is sure to be fine."""
+        was_open = self._store is not None
+        if primary_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
+            self._disconnect()
+        if not is_environment(error):
+            log.error("saving failed", exc_info=error)
+        self._mirror()
+        what = "Not saved yet" if was_open else "Nothing is saved"
+        self._set_state(False, f"{what}: {reason(error).rstrip('.')}")
+
+    def _succeed(self) -> None:
+        if self._spill is not None and not self._refused:
+            with suppress(OSError):
+                self._spill.unlink()
+            self._spill = None
+        with self._changed:
+            saved, self._in_flight = self._in_flight, []
+        self._set_state(True, "", [future for entry in saved for future in entry.futures])
+
+    def _mirror(self) -> None:
+        """Keep a copy of what is not saved in another file, in case the program is killed."""
+        with self._changed:
+            entries = [*self._in_flight, *self._pending.entries()]
+        changes = [e.change for e in entries if not isinstance(e.change, Checkpoint)]
+        changes = [*self._refused, *changes]
+        if not changes:
+            return
+        try:
+            self._spill = write_spill(self._database, self._lease.owner, changes, self._spill)
+        except Exception as error:
+            self._spill = None
+            log.error("unsaved changes could not be kept in a file", exc_info=error)
+
+    def _waiting(self) -> int:
+        in_flight = sum(not isinstance(e.change, Checkpoint) for e in self._in_flight)
+        return len(self._pending) + in_flight
+
+    def _set_state(self, ok: bool, detail: str, saved: Iterable[Future[None]] = ()) -> None:
+        """Change the state, then complete what was saved, then tell; never under the lock."""
+        with self._changed:
+            state = SaveState(ok, self._waiting(), detail)
+            is_new = state != self._state or not self._ready.is_set()
+            self._state = state
+        for future in saved:
+            _finish(future)
+        with self._changed:
+            self._ready.set()
+            self._changed.notify_all()
+        if is_new:
+            _call(self._on_state, state)
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            with self._changed:
+                if notice in self._notices:
+                    continue
+                self._notices.append(notice)
+            _call(self._on_notice, notice)
+
+
+def _call(listener: Callable[[_Told], None] | None, told: _Told) -> None:
+    """Tell a listener; what goes wrong in it must not stop the saving."""
+    if listener is not None:
+        try:
+            listener(told)
+        except Exception:
+            log.exception("a listener of the transcript writer failed")
+
+
+def _finish(future: Future[None], error: StoreError | None = None) -> None:
+    """Complete a future, unless `close` or the thread did it before."""
+    with suppress(InvalidStateError):
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,224 @@
+"""Changes that could not be saved, kept in a file until the database can take them.
+
+The file lies beside the database, else in the cache folder, else in the folder for temporary
+files, whichever can be written. The next start reads it in, once. Nothing in it replaces
+something newer in the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tui_chat.chat.conversation import Message
+from tui_chat.errors import StoreError
+from tui_chat.paths import cache_dir, private_dir
+from tui_chat.storage.atomic import write_atomically
+from tui_chat.storage.connection import is_environment
+from tui_chat.storage.formats.json_format import message_from_values, message_values
+from tui_chat.storage.leases import is_live
+from tui_chat.storage.pending import (
+    Change,
+    DeleteChat,
+    DiscardMessage,
+    MarkDeleted,
+    Rename,
+    SaveHeader,
+    SaveMessage,
+    SetLeaf,
+)
+from tui_chat.storage.records import ChatHeader, utc_text, utc_time
+from tui_chat.storage.transcripts import TranscriptStore
+
+VERSION = 1
+
+
+def spill_file_name(database: Path, owner: str) -> str:
+    """Name of the file of one process for one database."""
+    return f"{_prefix(database)}{owner}.json"
+
+
+def write_spill(
+    database: Path, owner: str, changes: Iterable[Change], before: Path | None = None
+) -> Path:
+    """Write changes to a file, in place of the one written before.
+
+    Args:
+        database: The database that they are for.
+        owner: The lease of this process.
+        changes: Oldest first.
+        before: The file that this process wrote before, if any.
+
+    Raises:
+        StoreError: If no folder can be written.
+    """
+    operations = [_values(change) for change in changes]
+    text = json.dumps({"tui_chat_unsaved": VERSION, "changes": operations}, default=str)
+    problem = StoreError("The unsaved changes cannot be written to any file")
+    for folder in _folders(database):
+        target = folder / spill_file_name(database, owner)
+        try:
+            private_dir(folder)
+            write_atomically(target, text, overwrite=True, mode=0o600)
+        except (OSError, StoreError) as error:
+            problem.detail = error.one_line if isinstance(error, StoreError) else str(error)
+            continue
+        if before is not None and before != target:
+            with suppress(OSError):
+                before.unlink()
+        return target
+    raise problem
+
+
+def waiting_spills(database: Path) -> list[Path]:
+    """Files with changes for a database, of processes that ended, oldest first."""
+    found: list[tuple[float, Path]] = []
+    prefix = _prefix(database)
+    for folder in _folders(database):
+        try:
+            names = [name for name in os.listdir(folder) if name.startswith(prefix)]
+        except OSError:
+            continue
+        for name in names:
+            path = folder / name
+            owner = name.removeprefix(prefix).removesuffix(".json")
+            with suppress(OSError):
+                facts = path.lstat()
+                # In a folder that others can write to, only a file of our own is believed.
+                own = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.getuid()
+                if name.endswith(".json") and own and not is_live(database, owner):
+                    found.append((facts.st_mtime, path))
+    return [path for _, path in sorted(found)]
+
+
+def import_spill(store: TranscriptStore, path: Path) -> int:
+    """Save the changes of a file in one transaction, and remove it; return how many there were.
+
+    A file that was read in before, and could not be removed, counts as having none.
+
+    Raises:
+        StoreError: If the file cannot be read; it is renamed, so that it is tried once only.
+        sqlite3.Error: If the changes cannot be committed; the file stays.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        if data["tui_chat_unsaved"] != VERSION:
+            raise ValueError("it was written by another version")
+        changes = [_change(values) for values in data["changes"]]
+        name = f"{path.name} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        with store.change():
+            if store.claim_import(name):
+                for change in changes:
+                    _apply_unless_older(store, change)
+            else:
+                changes = []
+    except Exception as error:  # whatever is wrong with it, the file must not stop the start
+        if isinstance(error, sqlite3.Error) and is_environment(error):
+            raise
+        aside = path.with_suffix(".unreadable")
+        with suppress(OSError):
+            os.rename(path, aside)
+        raise StoreError(
+            f"Unsaved changes in {aside} cannot be read", str(error), "The file is kept"
+        ) from error
+    with suppress(OSError):
+        path.unlink()
+    return len(changes)
+
+
+def _apply_unless_older(store: TranscriptStore, change: Change) -> None:
+    """Save a change of an ended process, unless another one has saved something newer since."""
+    if isinstance(change, SaveHeader):
+        stored = store.stored_update(change.chat_id)
+        if stored is not None and stored > change.header.updated:
+            return
+    if isinstance(change, SaveMessage) and change.message.is_unfinished:
+        status = store.stored_status(change.chat_id, change.message.id)
+        if status not in (None, "streaming", "waiting", "interrupted"):
+            return
+        change = SaveMessage(change.chat_id, replace(change.message, status="interrupted"))
+    change.apply(store)
+
+
+def _folders(database: Path) -> list[Path]:
+    return [database.parent, cache_dir(), Path(tempfile.gettempdir())]
+
+
+def _prefix(database: Path) -> str:
+    tag = hashlib.sha256(os.path.realpath(database).encode(errors="replace")).hexdigest()[:12]
+    return f"tui-chat-unsaved-{tag}-"
+
+
+def _values(change: Change) -> dict[str, Any]:
+    """A change as JSON values."""
+    kind = type(change).__name__
+    if isinstance(change, SaveHeader):
+        header = change.header
+        return {
+            "kind": kind,
+            "id": header.id,
+            "title": header.title,
+            "system": header.system,
+            "model": header.model,
+            "created": utc_text(header.created),
+            "updated": utc_text(header.updated),
+            "leaf": header.leaf,
+            "params": None if header.params is None else dict(header.params),
+        }
+    if isinstance(change, SaveMessage):
+        return {"kind": kind, "chat": change.chat_id, "message": message_values(change.message)}
+    if isinstance(change, MarkDeleted):
+        ids = list(change.message_ids)
+        return {"kind": kind, "chat": change.chat_id, "ids": ids, "deleted": change.deleted}
+    if isinstance(change, DiscardMessage):
+        return {"kind": kind, "chat": change.chat_id, "id": change.message_id}
+    if isinstance(change, SetLeaf):
+        return {"kind": kind, "chat": change.chat_id, "leaf": change.leaf}
+    if isinstance(change, Rename):
+        return {"kind": kind, "chat": change.chat_id, "title": change.title}
+    if isinstance(change, DeleteChat):
+        return {"kind": kind, "chat": change.chat_id, "deleted": change.deleted}
+    raise TypeError(f"{kind} has no form in a file")
+
+
+def _header(values: Mapping[str, Any]) -> ChatHeader:
+    return ChatHeader(
+        str(values["id"]),
+        str(values["title"]),
+        str(values["system"]),
+        str(values["model"]),
+        utc_time(values["created"]),
+        utc_time(values["updated"]),
+        values["leaf"],
+        values["params"],
+    )
+
+
+def _saved_message(values: Mapping[str, Any]) -> Message:
+    return message_from_values(values["message"])
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Change]] = {
+    "SaveHeader": lambda v: SaveHeader(_header(v)),
+    "SaveMessage": lambda v: SaveMessage(v["chat"], _saved_message(v)),
+    "MarkDeleted": lambda v: MarkDeleted(v["chat"], tuple(v["ids"]), bool(v["deleted"])),
+    "DiscardMessage": lambda v: DiscardMessage(v["chat"], v["id"]),
+    "SetLeaf": lambda v: SetLeaf(v["chat"], v["leaf"]),
+    "Rename": lambda v: Rename(v["chat"], str(v["title"])),
+    "DeleteChat": lambda v: DeleteChat(v["chat"], bool(v["deleted"])),
+}
+
+
+def _change(values: Mapping[str, Any]) -> Change:
+    """The change that `_values` described."""
+    return _READERS[values["kind"]](values)

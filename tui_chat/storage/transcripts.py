@@ -1,0 +1,257 @@
+"""Saved chats as they are written, in the terms of `chat.conversation`.
+
+A `TranscriptStore` belongs to one thread, in the program to that of `writer.TranscriptWriter`.
+Refuses to know queues, retries and file formats.
+
+Statuses survive a crash: a message that is `streaming` or `waiting` carries the lease of the
+process that writes it, and `recover_interrupted` marks it `interrupted` once that process ended.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tui_chat.chat.conversation import Conversation, Message, now
+from tui_chat.safe_text import storable
+from tui_chat.storage.connection import transaction
+from tui_chat.storage.db import Notice, open_database
+from tui_chat.storage.leases import ProcessLease, is_live, sweep
+from tui_chat.storage.reading import TranscriptReader
+from tui_chat.storage.records import (
+    MESSAGE_COLUMNS,
+    RECOUNT_CHAT,
+    ChatHeader,
+    as_moment,
+    json_text,
+    message_row,
+    utc_text,
+)
+
+KEEP_DELETED = timedelta(days=30)
+"""How long a deleted chat can be brought back."""
+
+
+class TranscriptStore(TranscriptReader):
+    """The open database of one thread. Changes go inside `with store.change():`.
+
+    Args:
+        path: The database file; made, repaired and migrated as `db.open_database` says.
+        clock: The current time in UTC.
+        lease: Says that this process lives; by default the store takes one and gives it back.
+        factory: The connection class, where a test wants faults.
+
+    Raises:
+        StoreError: If the database cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], datetime] = now,
+        *,
+        lease: ProcessLease | None = None,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        database = open_database(path, clock(), factory=factory)
+        super().__init__(database.connection)
+        self.path = database.path
+        self.notices: tuple[Notice, ...] = database.notices
+        self.is_read_only = database.is_read_only
+        self._clock = clock
+        self._lease = lease or ProcessLease(self.path)
+        self._lends_lease = lease is not None
+        if not self.is_read_only:
+            self._lease.hold()
+        self._recount: set[str] = set()
+
+    def close(self) -> None:
+        """Close the connection, and give back the lease if it is the store's own."""
+        self._connection.close()
+        if not self._lends_lease:
+            self._lease.release()
+
+    def __enter__(self) -> TranscriptStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction: all changes in it are committed together, or none.
+
+        Raises:
+            sqlite3.Error: If it cannot be committed.
+        """
+        self._recount.clear()
+        with transaction(self._connection):
+            yield
+            for chat_id in self._recount:
+                self._connection.execute(RECOUNT_CHAT, {"chat": chat_id})
+
+    def save_header(self, header: ChatHeader) -> None:
+        """Write everything of a chat beside its messages; makes the chat if it is new."""
+        values = (
+            utc_text(header.created),
+            utc_text(header.updated),
+            storable(header.title),
+            storable(header.system),
+            storable(header.model),
+            None if header.leaf is None else storable(header.leaf),
+        )
+        chat_id = storable(header.id)
+        self._ensure_chat(chat_id, header.created)
+        self._connection.execute(
+            "UPDATE chats SET created = ?, updated = ?, title = ?, system = ?, model = ?,"
+            " leaf = ? WHERE id = ?",
+            (*values, chat_id),
+        )
+        if header.params is not None:
+            self._connection.execute(
+                "UPDATE chats SET params = ? WHERE id = ?", (json_text(header.params), chat_id)
+            )
+        self._recount.add(chat_id)
+
+    def save_message(self, chat_id: str, message: Message) -> None:
+        """Write a message, new or changed. A chat that is not there yet is made."""
+        row = message_row(chat_id, message)
+        chat_id = row[0]
+        before = self._connection.execute(
+            "SELECT deleted FROM messages WHERE chat_id = ? AND id = ?", row[:2]
+        ).fetchone()
+        if before is None:
+            self._ensure_chat(chat_id, message.created)
+        if before is None or before["deleted"] != message.deleted:
+            self._recount.add(chat_id)
+        owner = self._lease.owner if message.is_unfinished else ""
+        self._connection.execute(_UPSERT_MESSAGE, (*row, owner))
+
+    def save_conversation(
+        self, conversation: Conversation, params: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a whole chat, as after an import."""
+        self.save_header(ChatHeader.of(conversation, params))
+        for message in conversation.messages():
+            self.save_message(conversation.id, message)
+
+    def mark_deleted(self, chat_id: str, message_ids: Iterable[str], deleted: bool = True) -> None:
+        """Mark messages as deleted, or as not deleted."""
+        self._connection.executemany(
+            "UPDATE messages SET deleted = ? WHERE chat_id = ? AND id = ?",
+            [(int(deleted), storable(chat_id), storable(i)) for i in message_ids],
+        )
+        self._recount.add(storable(chat_id))
+
+    def discard_message(self, chat_id: str, message_id: str) -> None:
+        """Forget a message that was never answered, as `Conversation.discard` does."""
+        self._connection.execute(
+            "DELETE FROM messages WHERE chat_id = ? AND id = ?",
+            (storable(chat_id), storable(message_id)),
+        )
+        self._recount.add(storable(chat_id))
+
+    def set_leaf(self, chat_id: str, leaf: str | None) -> None:
+        """Save which message ends the active path."""
+        self._set(chat_id, "leaf", None if leaf is None else storable(leaf))
+        self._recount.add(storable(chat_id))
+
+    def rename(self, chat_id: str, title: str) -> None:
+        """Give a chat another title."""
+        self._set(chat_id, "title", storable(title))
+
+    def delete(self, chat_id: str) -> None:
+        """Delete a chat; `undelete` brings it back for `KEEP_DELETED`."""
+        self._set(chat_id, "deleted_at", utc_text(self._clock()))
+
+    def undelete(self, chat_id: str) -> None:
+        """Bring a deleted chat back."""
+        self._set(chat_id, "deleted_at", None)
+
+    def purge(self, older_than: timedelta = KEEP_DELETED) -> int:
+        """Remove for good what was deleted longer ago than that; return how many chats.
+
+        A transaction of its own.
+        """
+        condition = "deleted_at IS NOT NULL AND deleted_at < ?"
+        limit = (utc_text(self._clock() - older_than),)
+        if not self._connection.execute(
+            f"SELECT 1 FROM chats WHERE {condition} LIMIT 1", limit
+        ).fetchone():
+            return 0
+        with self.change():
+            removed = self._connection.execute(f"DELETE FROM chats WHERE {condition}", limit)
+            return removed.rowcount
+
+    def recover_interrupted(self) -> int:
+        """Mark what ended processes were writing as interrupted; return how many messages.
+
+        Their text stays. What a living process writes is left alone. A transaction of its own.
+        """
+        own = self._lease.owner
+        sweep(self.path)
+        owners = [
+            row["owner"]
+            for row in self._connection.execute(
+                "SELECT DISTINCT owner FROM messages WHERE owner <> ''"
+            )
+        ]
+        ended = [o for o in owners if o != own and not is_live(self.path, o)]
+        if not ended:
+            return 0
+        count = 0
+        with self.change():
+            for owner in ended:
+                count += self._connection.execute(
+                    "UPDATE messages SET status = 'interrupted', owner = '' WHERE owner = ?",
+                    (owner,),
+                ).rowcount
+        return count
+
+    def claim_import(self, name: str) -> bool:
+        """Note that a file is read in, in the transaction that does it; False if it was before."""
+        changed = self._connection.execute(
+            "INSERT OR IGNORE INTO imported_files (name, imported) VALUES (?, ?)",
+            (name, utc_text(self._clock())),
+        )
+        return changed.rowcount == 1
+
+    def stored_status(self, chat_id: str, message_id: str) -> str | None:
+        """The status of a saved message; None if it is not saved."""
+        row = self._connection.execute(
+            "SELECT status FROM messages WHERE chat_id = ? AND id = ?",
+            (storable(chat_id), storable(message_id)),
+        ).fetchone()
+        return None if row is None else str(row["status"])
+
+    def stored_update(self, chat_id: str) -> datetime | None:
+        """When a saved chat was changed last; None if it is not saved."""
+        row = self._connection.execute(
+            "SELECT updated FROM chats WHERE id = ?", (storable(chat_id),)
+        ).fetchone()
+        return None if row is None else as_moment(row["updated"])
+
+    def _set(self, chat_id: str, column: str, value: str | None) -> None:
+        self._connection.execute(
+            f"UPDATE chats SET {column} = ? WHERE id = ?", (value, storable(chat_id))
+        )
+
+    def _ensure_chat(self, chat_id: str, created: datetime) -> None:
+        """Make the chat that a message or header came for, if it is new."""
+        moment = utc_text(created)
+        self._connection.execute(
+            "INSERT OR IGNORE INTO chats (id, created, updated) VALUES (?, ?, ?)",
+            (chat_id, moment, moment),
+        )
+
+
+_UPSERT_MESSAGE = (
+    f"INSERT INTO messages ({', '.join(MESSAGE_COLUMNS)}, owner)"
+    f" VALUES ({', '.join('?' * (len(MESSAGE_COLUMNS) + 1))})"
+    " ON CONFLICT (chat_id, id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in (*MESSAGE_COLUMNS[2:], "owner"))
+)
