@@ -21,8 +21,8 @@ PREFILL_CHUNK = 512
 """Prompt tokens that are computed at once; bounds the activations of a prefill."""
 
 _MIB = 1024**2
-_LIBRARY_ROOM = 32 * _MIB
-"""Workspaces of the matrix libraries and fragmentation, a flat amount."""
+_LIBRARY_ROOM = 128 * _MIB
+"""Workspaces of the matrix libraries, and pages the allocator holds: a flat amount, measured."""
 _SAMPLING_BYTES_PER_LOGIT = 40
 """fp32 logits, a sorted copy, int64 indices, probabilities, their sum and two masks."""
 _NF4_BLOCK = 64

@@ -1,0 +1,116 @@
+"""What speaks: the interface between the one engine thread and whatever runs a model.
+
+Requests and answers are plain values, so a backend could as well live in another process.
+Implemented by `local.LocalBackend` (a real model) and `scripted.ScriptedBackend` (chosen text, for
+tests of the screens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from tui_chat.chat.events import EngineEvent, ModelInfo, Unloaded
+from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+from tui_chat.chat.params import SamplingParams
+from tui_chat.chat.templates import PromptTemplate, TokenEncoder
+
+Emit = Callable[[EngineEvent], None]
+"""Takes events on the engine thread; must be quick and must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Which model to load and how. None leaves a value to the registry or the model."""
+
+    model: str
+    """Registry name, local directory or hub id."""
+    precision: str = "auto"
+    device: str = "auto"
+    template: str | None = None
+    context: int | None = None
+    """Tokens; never more than the model was trained for."""
+    reserve: int | None = None
+    allow_download: bool = True
+    """Whether files may be fetched from the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One reply to write."""
+
+    ids: tuple[int, ...]
+    """The whole prompt; at least one id."""
+    params: Callable[[], SamplingParams]
+    """Read before every token, so a changed value acts from the next token on."""
+    seed: int
+    """Seeds the random numbers of this reply, 0 to 2^64-1."""
+    stop_ids: tuple[int, ...]
+    """Tokens that end the reply and are not part of it."""
+    context: int
+    """Prompt and reply together never pass it."""
+    dropped_turns: int = 0
+    """Passed on into the statistics."""
+    ignore_eos: bool = False
+    """End only at the length; for measurements."""
+
+
+class Backend(Protocol):
+    """A loaded model, or none. Only the engine thread calls it, except where noted."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The loaded model; None if there is none. Any thread."""
+
+    @property
+    def encoder(self) -> TokenEncoder | None:
+        """Its tokenizer, available as soon as it is read, before the weights are. Any thread."""
+
+    @property
+    def template(self) -> PromptTemplate | None:
+        """The template that goes with the tokenizer. Any thread."""
+
+    def preflight(self, request: LoadRequest) -> LoadRequest:
+        """Check a request before anything is freed, and fill in what it leaves open.
+
+        Free memory counts as if the loaded model were gone.
+
+        Returns:
+            The request with precision, device, template, context and reserve decided.
+
+        Raises:
+            ModelNotFoundError: If there is no such model.
+            MemoryShortError: If it does not fit, with the numbers and what would.
+            ModelLoadError: If the files cannot be a model, or the device is not there.
+        """
+
+    def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> ModelInfo:
+        """Load and check a model, emitting `Loading`. Nothing may be loaded before.
+
+        Raises:
+            TuiChatError: If it fails or is cancelled; nothing is loaded then.
+        """
+
+    def unload(self) -> Unloaded | None:
+        """Free the loaded model and say how much memory came back; None if there was none."""
+
+    def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
+        """Write one reply: `Prefill`, then `Delta`s, then exactly one `Finished` or `Failed`.
+
+        Never raises.
+        """
+
+    def memory_bytes(self) -> int:
+        """Device memory in use: allocated on a GPU, resident on a CPU. Any thread."""
+
+    def models(self) -> list[ModelChoice]:
+        """The registry with what fits here. Reads files; any thread, but not a UI loop."""
+
+    def precisions(self, model: str) -> list[PrecisionChoice]:
+        """What each precision of a model needs here. Reads files; not for a UI loop.
+
+        Raises:
+            TuiChatError: If the model is not known or its files cannot be read.
+        """

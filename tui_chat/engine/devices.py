@@ -1,0 +1,317 @@
+"""Where a model can run: the devices of this machine, their memory, and which precisions work.
+
+Owns every question to the hardware. Refuses to know models; torch is imported inside functions, so
+that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_chat.chat.memory import PRECISIONS, QUANTISED, Precision
+from tui_chat.errors import ModelLoadError
+from tui_chat.safe_text import safe_line
+
+SMALL_MODEL = 64_000_000
+"""Parameters below which a CPU gains nothing from bf16: memory traffic is not what it waits for."""
+
+_DEVICE = re.compile(r"cpu|mps|cuda(?::(\d{1,3}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that torch can use."""
+
+    name: str
+    """`cpu`, `cuda:0` or `mps`."""
+    label: str
+    """What the hardware calls itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Bytes of a device. On a CPU, what this process may use: limits of containers count."""
+
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionSupport:
+    """Whether a precision works on a device."""
+
+    precision: Precision
+    reason: str = ""
+    """Why it cannot be used; empty if it can."""
+    note: str = ""
+    """What to expect of it, for `doctor`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFeatures:
+    """What of a CPU matters to the speed of a model."""
+
+    name: str
+    threads: int
+    """Threads that torch computes with."""
+    has_avx2: bool
+    has_avx512: bool
+    has_bf16: bool
+    """Whether it multiplies bf16 natively: AVX512-BF16, AMX, or the Arm extension."""
+
+
+def available_devices() -> tuple[Device, ...]:
+    """Every usable device, the fastest kind first; the CPU is always last."""
+    import torch
+
+    devices = [
+        Device(f"cuda:{index}", safe_line(torch.cuda.get_device_name(index), 64))
+        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    ]
+    if torch.backends.mps.is_available():
+        devices.append(Device("mps", "Apple GPU"))
+    return (*devices, Device("cpu", cpu_features().name))
+
+
+def resolve_device(wanted: str) -> str:
+    """The device that a user means.
+
+    Args:
+        wanted: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`. `auto` is a GPU where there is one. The
+            numbers are those that CUDA_VISIBLE_DEVICES leaves.
+
+    Returns:
+        `cpu`, `mps` or `cuda:N`.
+
+    Raises:
+        ModelLoadError: If it is not there, naming what is.
+    """
+    names = [device.name for device in available_devices()]
+    if wanted == "auto":
+        return names[0]
+    match = _DEVICE.fullmatch(wanted)
+    if match is not None:
+        name = "cuda:0" if wanted == "cuda" else wanted
+        name = f"cuda:{int(match[1])}" if match[1] else name
+        if name in names:
+            return name
+    shown = safe_line(wanted, 32)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    limit = (
+        f"; CUDA_VISIBLE_DEVICES is {safe_line(visible, 32)!r}"
+        if visible is not None and shown.startswith("cuda")
+        else ""
+    )
+    raise ModelLoadError(
+        f"There is no {shown}", f"This machine has {', '.join(names)}{limit}", "Use --device auto"
+    )
+
+
+def device_memory(device: str) -> DeviceMemory:
+    """Free and total bytes of a device, as seen by this process.
+
+    On a CPU, free is what the system can give without swapping, or what the container's limit
+    leaves, whichever is less.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(torch.device(device))
+        index = torch.device(device).index
+        held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+        return DeviceMemory(int(free) + int(held), int(total))
+    import psutil  # type: ignore[import-untyped]  # it ships no type hints
+
+    memory = psutil.virtual_memory()
+    free, total = int(memory.available), int(memory.total)
+    if device == "mps":
+        limit = int(torch.mps.recommended_max_memory())
+        return DeviceMemory(min(free, limit - int(torch.mps.driver_allocated_memory())), limit)
+    group = container_memory()
+    if group is not None:
+        free, total = min(free, group.free), min(total, group.total)
+    return DeviceMemory(max(free, 0), total)
+
+
+def container_memory(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> DeviceMemory | None:
+    """What the memory limits of control groups, version 1 or 2, leave for this process.
+
+    File pages that the kernel can drop at once do not count as used.
+
+    Args:
+        membership: Which groups the process is in.
+        root: Where the groups are mounted.
+
+    Returns:
+        The tightest of the limits of the group and its parents; None where there is none.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    tightest: DeviceMemory | None = None
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            names = ("memory.max", "memory.current", "inactive_file")
+            base = root
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            base = root / "memory"
+        else:
+            continue
+        folder = base / group.lstrip("/")
+        for candidate in (folder, *folder.parents):
+            if candidate == base.parent:
+                break
+            found = _group_memory(candidate, *names)
+            if found is not None and (tightest is None or found.free < tightest.free):
+                tightest = found
+    return tightest
+
+
+def _group_memory(folder: Path, limit: str, usage: str, cached: str) -> DeviceMemory | None:
+    """The limit of one control group; None where it has none."""
+    try:
+        total = int((folder / limit).read_text())
+        used = int((folder / usage).read_text())
+    except (OSError, ValueError):  # no such group, or the word "max"
+        return None
+    if total >= 2**60:  # version 1 writes a huge number for "no limit"
+        return None
+    try:
+        statistics = (folder / "memory.stat").read_text().splitlines()
+        droppable = next(int(s.split()[1]) for s in statistics if s.split()[0] == cached)
+    except (OSError, ValueError, IndexError, StopIteration):
+        droppable = 0
+    return DeviceMemory(max(total - used + droppable, 0), total)
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes that this process uses: allocated tensors on a GPU, resident memory on a CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.memory_allocated(torch.device(device)))
+    if device == "mps":
+        import torch
+
+        return int(torch.mps.current_allocated_memory())
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def cpu_features() -> CpuFeatures:
+    """What this CPU can do, as torch sees it."""
+    import torch
+
+    # Older releases do not tell; then fp32 is chosen, which is right everywhere.
+    get_capabilities = getattr(torch.cpu, "get_capabilities", dict[str, object])
+    found = get_capabilities()
+    bf16 = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16")
+    return CpuFeatures(
+        name=safe_line(str(found.get("cpu_name") or found.get("architecture") or "CPU"), 64),
+        threads=torch.get_num_threads(),
+        has_avx2=bool(found.get("avx2")),
+        has_avx512=bool(found.get("avx512_f")),
+        has_bf16=any(found.get(name) for name in bf16),
+    )
+
+
+def computes_in_fp32(device: str, precision: Precision) -> bool:
+    """Whether the arithmetic of a precision is done in fp32 on this device.
+
+    A quantised model on a CPU computes in bf16 where the CPU has it, else in fp32.
+    """
+    if precision in QUANTISED:
+        return device == "cpu" and not cpu_features().has_bf16
+    return precision == "fp32"
+
+
+def precision_support(device: str) -> tuple[PrecisionSupport, ...]:
+    """Each precision with the reason why it cannot be used on a device, if there is one."""
+    return tuple(_support(device, precision) for precision in PRECISIONS)
+
+
+def _support(device: str, precision: Precision) -> PrecisionSupport:
+    if precision in QUANTISED:
+        return PrecisionSupport(precision, reason=_no_bitsandbytes(device))
+    if device.startswith("cuda"):
+        import torch
+
+        if precision == "bf16" and torch.cuda.get_device_capability(torch.device(device)) < (8, 0):
+            return PrecisionSupport(precision, reason="this GPU has no bf16 arithmetic; use fp16")
+    if device == "cpu":
+        if precision == "fp16":
+            note = "slow to read a prompt: no fp16 matrix kernels on this CPU"
+            return PrecisionSupport(precision, note=note)
+        if precision == "bf16" and not cpu_features().has_bf16:
+            return PrecisionSupport(precision, note="slow: this CPU emulates bf16")
+    return PrecisionSupport(precision)
+
+
+def _no_bitsandbytes(device: str) -> str:
+    """Why 8bit and 4bit cannot be used on a device; empty if they can."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed (pip install bitsandbytes)"
+    try:
+        import bitsandbytes
+    except Exception as error:  # a native library that does not fit raises anything
+        return safe_line(f"bitsandbytes cannot be loaded: {error}", 160)
+    kinds = getattr(bitsandbytes, "supported_torch_devices", {"cuda", "cpu"})
+    kind = device.partition(":")[0]
+    return "" if kind in kinds else f"bitsandbytes has no {kind} support"
+
+
+def preferred_precisions(
+    device: str, parameters: int | None, stored: str = ""
+) -> tuple[Precision, ...]:
+    """The order in which `auto` tries precisions: the first that fits is taken.
+
+    On a GPU half precision, then 8bit, then 4bit; of the two halves the one the model was stored
+    in, since bf16 weights may overflow fp16. On a CPU bf16 where it is native, else fp32; a small
+    model is computed in fp32, which is exact and there as quick.
+
+    Args:
+        device: As `resolve_device` returns it.
+        parameters: Number of weights; None where unknown.
+        stored: The dtype that config.json names, as `float16`; empty where unknown.
+    """
+    order: tuple[Precision, ...]
+    if device != "cpu":
+        order = ("bf16", "fp16") if stored in ("bfloat16", "float32") else ("fp16", "bf16")
+    elif parameters is not None and parameters < SMALL_MODEL:
+        order = ("fp32", "bf16")
+    else:
+        order = ("bf16",) if cpu_features().has_bf16 else ("fp32", "bf16")
+    usable = {s.precision for s in precision_support(device) if not s.reason}
+    return tuple(precision for precision in (*order, "8bit", "4bit") if precision in usable)
+
+
+ONE_THREAD_PARAMETERS = 200_000_000
+"""Below this many weights one thread decodes faster than several: the matrices are too small to be
+worth a hand-over, and a second thread that spins takes its core from the screens."""
+
+
+def intra_op_threads(parameters: int) -> int:
+    """Threads that one operation on the CPU should use for a model of that many weights.
+
+    `OMP_NUM_THREADS` overrules it.
+    """
+    import psutil
+
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    if parameters < ONE_THREAD_PARAMETERS:
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(usable or 1, psutil.cpu_count(logical=False) or 1))

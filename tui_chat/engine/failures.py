@@ -1,0 +1,63 @@
+"""Exceptions of the engine as events: a code, what failed, why, and what to do.
+
+Keeps text only. An exception holds its traceback, the traceback its frames and these the model, so
+a kept one would keep gigabytes.
+"""
+
+from __future__ import annotations
+
+from tui_chat.chat.events import Failed, FailureCode
+from tui_chat.errors import TuiChatError
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status", "hip error", "device lost")
+_BAD_NUMBERS = ("probability tensor contains",)
+
+
+def failure_code(error: BaseException) -> FailureCode:
+    """What kind of failure an exception is."""
+    if isinstance(error, TuiChatError):
+        return error.code  # type: ignore[return-value]  # each class names one of the codes
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        return "oom"
+    if type(error).__name__ == "AcceleratorError" or any(sign in text for sign in _DEVICE_LOST):
+        return "device_lost"
+    if any(sign in text for sign in _BAD_NUMBERS):
+        return "bad_numbers"
+    return "internal"
+
+
+_WORDS: dict[FailureCode, tuple[str, str]] = {
+    "oom": ("The device ran out of memory", "Choose 8bit or 4bit (F4), or a shorter context"),
+    "device_lost": (
+        "The device stopped working",
+        "The chat is saved; restart the program to go on",
+    ),
+    "bad_numbers": (
+        "The model computed numbers that are not finite",
+        "Try bf16 or fp32 (F4)",
+    ),
+    "internal": ("The reply failed", "Send it again; the log (Ctrl+L) has more"),
+}
+
+
+def failure_event(error: BaseException) -> Failed:
+    """Describe an exception in words, keeping nothing of it."""
+    code = failure_code(error)
+    if isinstance(error, TuiChatError):
+        return Failed(code, error.title, error.detail, error.hint)
+    title, hint = _WORDS[code]
+    lines = str(error).strip().splitlines()
+    detail = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return Failed(code, title, detail, hint)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Cut an exception and those behind it off from their frames."""
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is not None and current.__traceback__ is not None:
+            current.__traceback__ = None
+            pending += [current.__cause__, current.__context__]

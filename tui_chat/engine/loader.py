@@ -1,0 +1,395 @@
+"""Loads a model and frees it again.
+
+Owns the order of things: download, tokenizer, weights, checks; one tensor at a time, straight into
+its precision, so that never more than one copy is in memory. A load that fails or is stopped leaves
+nothing behind. Refuses models that bring their own code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
+
+import torch
+
+from tui_chat.chat.events import Loading, ModelInfo
+from tui_chat.chat.memory import QUANTISED, Precision
+from tui_chat.engine.backend import Emit
+from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken, model_config, read_json
+from tui_chat.engine.checks import (
+    check_control_tokens,
+    check_numbers,
+    check_token_ids,
+    check_weights,
+    set_end_token,
+)
+from tui_chat.engine.devices import computes_in_fp32, memory_in_use, precision_support
+from tui_chat.engine.estimate import shape_from_directory
+from tui_chat.engine.hub import Hub
+from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
+from tui_chat.engine.preflight import LoadPlan, plan_load
+from tui_chat.engine.registry import Registry
+from tui_chat.engine.weights import Interrupted, WeightReader
+from tui_chat.errors import (
+    LoadCancelledError,
+    MemoryShortError,
+    ModelLoadError,
+    TuiChatError,
+)
+from tui_chat.safe_text import safe_line
+
+OnTokenizer = Callable[[Any, LoadPlan], None]
+"""Takes the tokenizer and the final plan as soon as it is read, before the weights are."""
+
+_log = logging.getLogger("tui_chat.engine.loader")
+_EVERY_S = 0.05
+_TRIM_EVERY = 256 * 1024**2
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A model that passed its checks, with what is needed to run it."""
+
+    model: Any
+    """The `PreTrainedModel`, in evaluation mode, on its device; None once it is freed."""
+    tokenizer: Any
+    """The fast tokenizer; its template's control tokens are special."""
+    info: ModelInfo
+    plan: LoadPlan
+    end_ids: tuple[int, ...]
+    """What ends a reply; the tokenizer's end token first."""
+    padding_ids: tuple[int, ...]
+    """Rows of the embedding that no token has; never to be sampled."""
+
+
+def load(
+    plan: LoadPlan,
+    registry: Registry,
+    emit: Emit,
+    cancel: Event,
+    on_tokenizer: OnTokenizer | None = None,
+    hub: Hub | None = None,
+) -> LoadedModel:
+    """Load what `plan_load` planned, and check it.
+
+    Emits `Loading` with the stages `download`, `tokenizer`, `weights`, `quantise` (8bit and 4bit,
+    which are read and quantised tensor by tensor) and `check`, all on the calling thread.
+
+    Args:
+        plan: What to load. Nothing else may be loaded.
+        registry: To plan anew once a download has told the model's real size.
+        emit: Takes the events.
+        cancel: Stops between two pieces of a file.
+        on_tokenizer: Called before the weights are read.
+        hub: Where downloaded models are; the usual cache if None.
+
+    Raises:
+        LoadCancelledError: If it was stopped.
+        MemoryShortError: If the memory does not suffice after all.
+        ModelLoadError: If the model cannot be used, with file, cause and next step.
+    """
+    configure_libraries()
+    failure: TuiChatError
+    try:
+        return _Load(plan, registry, emit, cancel, on_tokenizer, hub or Hub()).run()
+    except Interrupted as stop:
+        failure = stop.error
+    except TuiChatError as error:
+        failure = error
+    except Exception as error:
+        _log.error("loading failed\n%s", traceback.format_exc())
+        failure = _explained(error, plan)
+    # Only text may leave: a kept traceback would keep the weights.
+    failure.__traceback__ = failure.__context__ = failure.__cause__ = None
+    release_memory()
+    raise failure
+
+
+class _Load:
+    """One load on its way."""
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        registry: Registry,
+        emit: Emit,
+        cancel: Event,
+        on_tokenizer: OnTokenizer | None,
+        hub: Hub,
+    ) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._emit = emit
+        self._cancel = cancel
+        self._on_tokenizer = on_tokenizer
+        self._hub = hub
+        self._started = time.monotonic()
+        self._reported = 0.0
+        self._ended = ""
+        self._trimmed = 0
+
+    def run(self) -> LoadedModel:
+        checkpoint = self._plan.checkpoint or self._download()
+        plan = self._plan
+        assert plan.precision is not None  # every plan with files has one
+        device, precision = plan.request.device, plan.precision
+        self._stage("tokenizer")
+        tokenizer = self._tokenizer(checkpoint)
+        if self._on_tokenizer is not None:
+            self._on_tokenizer(tokenizer, plan)
+        model, padding = self._model(checkpoint, tokenizer, precision, device)
+        release_memory()
+        self._stage("check")
+        ends = set_end_token(model, tokenizer, checkpoint.directory)
+        check_numbers(model, ends.ids[0], checkpoint.directory)
+        self._raise_if_cancelled()
+        warnings = (*plan.warnings, *_format_warnings(checkpoint), *ends.warnings)
+        info = ModelInfo(
+            name=plan.spec.name,
+            source=plan.spec.source,
+            precision=precision,
+            device=device,
+            template=plan.request.template or "raw",
+            context=plan.request.context or 0,
+            reserve=plan.request.reserve or 0,
+            parameters=shape_from_directory(checkpoint.directory).parameters,
+            weight_bytes=int(model.get_memory_footprint()),
+            load_s=time.monotonic() - self._started,
+            revision=plan.spec.revision if plan.spec.kind == "hub" else "",
+            warnings=warnings,
+        )
+        return LoadedModel(model, tokenizer, info, plan, ends.ids, padding)
+
+    def _download(self) -> Checkpoint:
+        """Fetch the files and plan again, now that they can be read."""
+        spec = self._plan.spec
+        self._stage("download")
+        self._hub.download(
+            spec.source,
+            spec.revision,
+            lambda done, total: self._report("download", done, total),
+            self._cancel,
+        )
+        wanted = replace(self._plan.request, allow_download=False)
+        self._plan = plan_load(wanted, self._registry, hub=self._hub)
+        assert self._plan.checkpoint is not None  # or plan_load had refused
+        return self._plan.checkpoint
+
+    def _tokenizer(self, checkpoint: Checkpoint) -> Any:
+        """Read and check the tokenizer."""
+        from transformers import AutoTokenizer
+
+        path = checkpoint.directory / "tokenizer.json"
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint.directory, trust_remote_code=False, local_files_only=True
+            )
+        except Exception as error:
+            _log.error("no tokenizer\n%s", traceback.format_exc())
+            cause = f"cannot be read as a tokenizer ({type(error).__name__})"
+            raise broken(path, cause, AGAIN) from None
+        if not getattr(tokenizer, "is_fast", False):
+            cause = "is missing: there is no fast tokenizer"
+            raise broken(path, cause, "Choose a model with a tokenizer.json")
+        if tokenizer.eos_token_id is None:
+            cause = "names no end token, so a reply would never end"
+            where = checkpoint.directory / "tokenizer_config.json"
+            raise broken(where, cause, "Add eos_token to it")
+        rows = shape_from_directory(checkpoint.directory).vocab
+        check_token_ids(tokenizer, rows, checkpoint.directory)
+        check_control_tokens(tokenizer, self._plan.request.template or "", checkpoint.directory)
+        return tokenizer
+
+    def _model(
+        self, checkpoint: Checkpoint, tokenizer: Any, precision: Precision, device: str
+    ) -> tuple[Any, tuple[int, ...]]:
+        """Read the weights into a model; returns it with its padding rows."""
+        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+        silence_progress_bars()
+        total = checkpoint.total_bytes
+        stage = "quantise" if precision in QUANTISED else "weights"
+        self._stage("weights", total)
+        if stage != "weights":
+            self._stage(stage, total)
+        reader = WeightReader(
+            checkpoint, lambda done: self._read(stage, min(done, total), total), self._cancel
+        )
+        # One thread reads, so that a tensor is in its precision before the next one is touched.
+        os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
+        config = model_config(checkpoint.directory)
+        # What AutoModelForCausalLM would choose; it can't be given tensors that we read ourselves.
+        model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=reader.tensors(),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, in words
+            local_files_only=True,
+            device_map={"": device},
+            **_dtype_options(precision, device, checkpoint.stored_dtype),
+        )
+        check_weights(info, checkpoint.directory)
+        self._report(stage, total, total)
+        _read_generation_config(model, checkpoint)
+        rows = int(model.get_input_embeddings().weight.shape[0])
+        padding = check_token_ids(tokenizer, rows, checkpoint.directory)
+        return model, padding
+
+    def _stage(self, stage: str, total: int = 0) -> None:
+        """Begin a stage."""
+        self._raise_if_cancelled()
+        self._emit(self._event(stage, 0, total))
+
+    def _read(self, stage: str, done: int, total: int) -> None:
+        """Note that weights were read; what they passed through goes back to the system."""
+        if done - self._trimmed >= _TRIM_EVERY:
+            self._trimmed = done
+            _trim_heap()
+        self._report(stage, done, total)
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage is, but not too often, and its end only once."""
+        now = time.monotonic()
+        is_end = done >= total
+        if (is_end and self._ended != stage) or (not is_end and now - self._reported >= _EVERY_S):
+            self._reported = now
+            self._ended = stage if is_end else ""
+            self._emit(self._event(stage, done, total))
+
+    def _event(self, stage: str, done: int, total: int) -> Loading:
+        return Loading(
+            model=self._plan.spec.name,
+            precision=self._plan.precision or "auto",
+            stage=stage,
+            done=done,
+            total=total,
+            elapsed_s=time.monotonic() - self._started,
+        )
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise LoadCancelledError
+
+
+def free(loaded: LoadedModel) -> int:
+    """Drop a model and give its memory back to the system.
+
+    Its tensors are emptied first, so that a stray reference keeps nothing but a shell.
+
+    Returns:
+        Bytes of the device that came back, at least 0.
+    """
+    device = loaded.info.device
+    before = memory_in_use(device)
+    model = loaded.model
+    loaded.model = None
+    loaded.tokenizer = None
+    if model is not None:
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        for module in model.modules():
+            module._parameters.clear()
+            module._buffers.clear()
+            if hasattr(module, "state"):  # bitsandbytes keeps a second reference there
+                module.state = None
+    del model
+    release_memory()
+    return max(before - memory_in_use(device), 0)
+
+
+def release_memory() -> None:
+    """Collect what is no longer used, and give it back to the driver and the system."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.memory_reserved():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
+    """Have the allocator give free pages back; it keeps those of tensors up to 32 MiB."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+        if trim is not None:
+            trim(0)
+
+
+def _dtype_options(precision: Precision, device: str, stored: str) -> dict[str, Any]:
+    """The dtype, and how to quantise."""
+    if precision not in QUANTISED:
+        return {"dtype": _DTYPES[precision]}
+    from transformers import BitsAndBytesConfig
+
+    dtype = _compute_dtype(precision, device, stored)
+    if precision == "8bit":
+        quantised = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        quantised = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    return {"dtype": dtype, "quantization_config": quantised}
+
+
+def _compute_dtype(precision: Precision, device: str, stored: str) -> torch.dtype:
+    """What a quantised model computes in: bf16 or fp32 on a CPU, else the half it was stored in."""
+    if device == "cpu":
+        return torch.float32 if computes_in_fp32(device, precision) else torch.bfloat16
+    has_bf16 = any(s.precision == "bf16" and not s.reason for s in precision_support(device))
+    is_wide = stored in ("bfloat16", "float32")
+    return torch.bfloat16 if is_wide and has_bf16 else torch.float16
+
+
+def _read_generation_config(model: Any, checkpoint: Checkpoint) -> None:
+    """Take over the model's own generation settings; a broken file is as good as none."""
+    from transformers import GenerationConfig
+
+    path = checkpoint.directory / "generation_config.json"
+    if not path.is_file():
+        return
+    try:
+        model.generation_config = GenerationConfig.from_dict(read_json(path))
+    except Exception:
+        _log.warning("generation_config.json was ignored\n%s", traceback.format_exc())
+
+
+def _format_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
+    if checkpoint.format == "safetensors":
+        return ()
+    return (
+        "The weights come as pickled .bin files, read without running anything in them; "
+        "safetensors is the safer format",
+    )
+
+
+def _explained(error: Exception, plan: LoadPlan) -> TuiChatError:
+    """One sentence for what a library raised."""
+    name = safe_line(plan.spec.name, 100)
+    text = str(error)
+    is_short = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if is_short or "can't allocate memory" in text or "not enough memory" in text:
+        return MemoryShortError(
+            f"{name} did not fit the memory of {plan.request.device}",
+            "The memory ran out while it was loaded",
+            "Choose 8bit or 4bit, or a smaller model, or close other programs",
+        )
+    first = safe_line(text.strip().splitlines()[0] if text.strip() else "", 160)
+    reason = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return ModelLoadError(
+        f"{name} could not be loaded", reason, "The log has the details; try another model"
+    )

@@ -1,0 +1,155 @@
+"""A model in this very process: loads it, speaks with it, frees it.
+
+Owns which model is loaded, with its tokenizer, template and KV cache. torch and transformers are
+imported when the first model is loaded, not before, so that the screens can be painted first.
+Refuses to queue; `runner.EngineRunner` does that.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from tui_chat.chat.events import Failed, ModelInfo, Unloaded
+from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
+from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    from tui_chat.engine.generation import ReplyWriter
+    from tui_chat.engine.hub import Hub
+    from tui_chat.engine.loader import LoadedModel
+    from tui_chat.engine.preflight import LoadPlan
+    from tui_chat.engine.tokenizer import HFEncoder
+
+
+class LocalBackend:
+    """Implements `engine.backend.Backend` with transformers.
+
+    Args:
+        registry: The models known by name; the project's and the user's files if None.
+        hub: Where downloaded models are; the usual cache if None.
+        threads: Threads that one operation on the CPU may use; None chooses by the model's size.
+    """
+
+    def __init__(
+        self, registry: Registry | None = None, hub: Hub | None = None, threads: int | None = None
+    ) -> None:
+        self._registry = registry or load_registry()
+        self._hub = hub
+        self._threads = threads
+        self._loaded: LoadedModel | None = None
+        self._writer: ReplyWriter | None = None
+        self._encoder: HFEncoder | None = None
+        self._template: PromptTemplate | None = None
+
+    @property
+    def info(self) -> ModelInfo | None:
+        loaded = self._loaded
+        return loaded.info if loaded is not None else None
+
+    @property
+    def encoder(self) -> TokenEncoder | None:
+        return self._encoder
+
+    @property
+    def template(self) -> PromptTemplate | None:
+        return self._template
+
+    def preflight(self, request: LoadRequest) -> LoadRequest:
+        from tui_chat.engine.libraries import configure_libraries
+
+        configure_libraries()
+        from tui_chat.engine.preflight import plan_load
+
+        plan = plan_load(request, self._registry, self._reclaimable(), self._hub)
+        return plan.request
+
+    def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> ModelInfo:
+        from tui_chat.engine.libraries import configure_libraries
+
+        configure_libraries()
+        import torch
+
+        from tui_chat.engine import loader
+        from tui_chat.engine.devices import intra_op_threads
+        from tui_chat.engine.generation import ReplyWriter
+        from tui_chat.engine.preflight import plan_load
+
+        try:
+            plan = plan_load(request, self._registry, hub=self._hub)
+            loaded = loader.load(
+                plan, self._registry, emit, cancel, self._take_tokenizer, self._hub
+            )
+            torch.set_num_threads(self._threads or intra_op_threads(loaded.info.parameters))
+            assert self._encoder is not None  # the loader has passed the tokenizer on
+            self._writer = ReplyWriter(loaded.model, self._encoder, loaded.end_ids)
+            self._loaded = loaded
+        except BaseException:
+            self._encoder = self._template = self._writer = None
+            raise
+        return loaded.info
+
+    def unload(self) -> Unloaded | None:
+        from tui_chat.engine import loader
+
+        loaded, self._loaded = self._loaded, None
+        self._writer = self._encoder = self._template = None
+        if loaded is None:
+            return None
+        return Unloaded(loaded.info.name, loaded.info.precision, loader.free(loaded))
+
+    def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
+        if self._writer is None:
+            emit(Failed("load", "No model is loaded", "", "Choose one (F3)"))
+            return
+        self._writer.write(request, emit, cancel)
+
+    def memory_bytes(self) -> int:
+        from tui_chat.engine.devices import memory_in_use
+
+        info = self.info
+        return memory_in_use(info.device if info is not None else "cpu")
+
+    def models(self) -> list[ModelChoice]:
+        from tui_chat.engine.devices import resolve_device
+        from tui_chat.engine.estimate import model_choices
+
+        info = self.info
+        device = info.device if info is not None else resolve_device("auto")
+        current = info.name if info is not None else None
+        return model_choices(self._registry, device, current, self._reclaimable(), self._hub)
+
+    def precisions(self, model: str) -> list[PrecisionChoice]:
+        from tui_chat.engine.devices import resolve_device
+        from tui_chat.engine.estimate import precision_choices
+
+        info = self.info
+        spec = self._registry.resolve(model)
+        is_current = info is not None and info.name == spec.name
+        return precision_choices(
+            spec,
+            info.device if info is not None else resolve_device(spec.device),
+            context=info.context if info is not None and is_current else None,
+            current=info.precision if info is not None and is_current else None,
+            reclaimable=self._reclaimable(),
+            hub=self._hub,
+        )
+
+    def _reclaimable(self) -> int:
+        """Bytes that come back when the loaded model is freed."""
+        info, writer = self.info, self._writer
+        return info.weight_bytes + writer.cache_bytes if info and writer else 0
+
+    def _take_tokenizer(self, tokenizer: Any, plan: LoadPlan) -> None:
+        """Offer the tokenizer and its template, so that drafts are counted while weights load."""
+        from tui_chat.engine.chat_template import AutoTemplate
+        from tui_chat.engine.tokenizer import HFEncoder
+
+        encoder = HFEncoder(tokenizer)
+        name = plan.request.template or "raw"
+        template: PromptTemplate = (
+            AutoTemplate(tokenizer, encoder) if name == "auto" else template_named(name)
+        )
+        self._encoder, self._template = encoder, template

@@ -1,0 +1,314 @@
+"""The format of models.toml: strict declarations, and the reading of one file.
+
+Owns which keys there are and what their values may be. Every mistake becomes a `ConfigError` that
+names file, line and key, with the nearest valid key. Refuses files over 1 MiB, unknown keys,
+control characters in values, and keys that would make a model run its own code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tui_chat.chat.memory import PRECISION_NAMES, ModelShape, gpt_neox_shape, llama_shape
+from tui_chat.chat.templates import TEMPLATE_NAMES
+from tui_chat.engine.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
+from tui_chat.errors import ConfigError
+from tui_chat.safe_text import safe_line
+
+MAX_BYTES = 1024**2
+"""A models.toml is refused when it is larger."""
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What a model or a preset may be called."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_TOP_KEYS = ("default", "models", "presets")
+_MAX_CONTEXT = 1_048_576
+_Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_control_characters(cls, value: Any) -> Any:
+        if isinstance(value, str) and _CONTROL.search(value):
+            raise ValueError("control characters are not allowed")
+        return value
+
+
+class ShapeTable(_Strict):
+    """`[models.NAME.shape]`: enough to compute sizes before a download."""
+
+    family: Literal["gpt_neox", "llama"] = "gpt_neox"
+    layers: _Count
+    hidden: _Count
+    vocab: _Count
+    heads: _Count
+    kv_heads: _Count | None = None
+    intermediate: _Count | None = None
+    tied: bool = False
+    qkv_bias: bool = False
+
+    @model_validator(mode="after")
+    def _heads_divide_hidden(self) -> ShapeTable:
+        if self.hidden % self.heads:
+            raise ValueError("hidden must be a multiple of heads")
+        return self
+
+    def shape(self) -> ModelShape:
+        """The shape that these numbers stand for."""
+        if self.family == "gpt_neox":
+            return gpt_neox_shape(self.layers, self.hidden, self.vocab, self.intermediate)
+        return llama_shape(
+            layers=self.layers,
+            hidden=self.hidden,
+            vocab=self.vocab,
+            intermediate=self.intermediate or 4 * self.hidden,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            is_tied=self.tied,
+            has_qkv_bias=self.qkv_bias,
+        )
+
+
+class ModelTable(_Strict):
+    """`[models.NAME]`."""
+
+    source: str = Field(min_length=1, max_length=4096)
+    revision: str = Field("main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")
+    template: str | None = None
+    context: int | None = Field(None, ge=16, le=_MAX_CONTEXT)
+    reserve: int | None = Field(None, ge=1, le=_MAX_CONTEXT)
+    precision: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")
+    preset: str | None = None
+    description: str = Field("", max_length=400)
+    shape: ShapeTable | None = None
+
+    @field_validator("template")
+    @classmethod
+    def _known_template(cls, value: str | None) -> str | None:
+        return _one_of("template", value, TEMPLATE_NAMES)
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precision(cls, value: str) -> str:
+        return str(_one_of("precision", value, PRECISION_NAMES))
+
+    @model_validator(mode="after")
+    def _reserve_fits(self) -> ModelTable:
+        if self.context and self.reserve and self.reserve >= self.context:
+            raise ValueError(f"reserve {self.reserve} leaves no room in context {self.context}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """One models.toml as read: tables by name, not yet checked model by model."""
+
+    path: Path
+    text: str = ""
+    models: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    default: str | None = None
+    problems: tuple[ConfigError, ...] = ()
+
+    def where(self, section: str, key: str = "") -> str:
+        """File and line of a section or of a key in it, for an error."""
+        line = _line_of(self.text, section, key)
+        shown = safe_line(str(self.path), 160)
+        return f"{shown}, line {line}" if line else shown
+
+    def model(self, name: str, values: Mapping[str, Any]) -> ModelSpec:
+        """Check the values of one model.
+
+        Raises:
+            ConfigError: If a key or a value is not valid.
+        """
+        section = f"models.{name}"
+        try:
+            table = ModelTable.model_validate(values)
+        except ValidationError as error:
+            raise self._invalid(section, error) from None
+        source = table.source
+        if is_path(source):
+            folder = Path(source).expanduser()
+            source = str(folder if folder.is_absolute() else (self.path.parent / folder).resolve())
+        elif source != GUIDE_SOURCE and not is_hub_id(source):
+            raise ConfigError(
+                f"[{section}] was skipped: {safe_line(source, 80)!r} is no source",
+                self.where(section, "source"),
+                f"Write a hub id as owner/name, a directory from / or ~, or {GUIDE_SOURCE}",
+            )
+        return ModelSpec(
+            name=name,
+            source=source,
+            revision=table.revision,
+            template=table.template,
+            context=table.context,
+            reserve=table.reserve,
+            precision=table.precision,
+            device=table.device,
+            preset=table.preset,
+            description=table.description,
+            shape=table.shape.shape() if table.shape else None,
+        )
+
+    def _invalid(self, section: str, error: ValidationError) -> ConfigError:
+        """The first mistake that pydantic found, in our words."""
+        first = error.errors(include_url=False, include_context=False, include_input=True)[0]
+        location = [str(part) for part in first["loc"]]
+        key = location[-1] if location else ""
+        if len(location) > 1:
+            section = ".".join((section, *location[:-1]))
+        where = self.where(section, key)
+        table = ShapeTable if section.endswith(".shape") else ModelTable
+        if first["type"] == "extra_forbidden":
+            return _unknown_key(section, key, tuple(table.model_fields), where)
+        shown = safe_line(key, 64)
+        if first["type"] == "missing":
+            return ConfigError(
+                f"[{section}] was skipped: {shown} is missing", where, f"Add a line {shown} = ..."
+            )
+        problem = safe_line(first["msg"].removeprefix("Value error, "), 200)
+        subject = f"{shown} = {safe_line(repr(first['input']), 80)}" if key else "the values"
+        return ConfigError(
+            f"[{section}] was skipped: {subject} is not valid",
+            f"{problem[:1].upper()}{problem[1:]} ({where})",
+            "Correct the value or remove the line",
+        )
+
+
+def read_models_file(path: Path, is_required: bool) -> RawFile:
+    """Read one file as far as it can be read.
+
+    Args:
+        path: The file.
+        is_required: Whether its absence is a problem.
+    """
+    shown = safe_line(str(path), 160)
+    hint = "Correct the file; until then it is ignored"
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError("it is larger than 1 MiB")
+        text = data.decode("utf-8")
+        tables = tomllib.loads(text)
+    except FileNotFoundError:
+        missing = ConfigError("models.toml is missing", shown, "Install the program again")
+        return RawFile(path, problems=(missing,) if is_required else ())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return RawFile(path, problems=(_unreadable(shown, reason, "Check the permissions"),))
+    except RecursionError:
+        return RawFile(path, problems=(_unreadable(shown, "it is nested too deeply", hint),))
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8"
+        return RawFile(path, problems=(_unreadable(shown, reason, hint),))
+    except ValueError as error:
+        return RawFile(path, problems=(_unreadable(shown, safe_line(str(error), 200), hint),))
+    return _raw_file(path, text, tables)
+
+
+def _raw_file(path: Path, text: str, tables: Mapping[str, Any]) -> RawFile:
+    """Sort what a file holds; unknown keys and wrong types become problems."""
+    bare = RawFile(path, text)
+    problems: list[ConfigError] = [
+        _unknown_key("", key, _TOP_KEYS, bare.where("", key))
+        for key in tables
+        if key not in _TOP_KEYS
+    ]
+    default = tables.get("default")
+    if default is not None and not isinstance(default, str):
+        problems.append(
+            ConfigError("default is not a name", bare.where("", "default"), "Write it in quotes")
+        )
+        default = None
+    sections: dict[str, dict[str, dict[str, Any]]] = {}
+    for kind in ("models", "presets"):
+        sections[kind] = {}
+        entries = tables.get(kind, {})
+        if not isinstance(entries, dict):
+            problems.append(
+                ConfigError(
+                    f"{kind} is not a table", bare.where("", kind), f"Write [{kind}.NAME] sections"
+                )
+            )
+            continue
+        for name, values in entries.items():
+            if re.fullmatch(NAME_PATTERN, name) is None or not isinstance(values, dict):
+                problems.append(
+                    ConfigError(
+                        f"[{kind}.{safe_line(name, 64)}] was skipped: not a valid name or section",
+                        bare.where(kind),
+                        "Names are 1 to 64 letters, digits, '.', '_' or '-', starting with a "
+                        "letter or a digit",
+                    )
+                )
+                continue
+            sections[kind][name] = values
+    return RawFile(path, text, sections["models"], sections["presets"], default, tuple(problems))
+
+
+def _unreadable(shown: str, reason: str, hint: str) -> ConfigError:
+    return ConfigError("models.toml could not be read", f"{shown}: {reason}", hint)
+
+
+def _unknown_key(section: str, key: str, known: tuple[str, ...], where: str) -> ConfigError:
+    """An error that names the nearest valid key."""
+    near = difflib.get_close_matches(key, known, n=1)
+    if key in ("trust_remote_code", "auto_map"):
+        hint = "Models never run their own code here; remove the line"
+    else:
+        hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(known)
+    place = f"[{section}] was skipped: there" if section else "There"
+    return ConfigError(f"{place} is no key {safe_line(key, 64)!r}", where, hint)
+
+
+def _one_of(what: str, value: str | None, known: tuple[str, ...]) -> str | None:
+    """The value, if it is one of the known ones.
+
+    Raises:
+        ValueError: With the nearest known value.
+    """
+    if value is None or value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+    raise ValueError(f"there is no {what} {value!r}, {hint}")
+
+
+def _line_of(text: str, section: str, key: str) -> int:
+    """The line of a key, or of its section's header, counted from 1; 0 if it is not found."""
+    header = re.compile(r"\s*\[\[?\s*" + r"\s*\.\s*".join(
+        rf"[\"']?{re.escape(part)}[\"']?" for part in _parts(section)
+    ) + r"\s*\]") if section else None  # fmt: skip
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*(=|\.)") if key else None
+    is_inside = header is None
+    found = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header is not None and header.match(line):
+            is_inside, found = True, number
+        elif line.lstrip().startswith("["):
+            is_inside = False
+        elif is_inside and wanted is not None and wanted.match(line):
+            return number
+    return found
+
+
+def _parts(section: str) -> list[str]:
+    """`models.NAME.shape` as its parts; a NAME may hold dots itself."""
+    kind, _, rest = section.partition(".")
+    if rest.endswith(".shape"):
+        return [kind, rest.removesuffix(".shape"), "shape"]
+    return [kind, rest] if rest else [kind]

@@ -1,0 +1,68 @@
+"""A model's prompts without its weights: tokenizer, template and limits, and nothing more.
+
+For looking at what would be sent. Refuses to download and to look at memory, so it also answers
+for a model that is too large for this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tui_chat.chat.prompt import PromptComposer
+from tui_chat.chat.templates import PromptTemplate, template_named
+from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.chat_template import AutoTemplate
+from tui_chat.engine.checkpoint import AGAIN, broken, read_checkpoint
+from tui_chat.engine.hub import Hub
+from tui_chat.engine.libraries import configure_libraries
+from tui_chat.engine.preflight import decide_budget, decide_template
+from tui_chat.engine.registry import Registry
+from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.errors import ModelLoadError
+from tui_chat.safe_text import safe_line
+
+_log = logging.getLogger(__name__)
+
+
+def read_composer(
+    request: LoadRequest, registry: Registry, hub: Hub | None = None
+) -> PromptComposer:
+    """What composes the prompts of a model, exactly as when it is loaded.
+
+    Args:
+        request: The model, and the template, context and reserve if they are not its own.
+        registry: The models known by name.
+        hub: Where downloaded models are; the usual cache if None.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        ModelLoadError: If it is not on this machine, or its files cannot be used.
+        ConfigError: If the template does not belong to the tokenizer.
+    """
+    configure_libraries()
+    spec = registry.resolve(request.model)
+    directory = spec.directory or (hub or Hub()).snapshot(spec.source, spec.revision)
+    if directory is None:
+        raise ModelLoadError(
+            f"{safe_line(spec.name, 100)} is not on this machine",
+            f"It would have to be downloaded from {safe_line(spec.source, 100)}",
+            "Load it once in the chat, or choose a model that is here",
+        )
+    checkpoint = read_checkpoint(directory)
+    context, reserve, _ = decide_budget(spec, request, checkpoint)
+    name = decide_template(spec, request, checkpoint)
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        _log.exception("no tokenizer")
+        cause = f"cannot be read as a tokenizer ({type(error).__name__})"
+        raise broken(directory / "tokenizer.json", cause, AGAIN) from None
+    encoder = HFEncoder(tokenizer)
+    template: PromptTemplate = (
+        AutoTemplate(tokenizer, encoder) if name == "auto" else template_named(name)
+    )
+    return PromptComposer(template, encoder, context, reserve)

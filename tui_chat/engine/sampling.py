@@ -1,0 +1,187 @@
+"""Choosing the next token: the sampling parameters as operations on logits.
+
+Owns the order and meaning of the filters, the random numbers of a reply and the logprobs. The
+choice is made here and handed to `model.generate` as the greatest logit, so values can change
+between two tokens, greedy and sampled alike. Refuses logits that are not numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import deque
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from tui_chat.chat.params import SamplingParams
+from tui_chat.errors import TuiChatError
+
+
+class BadNumbersError(TuiChatError):
+    """The model computed NaN or infinity instead of logits."""
+
+    code = "bad_numbers"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model computed numbers that are not finite",
+            "Its weights are damaged, or their values do not fit this precision",
+            "Try bf16 or fp32 (F4)",
+        )
+
+
+def forbidden_ids(
+    rows: int, vocabulary: frozenset[int], special: frozenset[int], stop_ids: tuple[int, ...]
+) -> Tensor:
+    """Mark the ids that may never be sampled.
+
+    Args:
+        rows: Rows of the model's output, at least as many as tokens.
+        vocabulary: Ids that stand for a token; the other rows only fill up the matrix.
+        special: Control tokens; those that end the reply may be sampled, the others not.
+        stop_ids: Tokens that end the reply.
+
+    Returns:
+        Booleans of shape (rows,), on the CPU.
+    """
+    allowed = [i for i in (vocabulary - special) | set(stop_ids) if i < rows]
+    forbidden = torch.ones(rows, dtype=torch.bool)
+    forbidden[allowed] = False
+    return forbidden
+
+
+def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make tokens that occurred less probable (more, for a penalty below 1).
+
+    Positive logits are divided by the penalty, negative ones multiplied (Keskar et al. 2019,
+    "CTRL", section 4.1, in the form transformers gives it).
+
+    Args:
+        logits: Shape (vocabulary,).
+        seen: Ids of prompt and reply, shape (length,); each counts once.
+        penalty: Above 0; 1 changes nothing.
+    """
+    values = logits[seen]
+    return logits.scatter(0, seen, torch.where(values < 0, values * penalty, values / penalty))
+
+
+def candidates(logits: Tensor, params: SamplingParams) -> tuple[Tensor | None, Tensor]:
+    """Apply temperature, top-k, top-p, min-p and typical-p, in the order of transformers.
+
+    Args:
+        logits: Shape (vocabulary,), penalised and masked.
+        params: With a temperature above 0.
+
+    Returns:
+        The ids of the candidates, None for the whole vocabulary in its order, and their logits,
+        with -inf for what a filter dropped.
+    """
+    # Relative to the greatest, so that a temperature near 0 cannot overflow.
+    scaled = (logits - logits.max()) / params.temperature
+    ids: Tensor | None = None
+    if 0 < params.top_k < len(scaled):
+        scaled, ids = scaled.topk(params.top_k)
+    elif params.top_p < 1:
+        scaled, ids = scaled.sort(descending=True)
+    if params.top_p < 1:
+        scaled = _nucleus(scaled, params.top_p)
+    if params.min_p > 0:
+        scaled = scaled.masked_fill(scaled < scaled.max() + math.log(params.min_p), -math.inf)
+    if params.typical_p < 1:
+        scaled = _typical(scaled, params.typical_p)
+    return ids, scaled
+
+
+def _nucleus(scaled: Tensor, p: float) -> Tensor:
+    """Keep the smallest set that holds at least p of the probability (Holtzman et al. 2019).
+
+    Args:
+        scaled: Logits in descending order.
+        p: 0 to 1; the most probable token always stays.
+    """
+    probs = scaled.softmax(-1)
+    drop = probs.cumsum(-1) - probs >= p
+    drop[0] = False
+    return scaled.masked_fill(drop, -math.inf)
+
+
+def _typical(scaled: Tensor, mass: float) -> Tensor:
+    """Keep the tokens whose surprise is nearest the entropy (Meister et al. 2022).
+
+    Args:
+        scaled: Logits in any order.
+        mass: Probability to keep, 0 to 1; the most typical token always stays.
+    """
+    surprise = -scaled.log_softmax(-1)
+    probs = (-surprise).exp()
+    entropy = (surprise * probs).nansum()
+    distance, order = (surprise - entropy).abs().sort()
+    last = (probs[order].cumsum(-1) < mass).sum().clamp(max=len(order) - 1)
+    return scaled.masked_fill((surprise - entropy).abs() > distance[last], -math.inf)
+
+
+class LiveSampler(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Chooses each token by the parameters of that moment.
+
+    Args:
+        params: Read before every token.
+        seed: 0 to 2^64-1; starts random numbers that belong to this reply alone.
+        forbidden: Ids never to be sampled, shape (rows,), on the device of the logits.
+    """
+
+    def __init__(self, params: Callable[[], SamplingParams], seed: int, forbidden: Tensor) -> None:
+        self.chosen: list[int] = []
+        """Every token so far, the one that ends the reply included."""
+        self.logprobs: deque[float] = deque()
+        """Of the chosen tokens that nobody took yet: natural logarithms before any filter."""
+        self.params = params()
+        """As of the last token."""
+        self._read_params = params
+        self._forbidden = forbidden
+        self._random = torch.Generator(device=forbidden.device)
+        self._random.manual_seed(seed)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Make the chosen token's logit the greatest.
+
+        Args:
+            input_ids: Prompt and reply so far, shape (1, length).
+            scores: Logits in fp32, shape (1, rows).
+
+        Raises:
+            BadNumbersError: If they are not finite numbers.
+        """
+        self.params = self._read_params()
+        logits = scores[0]
+        logprobs = logits.log_softmax(-1)  # all NaN if a single logit is not a number
+        logits = self._adjusted(input_ids[0], logits)
+        greatest, best = logits.max(-1)
+        token = int(best)
+        logprob = float(logprobs[token])
+        if not math.isfinite(float(greatest) + logprob):
+            raise BadNumbersError
+        if not self.params.is_greedy:
+            token = self._draw(logits)
+            logprob = float(logprobs[token])
+            logits.fill_(-math.inf)
+            logits[token] = 0.0
+        self.chosen.append(token)
+        self.logprobs.append(logprob)
+        return logits[None]
+
+    # transformers asks for the signature before every token; a ready one saves it the search.
+    __call__.__signature__ = inspect.signature(__call__)  # type: ignore[attr-defined]  # see above
+
+    def _adjusted(self, seen: Tensor, logits: Tensor) -> Tensor:
+        """Penalise what occurred, and rule out what may not occur; may change its argument."""
+        if self.params.repetition_penalty != 1:
+            logits = penalised(logits, seen, self.params.repetition_penalty)
+        return logits.masked_fill_(self._forbidden, -math.inf)
+
+    def _draw(self, logits: Tensor) -> int:
+        ids, scaled = candidates(logits, self.params)
+        drawn = torch.multinomial(scaled.softmax(-1), 1, generator=self._random)
+        return int(drawn if ids is None else ids[drawn])
