@@ -1,0 +1,105 @@
+"""The whole session: talking, editing, and the saved chats."""
+
+from __future__ import annotations
+
+from tui_chat.chat.conversation import Conversation, title_from
+from tui_chat.errors import TuiChatError
+from tui_chat.safe_text import storable
+from tui_chat.session.editing import Editing
+from tui_chat.session.events import ChatOpened, TreeChanged
+from tui_chat.storage.records import ChatSummary
+
+
+class ChatSession(Editing):
+    """A chat with a model.
+
+    Args:
+        backend: What runs the model; the session owns the one thread that calls it.
+        writer: Saves in the background; None keeps nothing.
+        registry: The known models and presets.
+        settings: How to begin.
+    """
+
+    def new_chat(self) -> None:
+        """Start an empty chat; a running reply is stopped and kept."""
+        self._open(Conversation(system=self._conversation.system, model=self._wanted.model))
+
+    def open_chat(self, conversation: Conversation) -> None:
+        """Make a loaded chat the current one; a running reply is stopped and kept."""
+        self._open(conversation)
+
+    def _open(self, conversation: Conversation) -> None:
+        self.stop_all()
+        with self._lock:
+            for reply in self._replies.values():
+                if not reply.has_begun and reply.job is not None:
+                    reply.job.cancel()
+            self._conversation = conversation
+            self._last_stats = None
+        self._tell(ChatOpened())
+
+    def chats(self) -> list[ChatSummary]:
+        """The saved chats, newest first. Reads the database; not for a UI loop."""
+        if self._writer is None:
+            return []
+        with self._writer.reader() as reader:
+            return reader.list_chats()
+
+    def load_chat(self, id_or_prefix: str) -> Conversation:
+        """Read a saved chat by its id, the beginning of it, or `last`. Not for a UI loop.
+
+        Raises:
+            TranscriptNotFoundError: If there is none, or more than one.
+            StoreError: If the database cannot be read.
+        """
+        if self._writer is None:
+            raise TuiChatError("Nothing is saved in this run", "", "Start without --no-save")
+        self._writer.flush(2.0)
+        with self._writer.reader() as reader:
+            return reader.load(reader.find(id_or_prefix))
+
+    def rename_chat(self, chat_id: str, title: str) -> None:
+        """Give a chat another title."""
+        title = title_from(storable(title), 200)
+        with self._lock:
+            if self._conversation.id == chat_id:
+                self._conversation.title = title
+            if self._writer is not None:
+                self._writer.rename(chat_id, title)
+        self._tell(TreeChanged())
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Delete a saved chat; `undelete_chat` brings it back. The current one is left first."""
+        if chat_id == self._conversation.id:
+            self.new_chat()
+        if self._writer is not None:
+            self._writer.delete(chat_id)
+
+    def undelete_chat(self, chat_id: str) -> None:
+        """Bring a deleted chat back."""
+        if self._writer is not None:
+            self._writer.undelete(chat_id)
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Stop everything, save everything, free the model.
+
+        Args:
+            timeout: Seconds to wait for the engine thread, and again for saving.
+
+        Returns:
+            Whether the engine thread has ended. If not, it is inside native code, and the process
+            must end with `os._exit`.
+        """
+        self.save_partial()
+        ended = self._runner.close(timeout)
+        self.save_partial()
+        if self._writer is not None:
+            self._writer.close(timeout)
+        return ended
+
+    def save_partial(self) -> None:
+        """Hand what has arrived of the running reply to the writer, marked as stopped."""
+        with self._lock:
+            for reply in list(self._replies.values()):
+                if reply.has_begun:
+                    self._save(reply.conversation, reply.stop())

@@ -1,0 +1,173 @@
+"""Editing the tree: other versions of messages, removal, and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from tui_chat.chat.conversation import Conversation, Message, new_id
+from tui_chat.errors import BusyError, ContextError
+from tui_chat.safe_text import storable
+from tui_chat.session.events import TreeChanged
+from tui_chat.session.talking import Talking
+
+
+class Editing(Talking):
+    """Retry, edit, continue, flip, delete and undo."""
+
+    def regenerate(self, message_id: str | None = None) -> Message:
+        """Answer again: a new version beside the given reply, or the last one.
+
+        Raises:
+            BusyError: If the engine is still writing it.
+            ContextError: If there is nothing to answer.
+        """
+        with self._lock:
+            conversation = self._conversation
+            target = self._target(message_id)
+            parent_id = target.parent_id if target.role == "assistant" else target.id
+            if parent_id is None:
+                raise ContextError("There is nothing to answer", "", "Type a message")
+            reply = self._branch(conversation, parent_id, "Retry", "assistant", "")
+        return self._enqueue(conversation, reply)
+
+    def edit(self, message_id: str, text: str) -> Message:
+        """Put an edited version beside a message; an edited user message is answered again.
+
+        Returns:
+            The new reply for a user message, the edited message for a reply.
+
+        Raises:
+            BusyError: If the engine is still writing below it.
+            ContextError: If the text is empty.
+        """
+        text = storable(text)
+        if not text.strip():
+            raise ContextError("The message was not changed", "The text is empty", "Type a text")
+        with self._lock:
+            conversation = self._conversation
+            target = self._target(message_id)
+            if target.role == "assistant":
+                edited = conversation.add(
+                    replace(
+                        target,
+                        id=new_id(),
+                        text=text,
+                        status="complete",
+                        token_ids=(),
+                        tokenizer="",
+                        error="",
+                    ),
+                    activate=False,
+                )
+                conversation.branch("Edit", edited.id)
+                self._save(conversation, edited)
+                self._tell(TreeChanged())
+                return edited
+            user = self._branch(conversation, target.parent_id, "Edit", "user", text)
+            self._save(conversation, user)
+            reply = conversation.append("assistant", "", status="waiting")
+        return self._enqueue(conversation, reply)
+
+    def continue_reply(self, message_id: str | None = None) -> Message:
+        """Go on writing a reply where it ends, as a new version that begins with its text.
+
+        Raises:
+            BusyError: If the engine is still writing it.
+            ContextError: If there is no reply to go on with.
+        """
+        with self._lock:
+            conversation = self._conversation
+            target = self._target(message_id)
+            if target.role != "assistant" or not target.text:
+                raise ContextError("There is no reply to continue", "", "Choose a reply with text")
+            reply = conversation.add(
+                replace(
+                    target, id=new_id(), status="waiting", finish_reason="", error="", stats={}
+                ),
+                activate=False,
+            )
+            conversation.branch("Continue", reply.id)
+        return self._enqueue(conversation, reply, is_continuation=True)
+
+    def take_back(self, reply_id: str) -> str:
+        """Remove a message that got no answer from the path, and return its text."""
+        with self._lock:
+            conversation = self._conversation
+            if reply_id not in conversation:
+                return ""
+            reply = conversation[reply_id]
+            user = conversation[reply.parent_id] if reply.parent_id else None
+            if user is None or user.role != "user":
+                return ""
+            alone = len(conversation.children(user.id)) == 1
+            for message in conversation.delete(user.id if alone else reply.id):
+                self._save(conversation, conversation[message.id])
+            self._save_header(conversation)
+        self._tell(TreeChanged())
+        return user.text if alone else ""
+
+    def flip(self, message_id: str, step: int) -> bool:
+        """Show the next (+1) or earlier (-1) version of a message; False at either end."""
+        return self._restructure(lambda c: c.flip(message_id, step) is not None, message_id)
+
+    def delete(self, message_id: str) -> bool:
+        """Remove a message and all below it; undo brings it back."""
+        return self._restructure(lambda c: bool(c.delete(message_id)), message_id)
+
+    def undo(self) -> str:
+        """Take back the last change to the tree; returns its name, empty if there is none."""
+        label = ""
+
+        def step(conversation: Conversation) -> bool:
+            nonlocal label
+            label = conversation.undo()
+            return bool(label)
+
+        self._restructure(step)
+        return label
+
+    def _restructure(
+        self, change: Callable[[Conversation], bool], message_id: str | None = None
+    ) -> bool:
+        with self._lock:
+            if message_id is not None:
+                self._target(message_id)
+            elif self._replies:
+                raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+            conversation = self._conversation
+            before = {m.id: m.deleted for m in conversation.messages()}
+            changed = change(conversation)
+            if changed:
+                for message in conversation.messages():
+                    if message.deleted != before[message.id]:
+                        self._save(conversation, message)
+                self._save_header(conversation)
+        if changed:
+            self._tell(TreeChanged())
+        return changed
+
+    def _target(self, message_id: str | None) -> Message:
+        """The message to act on; the leaf by default. Refuses while the engine writes."""
+        if self._replies:
+            raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+        chosen = message_id or self._conversation.leaf_id
+        if chosen is None or chosen not in self._conversation:
+            raise ContextError("There is no message yet", "", "Type one and press Enter")
+        return self._conversation[chosen]
+
+    def _branch(
+        self,
+        conversation: Conversation,
+        parent_id: str | None,
+        label: str,
+        role: Literal["user", "assistant"],
+        text: str,
+    ) -> Message:
+        status: Literal["waiting", "complete"] = "waiting" if role == "assistant" else "complete"
+        fresh = Conversation()
+        template = fresh.append(role, text, status=status)
+        message = conversation.add(replace(template, parent_id=parent_id), activate=False)
+        conversation.branch(label, message.id)
+        return message

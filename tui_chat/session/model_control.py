@@ -1,0 +1,106 @@
+"""The model of a session and the parameters it is asked with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tui_chat.chat.events import EngineEvent, Failed, Loading, Ready
+from tui_chat.engine.backend import LoadRequest
+from tui_chat.safe_text import storable
+from tui_chat.session.core import SessionCore
+from tui_chat.session.events import EngineUpdate, ParamsChanged
+
+
+class ModelControl(SessionCore):
+    """Loads models, and owns the sampling parameters."""
+
+    # The model
+
+    def start(self) -> None:
+        """Begin to load the model that the settings name."""
+        self._load(self._wanted)
+
+    def switch_model(
+        self, model: str, precision: str = "auto", template: str | None = None
+    ) -> None:
+        """Load another model; the present one is freed first and comes back if that fails."""
+        self._load(LoadRequest(model, precision, self._wanted.device, template))
+
+    def switch_precision(self, precision: str) -> None:
+        """Load the same model in another precision."""
+        self._load(replace(self._wanted, precision=precision))
+
+    def _load(self, request: LoadRequest) -> None:
+        self.stop_all()
+        with self._lock:
+            if self._state == "loading" and self._load_job is not None:
+                self._load_job.cancel()
+            self._state = "loading"
+            self._load_number += 1
+            number = self._load_number
+            self._load_job = self._runner.submit_load(
+                request, lambda event: self._on_load_event(request, number, event)
+            )
+            self._requeue_waiting()
+
+    def _on_load_event(self, request: LoadRequest, number: int, event: EngineEvent) -> None:
+        with self._lock:
+            if number != self._load_number:
+                return  # another model was asked for meanwhile
+            if isinstance(event, Loading):
+                self._loading, self._state = event, "loading"
+            elif isinstance(event, Ready):
+                self._loading, self._state = None, "ready"
+                self._wanted = replace(
+                    request if event.info.name == request.model else self._wanted,
+                    model=event.info.name,
+                    precision=event.info.precision,
+                )
+                self._composer = None
+                self._conversation.model = event.info.name
+                self._take_model_preset(event.info.name)
+            elif isinstance(event, Failed):
+                self._loading = None
+                self._state = "ready" if self._backend.info is not None else "empty"
+        self._tell(EngineUpdate(None, event))
+
+    def _take_model_preset(self, model: str) -> None:
+        """Follow the model's own preset unless the user has chosen values."""
+        name = self._preset_for(model)
+        untouched = self.preset_values(self._preset).with_values(self._overrides) == self._params
+        if name != self._preset and untouched:
+            self._preset = name
+            self._params = self.preset_values(name).with_values(self._overrides)
+            self._tell(ParamsChanged())
+
+    def set_param(self, name: str, value: Any) -> None:
+        """Change one parameter; it acts from the next token on.
+
+        Raises:
+            ParameterError: If the name is unknown or the value is out of range.
+        """
+        with self._lock:
+            self._params = self._params.with_values({name: value})
+        self._tell(ParamsChanged())
+
+    def apply_preset(self, name: str) -> None:
+        """Replace all parameters by those of a preset; the seed and the stop strings stay.
+
+        Raises:
+            ParameterError: If there is no such preset.
+        """
+        values = self.preset_values(name)
+        with self._lock:
+            kept = {"seed": self._params.seed, "stop": self._params.stop}
+            self._params = values.with_values(kept)
+            self._preset = self._chosen_preset = name
+            self._overrides = {}
+        self._tell(ParamsChanged())
+
+    def set_system(self, text: str) -> None:
+        """Set the system message of this chat; empty for none."""
+        with self._lock:
+            self._conversation.system = storable(text.strip())
+            self._save_header(self._conversation)
+        self._tell(ParamsChanged())

@@ -1,0 +1,159 @@
+"""A reply while it is written: what has arrived, and when it is due to be saved.
+
+Owns the way from the engine's deltas into a message of the tree. Not thread-safe; the session calls
+it under its lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
+
+from tui_chat.chat.conversation import Conversation, Message
+from tui_chat.chat.events import Delta, Failed, Finished, ModelInfo
+from tui_chat.chat.params import SamplingParams
+from tui_chat.chat.prompt import PromptComposer
+from tui_chat.engine.runner import JobHandle
+
+CHECKPOINT_S = 0.25
+"""A streaming reply is saved at least this often,"""
+CHECKPOINT_TOKENS = 32
+"""or after this many tokens, whichever comes first."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply that the engine still has to finish."""
+
+    conversation: Conversation
+    message_id: str
+    is_continuation: bool
+    """Whether it goes on from text that is already in the message."""
+    committed: Future[None] | None = None
+    """Done when the message is on disk."""
+    job: JobHandle | None = None
+    attempt: int = 0
+    """Which submission of it counts; events of earlier ones are stale."""
+    has_begun: bool = False
+    _text: list[str] = field(default_factory=list)
+    _token_ids: list[int] = field(default_factory=list)
+    _saved_at: float = 0.0
+    _saved_tokens: int = 0
+    _lead: str = ""
+
+    @property
+    def message(self) -> Message:
+        """The message as the tree has it."""
+        return self.conversation[self.message_id]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether anything has been written."""
+        return bool(self._text or self.message.text)
+
+    def begin(
+        self, composer: PromptComposer, info: ModelInfo, params: SamplingParams, seed: int
+    ) -> Message:
+        """Mark the message as streaming, with everything that its text will depend on."""
+        before, fingerprint = self.message, composer.encoder.fingerprint
+        if self.is_continuation:
+            exact = before.tokenizer == fingerprint
+            self._token_ids = list(
+                before.token_ids if exact else composer.encoder.encode(before.text)
+            )
+            self._text = [before.text]
+        else:
+            self._lead = composer.template.lead
+        self.has_begun = True
+        self._saved_at = time.monotonic()
+        return self.conversation.update(
+            self.message_id,
+            status="streaming",
+            model=info.name,
+            precision=info.precision,
+            tokenizer=fingerprint,
+            seed=seed,
+            params=params.to_dict(),
+        )
+
+    def take(self, delta: Delta) -> Delta:
+        """Add a delta; returns it as it is to be shown."""
+        if self._lead and delta.text:
+            delta = replace(delta, text=delta.text.removeprefix(self._lead))
+            self._lead = ""
+        if delta.text:
+            self._text.append(delta.text)
+        self._token_ids += delta.token_ids
+        return delta
+
+    def checkpoint(self) -> Message | None:
+        """The message with all that has arrived, if it is due to be saved."""
+        due = time.monotonic() - self._saved_at >= CHECKPOINT_S
+        if not due and len(self._token_ids) - self._saved_tokens < CHECKPOINT_TOKENS:
+            return None
+        self._saved_at = time.monotonic()
+        self._saved_tokens = len(self._token_ids)
+        return self.apply()
+
+    def apply(self) -> Message:
+        """Write what has arrived into the tree."""
+        text = "".join(self._text)
+        self._text = [text] if text else []
+        current = self.message
+        if current.text == text and len(current.token_ids) == len(self._token_ids):
+            return current
+        return self.conversation.update(
+            self.message_id, text=text, token_ids=tuple(self._token_ids)
+        )
+
+    def stop(self) -> Message:
+        """End it where it is, as when the program is left in the middle."""
+        self.apply()
+        return self.conversation.update(
+            self.message_id, status="stopped", finish_reason="cancelled"
+        )
+
+    def finish(self, event: Finished) -> Message:
+        """End it as the engine says."""
+        if event.reason == "stop":
+            # The tokens hold the stop string, the text does not; it is encoded anew when sent.
+            self._token_ids = []
+        self.apply()
+        return self.conversation.update(
+            self.message_id,
+            status="stopped" if event.reason == "cancelled" else "complete",
+            finish_reason=event.reason,
+            stats=asdict(event.stats),
+        )
+
+    def fail(self, event: Failed) -> Message:
+        """End it with an error, keeping its text."""
+        if self.has_begun:
+            self.apply()
+        return self.conversation.update(self.message_id, status="failed", error=event.one_line)
+
+
+def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Message]:
+    """The messages of a path that a prompt is made of.
+
+    Replies without text are left out, and so are user messages that never got one, except the
+    last: the model is not shown questions as if it had ignored them.
+
+    Args:
+        messages: A path, oldest first.
+        keep_last: Keep the last message even if it is an unfinished reply.
+    """
+    path = list(messages)
+    last = len(path) - 1
+    kept = [
+        m
+        for i, m in enumerate(path)
+        if m.role != "assistant" or m.text or (keep_last and i == last)
+    ]
+    return [
+        m
+        for i, m in enumerate(kept)
+        if m.role != "user" or i == len(kept) - 1 or kept[i + 1].role != "user"
+    ]
