@@ -283,6 +283,15 @@ class TokenMeter(Widget):
             return self._style("token-meter--error")
         return self._style("token-meter--warning" if values.overflow else "token-meter--number")
 
+    @property
+    def status_room(self) -> int:
+        """Cells that `status` can have beside the legend; 0 where there is no legend."""
+        width = self.size.width
+        if width < NARROW_COLUMNS or self.values is None:
+            return max(0, width - 36) if width >= NARROW_COLUMNS else 0
+        legend = self._legend(self.values, width < SHORT_COLUMNS)
+        return max(0, width - legend.cell_length - 2)
+
     def _legend_line(self, width: int) -> Content:
         label = self._style("token-meter--label")
         values = self.values

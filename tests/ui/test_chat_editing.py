@@ -1,0 +1,164 @@
+"""The keys of the transcript: select, copy, edit, retry, continue, flip, remove and undo."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tui_chat.engine.scripted import Script
+from tui_chat.ui import clipboard
+from tui_chat.ui.clipboard import CopyResult
+
+CODE = "First:\n\n```python\nprint(1)\n```\n\nSecond:\n\n```sh\nls\n```\n"
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was copied."""
+    texts: list[str] = []
+
+    def copy(text: str, write_terminal: object, environ: object = None) -> CopyResult:
+        texts.append(text)
+        return CopyResult(("OSC 52",), None, "Copied with OSC 52.")
+
+    monkeypatch.setattr(clipboard, "copy", copy)
+    return texts
+
+
+async def test_the_selection_moves_by_keys() -> None:
+    app = chat_app(conversation=talk("One", "Two", "Three", "Four"))
+    async with running(app) as pilot:
+        transcript = app.chat.transcript
+        ids = [message.id for message in transcript.path]
+        await pilot.press("escape")
+        assert transcript.has_focus
+        assert transcript.selected == ids[3]
+        await pilot.press("k", "k")
+        assert transcript.selected == ids[1]
+        await pilot.press("j")
+        assert transcript.selected == ids[2]
+        await pilot.press("g")
+        assert transcript.selected == ids[0]
+        await pilot.press("k")
+        assert transcript.selected == ids[0]
+        await pilot.press("G")
+        assert transcript.selected == ids[3]
+        await pilot.press("escape")
+        assert app.chat.bar.prompt.has_focus
+        assert transcript.selected is None
+        await pilot.press("alt+up")
+        assert transcript.selected == ids[3]
+        await pilot.press("alt+up")
+        assert transcript.selected == ids[2]
+
+
+async def test_a_letter_that_is_no_command_goes_on_in_the_prompt() -> None:
+    app = chat_app(conversation=talk("One", "Two"))
+    async with running(app) as pilot:
+        await pilot.press("escape", "w", "h", "y")
+        await until(pilot, lambda: app.chat.bar.draft.text == "why")
+        assert app.chat.bar.prompt.has_focus
+
+
+async def test_copying_a_message_or_a_code_block_says_how(copied: list[str]) -> None:
+    app = chat_app(conversation=talk("Show me", CODE))
+    async with running(app) as pilot:
+        await until(pilot, lambda: len(app.chat.transcript.views[1].code_blocks) == 2)
+        await pilot.press("escape", "y")
+        await until(pilot, lambda: copied == [CODE])
+        await pilot.press("u", "y")
+        await until(pilot, lambda: copied[1:] == ["print(1)"])
+        await pilot.press("u", "y")
+        await until(pilot, lambda: copied[2:] == ["ls"])
+        await until(pilot, lambda: any("OSC 52" in n.message for n in app._notifications))
+        await pilot.press("escape", "y")
+        await until(pilot, lambda: copied[3:] == [CODE])
+
+
+async def test_editing_a_message_answers_it_again_and_brings_the_own_draft_back() -> None:
+    app = chat_app(Script(replies=["New answer"]), talk("Old question", "Old answer"))
+    async with running(app) as pilot:
+        chat_of(pilot).bar.prompt.insert("my draft")
+        await pilot.press("escape", "g", "e")
+        assert app.chat.bar.draft.text == "Old question"
+        assert app.chat.bar.has_class("-editing")
+        await pilot.press("escape")
+        assert app.chat.bar.draft.text == "my draft"
+        await pilot.press("escape", "g", "e")
+        chat_of(pilot).bar.prompt.load_full("Better question")
+        await pilot.press("enter")
+        await idle(pilot)
+        assert [m.text for m in app.session.messages()] == ["Better question", "New answer"]
+        assert app.chat.bar.draft.text == "my draft"
+        assert app.session.versions(app.session.messages()[0].id) == (2, 2)
+        side = app.chat.transcript.views[0].query_one(".message-side")
+        assert "2/2" in str(side.render())
+
+
+async def test_versions_are_flipped_and_what_was_removed_comes_back() -> None:
+    app = chat_app(Script(replies=["Second answer"]), talk("Question", "First answer"))
+    async with running(app) as pilot:
+        await pilot.press("escape", "r")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "Second answer"
+        await pilot.press("left")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "First answer"
+        await pilot.press("right")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "Second answer"
+        assert app.chat.transcript.selected == app.session.messages()[-1].id
+        await pilot.press("delete")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "First answer"
+        await pilot.press("z")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "Second answer"
+
+
+async def test_retry_from_the_prompt_writes_a_new_version() -> None:
+    app = chat_app(Script(replies=["Second answer"]), talk("Question", "First answer"))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+r")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "Second answer"
+        assert app.session.versions(app.session.messages()[-1].id) == (2, 2)
+
+
+async def test_nothing_is_changed_while_a_reply_is_written() -> None:
+    app = chat_app(Script(replies=["word " * 5000], token_s=0.02), talk("One", "Two"))
+    async with running(app) as pilot:
+        await say(pilot, "Go")
+        await until(pilot, lambda: app.session.state == "decoding")
+        count = len(app.session.conversation)
+        await pilot.press("alt+up", "delete", "r", "e", "z")
+        await app.run_command("delete")
+        await pilot.pause()
+        assert len(app.session.conversation) == count
+        assert app.session.is_busy
+        assert any("still being written" in n.message for n in app._notifications)
+        await app.run_command("stop")
+        await idle(pilot)
+
+
+async def test_the_menu_of_a_message_does_what_its_keys_do() -> None:
+    app = chat_app(Script(replies=["Second"]), talk("Question", "First"))
+    async with running(app) as pilot:
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.press("r")
+        await until(pilot, lambda: app.screen is app.chat)
+        await idle(pilot)
+        await until(pilot, lambda: app.session.messages()[-1].text == "Second")
+
+
+async def test_a_queued_message_follows_the_reply_that_is_being_written() -> None:
+    app = chat_app(Script(replies=["one two three " * 10, "answer"], token_s=0.05))
+    async with running(app) as pilot:
+        await say(pilot, "First")
+        await until(pilot, lambda: app.session.state == "decoding")
+        await say(pilot, "Second")
+        await until(pilot, lambda: len(app.session.messages()) == 4)
+        await idle(pilot)
+        texts = [m.text for m in app.session.messages()]
+        assert texts == ["First", "one two three " * 10, "Second", "answer"]

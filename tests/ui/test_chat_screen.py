@@ -1,0 +1,199 @@
+"""The chat screen as a whole: sizes, panel, themes, hostile text, focus, and the way out."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+
+from tests.ui.chat_app import chat_app, idle, running, say, talk, until
+from tui_chat.chat.events import Failed
+from tui_chat.engine.scripted import Script
+
+HOSTILE = (
+    "[/foo] [@click=app.quit]x[/] [bold",
+    "\x1b]52;c;ZXZpbA==\x07 \x1b[2J \x9b31m",
+    "\u202eright to left\u202c \u200b zero \u2066x\u2069",
+    "<script>alert(1)</script> <b>bold</b>\n\n<div>block</div>",
+    "![x](y) [link](javascript:alert(1)) [lie](vscode://x) &#x202e; &#x1b;",
+    "```\n[/foo]\n```\n| a |\n|---|\n| [/b] |\n",
+    "# [/foo]\n\n> [/foo]\n\n- [/foo]\n\n`[/foo]`",
+    "<|assistant|><|endoftext|>",
+    "e\u0301" + "\u0301" * 500,
+)
+
+
+def painted(app: object) -> str:
+    """Everything on the screen, as text."""
+    return "\n".join(
+        "".join(segment.text for segment in line)
+        for line in app.screen._compositor.render_strips()  # type: ignore[attr-defined]
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+async def test_hostile_text_is_text_everywhere(text: str) -> None:
+    failure = Failed("internal", text, text, text)
+    app = chat_app(Script(replies=[text], failures={1: (0, failure)}), talk(text, text))
+    app.session.conversation.title = text
+    async with running(app) as pilot:
+        await say(pilot, text)
+        await idle(pilot)
+        await say(pilot, text)
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        await app.run_command("system", text)
+        await app.run_command("theme", text)
+        await pilot.press("escape", "up", "up", "escape")
+        await pilot.pause()
+        shown = painted(app)
+        bad = [c for c in shown if (ord(c) < 32 and c != "\n") or "\u202a" <= c <= "\u202e"]
+        assert not bad
+        assert app.is_running
+
+
+async def test_raw_html_is_shown_and_not_dropped() -> None:
+    app = chat_app(conversation=talk("Question", "Use <b>this</b>:\n\n<div>\nblock\n</div>\n"))
+    async with running(app) as pilot:
+        await pilot.pause()
+        shown = painted(app)
+        assert "<b>this</b>" in shown
+        assert "<div>" in shown
+
+
+@pytest.mark.parametrize(
+    "size", [(120, 40), (80, 24), (40, 12), (20, 5), (10, 3), (1, 1), (300, 3)]
+)
+async def test_every_size_works_and_keeps_the_state(size: tuple[int, int]) -> None:
+    app = chat_app(conversation=talk("Question", "Answer\n\n```\ncode\n```\n"))
+    async with running(app) as pilot:
+        await pilot.press(*"draft")
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        is_tiny = size[0] < 20 or size[1] < 5
+        assert app.chat.has_class("-tiny") is is_tiny
+        if is_tiny and size[0] >= 10 and size[1] >= 3:
+            assert "terminal too small"[: size[0]] in painted(app)
+        await pilot.press("x")
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert app.chat.bar.draft.text == "draftx"
+        assert len(app.chat.transcript.views) == 2
+
+
+async def test_a_storm_of_sizes_and_keys_while_streaming_breaks_nothing() -> None:
+    app = chat_app(Script(replies=["Words and `code`.\n\n- item\n" * 400], token_s=0.003))
+    chance = random.Random(7)
+    async with running(app) as pilot:
+        await say(pilot, "Go")
+        for _ in range(10):
+            await pilot.resize_terminal(chance.randint(1, 160), chance.randint(1, 50))
+            app.simulate_key(chance.choice(["a", "escape", "pageup", "pagedown", "f2", "tab", "j"]))
+        await pilot.resize_terminal(100, 30)
+        app.session.stop_all()
+        await idle(pilot)
+        assert app.is_running
+
+
+async def test_the_panel_stands_beside_the_text_or_covers_it() -> None:
+    app = chat_app(conversation=talk("Question", "Answer"))
+    async with running(app, (120, 40)) as pilot:
+        await pilot.press("f2")
+        assert app.chat.panel.display and app.chat.panel.region.width == 34
+        assert app.chat.transcript.region.width > 60
+        await pilot.press("right")
+        assert app.session.params.temperature > 0
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert app.chat.panel.region.width == 80
+        await pilot.press("escape")
+        assert not app.chat.panel.display
+        assert app.chat.bar.prompt.has_focus
+        assert app.chat.transcript.region.width > 60
+
+
+async def test_every_theme_is_switched_live() -> None:
+    app = chat_app(conversation=talk("Question", "Answer\n\n```python\nx = 1  # one\n```\n"))
+    async with running(app) as pilot:
+        await pilot.press("escape")
+        for name in sorted(app.available_themes):
+            app.theme = name
+            await pilot.pause()
+            assert "x = 1" in painted(app)
+
+
+async def test_esc_steps_between_prompt_and_transcript() -> None:
+    app = chat_app(conversation=talk("Question", "Answer"))
+    async with running(app) as pilot:
+        await pilot.press("escape")
+        assert app.chat.transcript.has_focus
+        await pilot.press("escape")
+        assert app.chat.bar.prompt.has_focus
+
+
+async def test_the_footer_shows_only_keys_that_work() -> None:
+    app = chat_app(Script(replies=["word " * 5000], token_s=0.02))
+    async with running(app) as pilot:
+        await pilot.pause()
+        footer = painted(app).splitlines()[-1]
+        assert "Stop" not in footer and "Enter" not in footer and "F1 Help" in footer
+        await say(pilot, "Go")
+        await until(pilot, lambda: "Esc Stop" in painted(app).splitlines()[-1])
+        await app.run_command("stop")
+        await idle(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: "y Copy" in painted(app).splitlines()[-1])
+        footer = painted(app).splitlines()[-1]
+        assert "> Continue" in footer and "u Code block" not in footer
+
+
+async def test_a_dialog_gets_its_own_keys() -> None:
+    app = chat_app(conversation=talk("Question", "Answer"))
+    async with running(app) as pilot:
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.press("f3", "ctrl+n")
+        assert len(app.session.messages()) == 2
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+
+
+async def test_a_notice_stays_until_a_key_and_the_key_still_counts() -> None:
+    app = chat_app(Script(context=100, reserve=20))
+    async with running(app) as pilot:
+        await say(pilot, "word " * 99)
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        await pilot.press("x")
+        assert app.chat.notice.error is None
+        assert app.chat.bar.draft.text.endswith("x")
+
+
+async def test_notices_of_the_settings_are_told() -> None:
+    app = chat_app(
+        theme="no-such-theme", notices=("config.toml, line 3: no [/setting] of that name",)
+    )
+    async with running(app) as pilot:
+        await until(pilot, lambda: len(app._notifications) >= 2)
+        texts = [n.message for n in app._notifications]
+        assert any("[/setting]" in text for text in texts)
+        assert any("no-such-theme" in text for text in texts)
+
+
+async def test_nothing_runs_while_nothing_happens() -> None:
+    app = chat_app(conversation=talk("Question", "Answer"))
+    async with running(app) as pilot:
+        await pilot.pause()
+        timers = [
+            timer
+            for node in app.chat.walk_children(with_self=True)
+            for timer in node._timers
+            if timer._active.is_set() and timer.name and "blink" in timer.name
+        ]
+        assert not timers
+
+
+def test_the_screens_are_imported_without_torch() -> None:
+    code = "import sys, tui_chat.ui.app; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,166 @@
+"""Pictures of the chat in its states, dark and light, wide, normal and narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.ui.chat_app import NOON, chat_app, chat_of, idle, say, talk, until
+from tui_chat.chat import conversation as conversations
+from tui_chat.chat.conversation import Conversation
+from tui_chat.chat.events import Failed
+from tui_chat.engine.scripted import Script
+from tui_chat.session import ChatSession
+from tui_chat.ui.app import TuiChat
+
+Act = Callable[[Pilot[Any]], Awaitable[None]]
+Compare = Callable[..., bool]
+Size = tuple[int, int]
+WIDE, NORMAL, NARROW = (120, 40), (80, 24), (40, 12)
+
+LESS_RANDOM = """\
+Lower the **temperature**: press `F2`, choose *temperature*, and step left. At 0 the model \
+always takes the most probable token.
+
+```bash
+tui-chat --set temperature=0
+```
+"""
+UNDO = """\
+Backspace on the value brings the default back. In Python:
+
+```python
+class Panel:
+    def reset(self, name: str) -> float:
+        # the preset's own value
+        return self.preset.values.get(name, 1.0)
+```
+
+| key | does |
+|---|---|
+| `F2` | opens the panel |
+| `z` | undoes in the transcript |
+
+1. Choose the value.
+2. Press Backspace.
+"""
+
+
+def chat() -> Conversation:
+    """A chat with a little of everything."""
+    return talk(
+        "How do I make the answers less random?", LESS_RANDOM, "And how do I undo that?", UNDO
+    )
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold the clock, and end what a picture was taken of."""
+    sessions: list[ChatSession] = []
+    started = ChatSession.start
+
+    def start(session: ChatSession) -> None:
+        sessions.append(session)
+        started(session)
+
+    monkeypatch.setattr(conversations, "now", lambda: NOON)
+    monkeypatch.setattr(ChatSession, "start", start)
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    yield
+    for session in sessions:
+        session.close(5.0)
+
+
+async def ready(pilot: Pilot[Any]) -> None:
+    """Wait until the model is there and everything is mounted and counted."""
+    app = pilot.app
+    assert isinstance(app, TuiChat)
+    await until(pilot, lambda: app.session.state == "ready")
+    await until(pilot, lambda: app.chat.loading_line.step is None)
+    await until(pilot, lambda: app.chat.meter.values is not None and app.chat.meter.values.exact)
+    await until(pilot, lambda: "GiB" in app.chat.title_line.left.plain or app.size.width < 50)
+    await idle(pilot)
+
+
+async def stream(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await say(pilot, "Tell me about lighthouses")
+    body = lambda: chat_of(pilot).transcript.views[-1].query(".reply-body").first()  # noqa: E731
+    await until(pilot, lambda: len(chat_of(pilot).transcript.views) % 2 == 0)
+    await until(pilot, lambda: str(getattr(body(), "text", "")).endswith("ships home."))
+    await until(pilot, lambda: "writing" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50)
+    await pilot.pause()
+
+
+async def load(pilot: Pilot[Any]) -> None:
+    await until(pilot, lambda: chat_of(pilot).session.loading is not None)
+    await say(pilot, "Are you there?")
+    await until(pilot, lambda: len(chat_of(pilot).transcript.views) == 2)
+    await until(pilot, lambda: getattr(chat_of(pilot).loading_line.step, "elapsed_s", 0) == 14.0)
+    await until(pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50)
+    await pilot.pause()
+
+
+async def fail(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await say(pilot, "Why is the sky blue?")
+    await until(pilot, lambda: chat_of(pilot).notice.error is not None)
+    await ready(pilot)
+    await until(pilot, lambda: chat_of(pilot).bar.tokens == 5)
+
+
+async def push_out(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    chat_of(pilot).bar.prompt.insert("And then some more words " * 6)
+    await until(pilot, lambda: pilot.app.screen.query("ForgetLine"))
+    await until(pilot, lambda: chat_of(pilot).bar.tokens and chat_of(pilot).bar.tokens > 25)
+    await pilot.pause()
+
+
+async def open_panel(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("f2", "down", "down", "right")
+    await pilot.pause()
+
+
+async def select_code(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("escape", "u")
+    await pilot.pause()
+
+
+LIGHTHOUSE = "A lighthouse is a **tower** with a bright lamp.\n\n- It warns of rocks\n- It guides ships home."
+NO_ROOM = Failed(
+    "oom", "The GPU ran out of memory", "It had 120 MiB left and needed 400 MiB",
+    "Press F4 for 8bit, or F3 for a smaller model",
+)  # fmt: skip
+SMALL = Script(context=240, reserve=60)
+
+PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
+    "empty": (NORMAL, "night", Script(), False, False, ready),
+    "empty-narrow": (NARROW, "paper", Script(), False, False, ready),
+    "talk-wide": (WIDE, "night", Script(), True, False, ready),
+    "talk-light": (NORMAL, "paper", Script(), True, False, ready),
+    "talk-narrow": (NARROW, "night", Script(), True, False, ready),
+    "talk-terminal-colours": (NORMAL, "terminal", Script(), True, False, ready),
+    "streaming-wide": (WIDE, "night", Script(replies=[LIGHTHOUSE]), True, True, stream),
+    "streaming-narrow": (NARROW, "paper", Script(replies=[LIGHTHOUSE]), False, True, stream),
+    "loading": (NORMAL, "night", Script(load_s=0.001), False, True, load),
+    "loading-wide-light": (WIDE, "paper", Script(load_s=0.001), False, True, load),
+    "failed": (NORMAL, "night", Script(failures={0: (0, NO_ROOM)}), True, False, fail),
+    "forget-line-light": (NORMAL, "paper", SMALL, True, False, push_out),
+    "forget-line-wide": (WIDE, "night", SMALL, True, False, push_out),
+    "panel-beside-light": (WIDE, "paper", Script(), True, False, open_panel),
+    "panel-over": (NORMAL, "night", Script(), True, False, open_panel),
+    "code-selected": (NORMAL, "night", Script(), True, False, select_code),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(name: str, snap_compare: Compare) -> None:
+    size, theme, script, has_chat, is_held, act = PICTURES[name]
+    app = chat_app(script, chat() if has_chat else None, theme, is_held=is_held)
+    assert snap_compare(app, terminal_size=size, run_before=act)

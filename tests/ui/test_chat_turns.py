@@ -1,0 +1,163 @@
+"""Talking: sending, streaming, stopping, waiting, failing, and the way back of a draft."""
+
+from __future__ import annotations
+
+from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tui_chat.chat.events import Failed
+from tui_chat.engine.scripted import GIB, Script
+from tui_chat.errors import TuiChatError
+from tui_chat.ui.widgets.message_view import ReplyView
+
+SLOW = Script(replies=["Once upon a time there was a lighthouse. " * 20], token_s=0.02)
+REPLY = "Here is **bold**, a list:\n\n- one\n- two\n\n```python\nprint('hello')\n```\n\nDone."
+
+
+def shown(view: object) -> str:
+    """The text of a reply as it is laid out."""
+    assert isinstance(view, ReplyView)
+    return view.body.text
+
+
+async def test_a_message_is_sent_and_its_reply_is_shown_to_the_letter() -> None:
+    app = chat_app(Script(replies=[REPLY]))
+    async with running(app) as pilot:
+        await say(pilot, "Show me")
+        await idle(pilot)
+        user, reply = app.chat.transcript.views
+        assert user.message.text == "Show me"
+        await until(pilot, lambda: shown(reply) == REPLY)
+        assert reply.message.status == "complete"
+        assert not app.chat.bar.draft
+        assert [block.code for block in reply.code_blocks] == ["print('hello')"]
+
+
+async def test_text_appears_while_it_is_written_and_stop_keeps_it() -> None:
+    app = chat_app(SLOW)
+    async with running(app) as pilot:
+        await say(pilot, "Tell me a story")
+        await until(pilot, lambda: app.session.state == "decoding")
+        reply = app.chat.transcript.views[-1]
+        await until(pilot, lambda: "lighthouse" in shown(reply))
+        await pilot.press("escape")
+        await idle(pilot)
+        message = app.session.messages()[-1]
+        assert message.status == "stopped"
+        await until(pilot, lambda: shown(app.chat.transcript.views[-1]) == message.text)
+        assert "stopped at" in str(reply.query_one(".message-mark").render())
+        await say(pilot, "Go on")
+        await until(pilot, lambda: len(app.session.messages()) == 4)
+
+
+async def test_a_message_sent_while_the_model_loads_waits_for_it() -> None:
+    app = chat_app(Script(load_s=0.05))
+    async with running(app, ready=False) as pilot:
+        await until(pilot, lambda: app.session.state == "loading")
+        await say(pilot, "Are you there?")
+        await until(pilot, lambda: len(app.chat.transcript.views) == 2)
+        mark = app.chat.transcript.views[1].query_one(".message-mark")
+        assert "waits for the model" in str(mark.render())
+        await idle(pilot)
+        await until(pilot, lambda: app.session.messages()[-1].status == "complete")
+
+
+async def test_a_waiting_message_is_taken_back_with_esc() -> None:
+    app = chat_app(Script(load_s=0.3))
+    async with running(app, ready=False) as pilot:
+        await until(pilot, lambda: app.session.state == "loading")
+        await say(pilot, "Are you there?")
+        await until(pilot, lambda: app.session.is_busy)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.chat.bar.draft.full == "Are you there?")
+        assert not app.session.messages()
+
+
+async def test_a_failed_request_gives_the_draft_back_and_says_why() -> None:
+    failure = Failed("oom", "The GPU ran out of memory", "It needed 400 MiB", "Press F4 for 8bit")
+    app = chat_app(Script(failures={0: (0, failure)}))
+    async with running(app) as pilot:
+        await say(pilot, "[/foo] A question worth keeping")
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        assert app.chat.bar.draft.full == "[/foo] A question worth keeping"
+        error = app.chat.notice.error
+        assert error is not None and error.hint == "Press F4 for 8bit"
+        await idle(pilot)
+        assert not app.chat.transcript.views
+        await pilot.press("enter")
+        await idle(pilot)
+        assert app.chat.notice.error is None
+        assert app.session.messages()[-1].status == "complete"
+
+
+async def test_a_failed_request_leaves_a_newer_draft_alone() -> None:
+    failure = Failed("internal", "It broke")
+    app = chat_app(Script(failures={0: (0, failure)}, prefill_s=0.3))
+    async with running(app) as pilot:
+        await say(pilot, "First")
+        await until(pilot, lambda: app.session.state == "prefill")
+        chat_of(pilot).bar.prompt.insert("Second")
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        await idle(pilot)
+        assert app.chat.bar.draft.full == "Second"
+        assert app.session.messages()[-1].status == "failed"
+        mark = str(app.chat.transcript.views[-1].query_one(".message-mark").render())
+        assert "It broke" in mark and "r retries" in mark
+
+
+async def test_a_reply_that_breaks_off_keeps_its_text_and_can_be_continued() -> None:
+    failure = Failed("bad_numbers", "The model computed no number", "", "Try another precision")
+    app = chat_app(Script(replies=["one two three", " four"], failures={0: (2, failure)}))
+    async with running(app) as pilot:
+        await say(pilot, "Count")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "one two"
+        assert app.chat.notice.error is not None
+        await pilot.press("escape", "greater_than_sign")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "one two four"
+
+
+async def test_too_long_a_message_is_refused_with_its_size_and_stays() -> None:
+    app = chat_app(Script(context=200, reserve=50))
+    async with running(app) as pilot:
+        text = "word " * 190
+        chat_of(pilot).bar.prompt.insert(text)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        assert app.chat.bar.draft.full == text
+        error = app.chat.notice.error
+        assert error is not None and "19" in error.detail
+        assert not app.session.messages()
+
+
+async def test_a_failed_load_says_that_the_old_model_is_back() -> None:
+    broken = TuiChatError("oasst-12b has no tokenizer", "tokenizer.json is missing", "Press F3")
+    app = chat_app(Script(load_failures={"oasst-12b": broken}, free=64 * GIB))
+    async with running(app) as pilot:
+        await app.run_command("model", "oasst-12b")
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        error = app.chat.notice.error
+        assert error is not None
+        assert error.title == "oasst-12b has no tokenizer"
+        assert "guide in bf16" in error.detail
+        await until(pilot, lambda: app.session.state == "ready")
+        await say(pilot, "Still there?")
+        await idle(pilot)
+        assert app.session.messages()[-1].status == "complete"
+
+
+async def test_the_reader_who_scrolled_up_is_left_alone_and_told_of_new_lines() -> None:
+    story = Script(replies=["A line.\n\n" * 60], token_s=0.01)
+    app = chat_app(story, talk(*(["Question?", "Answer.\n\n" * 10] * 4)))
+    async with running(app) as pilot:
+        await say(pilot, "Go")
+        await until(pilot, lambda: app.session.state == "decoding")
+        await pilot.press("pageup", "pageup")
+        place = app.chat.transcript.scroll_y
+        await until(pilot, lambda: app.chat.transcript.unseen_lines > 3)
+        assert app.chat.transcript.scroll_y == place
+        await pilot.press("end")
+        await pilot.press("end")
+        await until(pilot, lambda: app.chat.transcript.is_following)
+        await until(pilot, lambda: app.chat.transcript.unseen_lines == 0)
+        await pilot.press("escape")
+        await idle(pilot)

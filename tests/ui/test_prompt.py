@@ -1,0 +1,262 @@
+"""The prompt: lines, history, pastes, commands, the editor and the ladder of Ctrl+C."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tui_chat.engine.scripted import Script
+
+PASTE = "\n".join(f"line {number} [/b] of the paste" for number in range(212))
+
+
+async def paste(pilot: Pilot[Any], text: str) -> None:
+    """Paste as a terminal does."""
+    chat_of(pilot).bar.prompt.post_message(events.Paste(text))
+    await pilot.pause()
+
+
+async def test_enter_sends_and_three_keys_make_a_line() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await pilot.press("a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d")
+        assert app.chat.bar.draft.text == "a\nb\nc\nd"
+        assert app.chat.bar.prompt.size.height == 4
+        await pilot.press("enter")
+        await idle(pilot)
+        assert app.session.messages()[0].text == "a\nb\nc\nd"
+
+
+async def test_the_prompt_grows_to_eight_rows() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        chat_of(pilot).bar.prompt.insert("\n" * 20)
+        await pilot.pause()
+        assert app.chat.bar.prompt.size.height == 8
+
+
+async def test_the_tokens_of_the_draft_are_counted_as_it_is_typed() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await pilot.press(*"one two")
+        await until(pilot, lambda: app.chat.bar.tokens == 2)
+        await until(pilot, lambda: app.chat.meter.values and app.chat.meter.values.draft > 2)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: app.chat.bar.tokens == 0)
+
+
+async def test_history_walks_back_and_the_own_draft_is_at_the_end() -> None:
+    app = chat_app(conversation=talk("From the chat", "Answer"))
+    async with running(app) as pilot:
+        await say(pilot, "First")
+        await idle(pilot)
+        await say(pilot, "Second\nof two lines")
+        await idle(pilot)
+        chat_of(pilot).bar.prompt.insert("mine")
+        await pilot.press("up")
+        assert app.chat.bar.draft.text == "Second\nof two lines"
+        await pilot.press("up")
+        assert app.chat.bar.draft.text == "First"
+        await pilot.press("up")
+        assert app.chat.bar.draft.text == "From the chat"
+        await pilot.press("up")
+        assert app.chat.bar.draft.text == "From the chat"
+        await pilot.press("down", "down", "down", "down")
+        assert app.chat.bar.draft.text == "mine"
+
+
+async def test_a_long_paste_is_one_token_and_is_sent_to_the_letter() -> None:
+    app = chat_app(Script(context=4096))
+    async with running(app) as pilot:
+        await pilot.press(*"Look: ")
+        await paste(pilot, PASTE.replace("\n", "\r"))
+        draft = app.chat.bar.draft
+        assert "line 100" not in draft.text
+        assert "212\u00a0lines" in draft.text
+        assert draft.full == f"Look: {PASTE}"
+        await until(pilot, lambda: "tok]" in app.chat.bar.draft.text)
+        await pilot.press(*"!")
+        assert app.chat.bar.draft.full == f"Look: {PASTE}!"
+        await pilot.press("enter")
+        await idle(pilot)
+        assert app.session.messages()[0].text == f"Look: {PASTE}!"
+        await pilot.press("up")
+        assert app.chat.bar.draft.full == f"Look: {PASTE}!"
+
+
+async def test_the_cursor_passes_a_paste_in_one_step_and_backspace_removes_it() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        prompt = app.chat.bar.prompt
+        await pilot.press("a")
+        await paste(pilot, PASTE)
+        await until(pilot, lambda: "tok]" in prompt.text)
+        await pilot.press("b", "left", "left")
+        assert prompt.cursor_location == (0, 1)
+        await pilot.press("right")
+        assert prompt.cursor_location == (0, len(prompt.text) - 1)
+        await pilot.press("backspace")
+        assert app.chat.bar.draft.full == "ab"
+        await pilot.press("ctrl+z")
+        assert app.chat.bar.draft.full == f"a{PASTE}b"
+        prompt.move_cursor((0, 1))
+        prompt.action_unfold()
+        assert app.chat.bar.draft.text == f"a{PASTE}b"
+
+
+async def test_two_equal_pastes_and_one_with_odd_line_breaks_stay_what_they_are() -> None:
+    app = chat_app()
+    odd = "one\x0btwo\u2028three"
+    async with running(app) as pilot:
+        await paste(pilot, PASTE)
+        await paste(pilot, PASTE.upper())
+        await paste(pilot, odd)
+        await until(pilot, lambda: app.chat.bar.draft.text.count("tok]") == 3)
+        assert app.chat.bar.draft.full == PASTE + PASTE.upper() + odd
+
+
+async def test_a_short_paste_is_text() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await paste(pilot, "two\r\nlines")
+        assert app.chat.bar.draft.text == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [("//theme is a word", "/theme is a word"), (" /x", " /x"), ("/a\nb", "/a\nb")],
+)
+async def test_a_message_may_begin_with_a_slash(typed: str, sent: str) -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await say(pilot, typed)
+        await idle(pilot)
+        assert app.session.messages()[0].text == sent
+        await pilot.press("up")
+        assert app.chat.bar.draft.text == typed
+
+
+async def test_slash_commands_do_what_their_keys_do() -> None:
+    app = chat_app(Script(replies=["Again"]), talk("Question", "Answer"))
+    async with running(app, (120, 40)) as pilot:
+        await say(pilot, "/set temperature=0.7")
+        assert app.session.params.temperature == 0.7
+        await say(pilot, "/preset greedy")
+        assert app.session.params.temperature == 0.0
+        await say(pilot, "/theme paper")
+        assert app.theme == "paper"
+        await say(pilot, "/system Be brief.")
+        assert app.session.conversation.system == "Be brief."
+        await say(pilot, "/retry")
+        await idle(pilot)
+        assert app.session.messages()[-1].text == "Again"
+        await say(pilot, "/precision fp16")
+        await until(pilot, lambda: app.session.info and app.session.info.precision == "fp16")
+        await say(pilot, "/new")
+        await until(pilot, lambda: not app.session.messages())
+        assert not app.chat.bar.draft
+        await say(pilot, "/help")
+        await until(pilot, lambda: type(app.screen).__name__ == "HelpScreen")
+
+
+async def test_an_unknown_command_names_the_nearest_and_stays() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await say(pilot, "/theem night")
+        assert app.chat.bar.draft.text == "/theem night"
+        assert any("/theme" in n.message for n in app._notifications)
+        await pilot.press("ctrl+c")
+        await say(pilot, "/set temperature=9")
+        assert any("out of range" in n.message for n in app._notifications)
+
+
+async def test_completion_offers_commands_and_their_values() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await pilot.press(*"/th")
+        assert app.chat.bar.is_completing
+        await pilot.press("tab")
+        assert app.chat.bar.draft.text == "/theme"
+        await pilot.press(*" pap")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.theme == "paper")
+        await pilot.press(*"/se")
+        await pilot.press("enter")
+        assert app.chat.bar.draft.text == "/set "
+        await pilot.press(*"temp")
+        await pilot.press("tab")
+        assert app.chat.bar.draft.text == "/set temperature="
+        await pilot.press("escape", "ctrl+c", "slash", "escape")
+        assert not app.chat.bar.is_completing
+        assert app.chat.bar.prompt.has_focus
+
+
+async def test_ctrl_c_clears_then_stops_then_quits() -> None:
+    app = chat_app(Script(replies=["word " * 5000], token_s=0.02))
+    async with running(app) as pilot:
+        await say(pilot, "Go")
+        await until(pilot, lambda: app.session.state == "decoding")
+        await pilot.press(*"draft")
+        await pilot.press("ctrl+c")
+        assert not app.chat.bar.draft
+        assert app.session.is_busy
+        await pilot.press("ctrl+z")
+        assert app.chat.bar.draft.text == "draft"
+        await pilot.press("ctrl+c", "ctrl+c")
+        await idle(pilot)
+        assert app.session.messages()[-1].status == "stopped"
+        await pilot.press("ctrl+c")
+        assert app.is_running
+        assert any("again to quit" in n.message for n in app._notifications)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: app.return_value == 0)
+        assert app.engine_ended
+
+
+def editor(path: Path, body: str) -> str:
+    """A program that acts as an editor."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+class Suspended:
+    """Stands for a terminal that can be left, which a headless one cannot."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+async def test_the_editor_gets_the_whole_draft_and_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    command = editor(tmp_path / "ed", f'cp "$1" {seen}; printf "changed\\n" >> "$1"')
+    monkeypatch.setenv("VISUAL", command)
+    app = chat_app()
+    monkeypatch.setattr(app, "suspend", Suspended)
+    async with running(app) as pilot:
+        await paste(pilot, PASTE)
+        await pilot.press("ctrl+g")
+        assert seen.read_text() == PASTE
+        assert app.chat.bar.draft.full == f"{PASTE}changed"
+        monkeypatch.setenv("VISUAL", "no-such-editor-here")
+        await pilot.press("ctrl+g")
+        assert any("not installed" in n.message for n in app._notifications)
+        assert app.chat.bar.draft.full == f"{PASTE}changed"
+
+
+async def test_keys_can_be_remapped_and_switched_off() -> None:
+    app = chat_app(keys={"newline": ("ctrl+o",), "open": (), "history_previous": ("ctrl+up",)})
+    async with running(app) as pilot:
+        await pilot.press("a", "ctrl+o", "b")
+        assert app.chat.bar.draft.text == "a\nb"
+        await pilot.press("up", "c")
+        assert app.chat.bar.draft.text == "ac\nb"

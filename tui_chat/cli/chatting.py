@@ -1,0 +1,233 @@
+"""`chat`, full-screen or line by line, and `ask`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tui_chat import paths
+from tui_chat.cli import options as opt
+from tui_chat.cli.output import complain, is_terminal, narrate, print_json
+from tui_chat.cli.prompts import piped_lines, scripted_prompts, typed_line, whole_prompt
+from tui_chat.errors import TuiChatError, UsageError
+
+if TYPE_CHECKING:
+    from tui_chat.logs import LogFile
+    from tui_chat.session import ChatSession
+
+_CHAT_ID = re.compile(r"last|[0-9a-fA-F]{4,32}")
+
+
+def chat(
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A line-by-line chat on stdin and stdout.")
+    ] = False,
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", metavar="FILE", help="With --plain: one prompt for each line."),
+    ] = None,
+    model: opt.Model = None,
+    precision: opt.Precision = None,
+    device: opt.Device = None,
+    template: opt.Template = None,
+    context: opt.Context = None,
+    reserve: opt.Reserve = None,
+    preset: opt.PresetName = None,
+    assignments: opt.Set = None,
+    system: opt.System = None,
+    seed: opt.Seed = None,
+    resume: opt.Resume = None,
+    theme: opt.Theme = None,
+    no_save: opt.NoSave = False,
+) -> int:
+    """Open the chat. This is what happens without a command."""
+    typed = opt.Typed(
+        model, precision, device, template, context, reserve, preset, assignments, system, seed,
+        theme, no_save,
+    )  # fmt: skip
+    if plain:
+        return _plain(typed, resume, script)
+    if script is not None:
+        raise UsageError("--script needs --plain", "The full-screen chat reads keys")
+    from tui_chat import logs, terminal
+
+    terminal.require_terminal()
+    log_file = logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat.cli.opening import open_session
+
+    opened = open_session(loaded, resume)
+
+    def program() -> int:
+        from tui_chat.ui import app
+
+        ui_settings = app.UiSettings(
+            theme=loaded.settings.theme, keys=loaded.settings.keys, notices=opened.notices
+        )
+        return app.run(opened.session, ui_settings)
+
+    return full_screen(opened.session, program, log_file)
+
+
+def full_screen(session: ChatSession, program: Callable[[], int], log_file: LogFile | None) -> int:
+    """Run a full-screen program on a session, and give the terminal back however it ends.
+
+    Args:
+        session: Closed at the end.
+        program: Runs the screens, closes the session, and returns the exit code.
+        log_file: Takes what native code and libraries print.
+    """
+    from tui_chat import terminal
+
+    with terminal.owned_terminal(lambda: session.close(_CLOSE_S), log_file) as owned:
+        try:
+            code = program()
+        except BaseException:
+            session.close(_CLOSE_S)
+            raise
+        has_ended = session.close(_AGAIN_S)
+    if owned.signum:
+        code = 128 + owned.signum
+    elif code:
+        complain(f"The screens broke off. What happened is in {paths.log_file()}.")
+    if not has_ended:
+        terminal.end_process(code)  # the engine is inside native code and cannot be joined
+    return code
+
+
+_CLOSE_S = 1.8
+"""How long to wait for the engine at the end; a signal leaves a little more than two seconds."""
+_AGAIN_S = 0.1
+"""How long to wait for it once more, when the screens have waited already."""
+
+
+def ask(
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="[PROMPT]", help="What to ask; stdin comes after it.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "-c", "--continue", "--resume", metavar="[ID]",
+            help="Go on with a saved chat, by default the last one.",
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+    model: opt.Model = None,
+    precision: opt.Precision = None,
+    device: opt.Device = None,
+    template: opt.Template = None,
+    context: opt.Context = None,
+    reserve: opt.Reserve = None,
+    preset: opt.PresetName = None,
+    assignments: opt.Set = None,
+    system: opt.System = None,
+    seed: opt.Seed = None,
+    no_save: opt.NoSave = False,
+) -> int:  # fmt: skip
+    """Print one reply. The prompt comes from the argument, from stdin, or from both."""
+    typed = opt.Typed(
+        model, precision, device, template, context, reserve, preset, assignments, system, seed,
+        None, no_save,
+    )  # fmt: skip
+    text = whole_prompt(prompt)
+    from tui_chat import logs
+
+    logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat import plain
+    from tui_chat.cli.opening import open_session
+
+    opened = open_session(loaded, resume)
+    for notice in (*opened.notices, *opened.saving_notices()):
+        complain(notice)
+    out = plain.SafeWriter(sys.stdout, is_terminal(sys.stdout))
+
+    def reply() -> int:
+        client = plain.LineClient(opened.session, narrate)
+        try:
+            end = plain.ask(client, text, _ignore if as_json else out.write)
+        finally:
+            out.end_line()
+        if as_json:
+            print_json(plain.reply_record(opened.session, end))
+        return 0
+
+    return _in_lines(opened.session, reply)
+
+
+def with_continue_value(words: list[str]) -> list[str]:
+    """Give `-c` and `--continue` of `ask` their value `last` where no chat id follows."""
+    completed: list[str] = []
+    for index, word in enumerate(words):
+        if word == "--":
+            return completed + words[index:]
+        if word not in ("-c", "--continue"):
+            completed.append(word)
+            continue
+        following = words[index + 1] if index + 1 < len(words) else ""
+        has_value = _CHAT_ID.fullmatch(following) is not None
+        completed.append("--continue" if has_value else "--continue=last")
+    return completed
+
+
+def _ignore(_: str) -> None:
+    """Take text that is not shown."""
+
+
+def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
+    """Run a line-by-line command on a session, and save and close it however it ends."""
+    from tui_chat import terminal
+
+    try:
+        with terminal.signals_raised():
+            code = talk()
+    except BaseException as error:
+        if not session.close(_CLOSE_S):
+            _explain(error)
+            terminal.end_process(_exit_code(error))
+        raise
+    if not session.close(_CLOSE_S):
+        terminal.end_process(code)
+    return code
+
+
+def _explain(error: BaseException) -> None:
+    if isinstance(error, TuiChatError):
+        complain(error.one_line)
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return int(getattr(error, "exit_code", 1))
+
+
+def _plain(typed: opt.Typed, resume: str | None, script: Path | None) -> int:
+    scripted = scripted_prompts(script, os.environ)
+    from tui_chat import logs
+
+    logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat import plain
+    from tui_chat.cli.opening import open_session
+
+    opened = open_session(loaded, resume)
+    for notice in (*opened.notices, *opened.saving_notices()):
+        complain(notice)
+    out = plain.SafeWriter(sys.stdout, is_terminal(sys.stdout))
+    is_typed = scripted is None and is_terminal(sys.stdin)
+    if is_typed:
+        narrate("An empty line ends the chat, Ctrl+C stops a reply, /help lists the commands.")
+        prompts: Iterator[str] = plain.typed_prompts(typed_line, out.write)
+    else:
+        prompts = iter(scripted) if scripted is not None else piped_lines()
+    client = plain.LineClient(opened.session, narrate)
+    talk = plain.PlainChat(client, out, complain, is_scripted=not is_typed)
+    return _in_lines(opened.session, lambda: talk.run(prompts))

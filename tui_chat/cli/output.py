@@ -1,0 +1,62 @@
+"""What commands print: data to stdout, narration and errors to stderr.
+
+Owns the one JSON value, plain tables, and that a terminal never gets control characters from data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from tui_chat.safe_text import safe_line, safe_text
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line, as ASCII, so that no terminal can be steered by it."""
+    print(json.dumps(value, ensure_ascii=True, allow_nan=False))
+
+
+def print_text(text: str) -> None:
+    """Print a text: exactly to a file or a pipe, safely to a terminal."""
+    sys.stdout.write(safe_text(text) if is_terminal(sys.stdout) else text)
+    if not text.endswith("\n"):
+        sys.stdout.write("\n")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns, aligned by the cells they take on a screen; no lines, no colours."""
+    from rich.cells import cell_len
+
+    table = [list(header), *([safe_line(cell) for cell in row] for row in rows)]
+    widths = [max(cell_len(row[i]) for row in table) for i in range(len(header))]
+    for row in table:
+        cells = [cell + " " * (widths[i] - cell_len(cell)) for i, cell in enumerate(row)]
+        print("  ".join(cells).rstrip())
+
+
+def complain(line: str) -> None:
+    """Print one line about a failure to stderr."""
+    _to_stderr(f"tui-chat: {safe_line(line)}")
+
+
+def narrate(line: str) -> None:
+    """Tell people what goes on, where stderr is a terminal."""
+    if is_terminal(sys.stderr):
+        _to_stderr(safe_line(line))
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream is shown; False for one that is closed."""
+    try:
+        return stream is not None and bool(stream.isatty())
+    except ValueError:
+        return False
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,186 @@
+"""`render`: what would be sent, token by token, without loading any weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui_chat.cli import options as opt
+from tui_chat.cli.output import complain, print_json, print_table
+from tui_chat.errors import UsageError
+from tui_chat.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.chat.prompt import Prompt, PromptComposer
+    from tui_chat.chat.templates import Segment
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A segment, and where it comes from."""
+
+    segment: Segment
+    message_index: int | None
+    """Its place among the messages that were given, or in the path of the chat; None for what
+    belongs to no message: the opening of the reply, and a system message of the settings."""
+    kept: bool
+    """Whether it is sent."""
+
+
+def render(
+    chat_id: Annotated[
+        str | None, typer.Option("--chat", metavar="ID", help="A saved chat, or `last`.")
+    ] = None,
+    messages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--message", metavar="ROLE:TEXT", help="system, user or assistant; can be repeated."
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+    model: opt.Model = None,
+    template: opt.Template = None,
+    context: opt.Context = None,
+    reserve: opt.Reserve = None,
+    system: opt.System = None,
+) -> int:
+    """Print what would be sent: ids, tokens, roles, and what is left out."""
+    if (chat_id is None) == (messages is None):
+        raise UsageError("There is nothing to render", "", "Give either --chat or --message")
+    typed = opt.Typed(
+        model=model, template=template, context=context, reserve=reserve, system=system
+    )
+    from tui_chat import logs
+
+    logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat.cli.opening import load_chat, session_settings
+    from tui_chat.engine.prompt_only import read_composer
+    from tui_chat.engine.registry import load_registry
+
+    registry = load_registry()
+    for problem in (*loaded.problems, *registry.problems):
+        complain(problem.one_line)
+    saved = load_chat(chat_id) if chat_id is not None else None
+    conversation, offset = (saved, 0) if saved is not None else _conversation(messages or [])
+    is_typed = loaded.sources.get("system") == "flag"
+    if is_typed if saved is not None else offset == 0:
+        conversation.system = loaded.settings.system
+    composer = read_composer(session_settings(loaded, registry, saved).load, registry)
+    prompt, segments = _rendered(composer, conversation, offset, saved is not None)
+    if as_json:
+        print_json(_record(composer, prompt, segments))
+    else:
+        _print_segments(composer, prompt, segments)
+    return 0
+
+
+def _conversation(messages: Sequence[str]) -> tuple[Conversation, int]:
+    """The chat that the messages of the command line make, and how many come before its path.
+
+    Raises:
+        UsageError: If one has no role, or a system message is not the first.
+    """
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.safe_text import storable
+
+    conversation = Conversation()
+    offset = 0
+    for index, message in enumerate(messages):
+        role, separator, text = message.partition(":")
+        role = role.strip().lower()
+        if not separator or role not in _ROLES:
+            raise UsageError(
+                f"{safe_line(message, 60)!r} has no role", "",
+                "Write system:TEXT, user:TEXT or assistant:TEXT",
+            )  # fmt: skip
+        if role != "system":
+            conversation.append("user" if role == "user" else "assistant", storable(text))
+        elif index == 0:
+            conversation.system, offset = storable(text), 1
+        else:
+            raise UsageError("Only the first message can be the system message")
+    return conversation, offset
+
+
+def _rendered(
+    composer: PromptComposer, conversation: Conversation, offset: int, is_saved: bool
+) -> tuple[Prompt, list[_Rendered]]:
+    """The prompt, and its segments in the order of the chat with those that are left out.
+
+    Of a saved chat, what never got an answer is not part of it; typed messages are taken as given.
+    """
+    from tui_chat.session.reply import sendable
+
+    path = conversation.path()
+    messages = sendable(path) if is_saved else path
+    prompt = composer.compose(messages, conversation.system)
+    places = {message.id: index + offset for index, message in enumerate(path)}
+    dropped = [
+        _Rendered(segment, places.get(segment.message_id or ""), False)
+        for segment in composer.template.render(prompt.dropped, composer.encoder)
+        if segment.message_id is not None
+    ] if prompt.dropped else []  # fmt: skip
+    rendered = [_Rendered(s, _index(s, places, offset), True) for s in prompt.segments]
+    first = next(
+        (i for i, r in enumerate(rendered) if r.segment.message_id in places), len(rendered)
+    )
+    return prompt, rendered[:first] + dropped + rendered[first:]
+
+
+def _index(segment: Segment, places: dict[str, int], offset: int) -> int | None:
+    """The place of a segment's message; a system message that was given stands at 0."""
+    if segment.message_id in places:
+        return places[segment.message_id or ""]
+    is_given = segment.role == "system" and segment.message_id is not None and offset == 1
+    return 0 if is_given else None
+
+
+def _record(
+    composer: PromptComposer, prompt: Prompt, segments: Sequence[_Rendered]
+) -> dict[str, Any]:
+    return {
+        "context": composer.context,
+        "reserve": composer.reserve,
+        "prompt_tokens": len(prompt.ids),
+        "dropped_turns": prompt.dropped_turns,
+        "segments": [
+            {
+                "role": item.segment.role,
+                "message_index": item.message_index,
+                "ids": list(item.segment.ids),
+                "kept": item.kept,
+            }
+            for item in segments
+        ],
+        "ids": list(prompt.ids),
+    }
+
+
+def _print_segments(
+    composer: PromptComposer, prompt: Prompt, segments: Sequence[_Rendered]
+) -> None:
+    """A table with one row for each token."""
+    rows = [
+        (
+            item.segment.role if place == 0 else "",
+            "" if item.message_index is None or place else str(item.message_index),
+            "sent" if item.kept else "left out",
+            str(token_id),
+            repr(composer.encoder.token_text(token_id)),
+        )
+        for item in segments
+        for place, token_id in enumerate(item.segment.ids)
+    ]
+    print_table(("ROLE", "MESSAGE", "", "ID", "TOKEN"), rows)
+    print(
+        f"\n{len(prompt.ids)} of {composer.context} tokens are sent, {composer.reserve} are kept "
+        f"for the reply, {prompt.dropped_turns} turns are left out."
+    )

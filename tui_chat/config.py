@@ -1,0 +1,306 @@
+"""Settings: one strict declaration, and the layers that fill it.
+
+Defaults < `config.toml` < environment variables < typed flags. A mistake in the file or in the
+environment costs the one setting it is in and is reported in `LoadedSettings.problems`; a mistake
+in a typed flag is an error at once. Whether a model, preset or theme of some name exists is for
+others to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tui_chat import paths
+from tui_chat.actions import ACTIONS
+from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.params import find_spec
+from tui_chat.chat.templates import TEMPLATE_NAMES
+from tui_chat.config_file import ConfigFile, read_config_file, write_setting
+from tui_chat.errors import ConfigError, ParameterError, UsageError
+from tui_chat.keymap import key_conflicts, read_keys
+from tui_chat.safe_text import safe_line
+
+_PREFIX = "TUI_CHAT_"
+_OTHER_VARIABLES = ("TUI_CHAT_HOME", "TUI_CHAT_LOG")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_MAX_CONTEXT = 1_048_576
+
+
+class Settings(BaseModel):
+    """Every setting. Scalars can also be set as `TUI_CHAT_` and the name in capitals."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    model: str | None = Field(None, min_length=1, max_length=4096)
+    """Registry name, directory or hub id; None is the registry's default."""
+    precision: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")
+    template: str | None = None
+    """None is the model's own."""
+    context: int | None = Field(None, ge=16, le=_MAX_CONTEXT)
+    """Most tokens of prompt and reply together."""
+    reserve: int | None = Field(None, ge=1, le=_MAX_CONTEXT)
+    """Tokens of the context kept free for the reply."""
+    preset: str | None = Field(None, min_length=1, max_length=64)
+    """None is the preset of the model."""
+    system: str = Field("", max_length=1_000_000)
+    """The system message of new chats."""
+    theme: str | None = Field(None, min_length=1, max_length=64)
+    """None follows the terminal's background."""
+    save: bool = True
+    """Whether chats are saved."""
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    """Sampling parameters laid over the preset."""
+    keys: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precision(cls, value: str) -> str:
+        return _one_of("precision", value, PRECISION_NAMES)
+
+    @field_validator("template")
+    @classmethod
+    def _known_template(cls, value: str | None) -> str | None:
+        return value if value is None else _one_of("template", value, TEMPLATE_NAMES)
+
+
+SCALARS = tuple(name for name in Settings.model_fields if name not in ("parameters", "keys"))
+"""The settings with one value, in the order of their declaration."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The settings in force, and how they came to be."""
+
+    settings: Settings
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each setting that is not at its default comes from: `config.toml`, the name of a
+    variable, or `flag`."""
+    problems: tuple[ConfigError, ...] = ()
+    """What was wrong with the file and the environment."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `model` is `TUI_CHAT_MODEL`."""
+    return _PREFIX + name.upper()
+
+
+def load_settings(
+    flags: Mapping[str, Any] = MappingProxyType({}),
+    environ: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> LoadedSettings:
+    """Read all layers.
+
+    Parameters of the file are laid over the preset of the file; a preset from a higher layer
+    takes them out again.
+
+    Args:
+        flags: Settings as typed by name; those that are None were not typed.
+        environ: The environment; the process's own if None.
+        path: The file; the user's if None.
+
+    Raises:
+        UsageError: If a flag has a value that its setting cannot have.
+    """
+    environ = os.environ if environ is None else environ
+    typed = {name: value for name, value in flags.items() if value is not None}
+    problems: list[ConfigError] = []
+    layers = (
+        ("config.toml", _from_file(path or paths.config_file(), problems)),
+        ("environment", _from_environment(environ, problems)),
+        ("flag", _from_flags(typed)),
+    )
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in layers:
+        if "preset" in layer:
+            values.pop("parameters", None)
+        for name, value in layer.items():
+            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+            sources[name] = variable(name) if source == "environment" else source
+    return LoadedSettings(Settings(**values), MappingProxyType(sources), tuple(problems))
+
+
+def save_setting(name: str, value: str | int | bool, path: Path | None = None) -> None:
+    """Write one setting into config.toml, keeping all else that is in it.
+
+    Args:
+        name: One of `SCALARS`.
+        value: Its value.
+        path: The file; the user's if None. It is made if it does not exist.
+
+    Raises:
+        ConfigError: If the value is not valid or the file cannot be changed; it is as before then.
+    """
+    try:
+        _checked(name, value)
+    except ValueError as error:
+        raise ConfigError(f"{name} was not saved", str(error)) from None
+    write_setting(path or paths.config_file(), name, value)
+
+
+# The layers -------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path, problems: list[ConfigError]) -> dict[str, Any]:
+    try:
+        file = read_config_file(path)
+    except ConfigError as error:
+        problems.append(error)
+        return {}
+    layer: dict[str, Any] = {}
+    for name, value in file.values.items():
+        where = file.where(name)
+        if name not in Settings.model_fields:
+            problems.append(_unknown("setting", name, Settings.model_fields, where))
+        elif name in SCALARS:
+            try:
+                layer[name] = _checked(name, value)
+            except ValueError as error:
+                problems.append(_skipped(f"{name} = {value!r}", str(error), where))
+        elif not isinstance(value, dict):
+            problems.append(_skipped(name, f"it is no table; write a section [{name}]", where))
+        else:
+            read = _read_parameters if name == "parameters" else _read_keys
+            layer[name] = read(value, file, problems)
+    return layer
+
+
+def _read_parameters(
+    table: Mapping[str, Any], file: ConfigFile, problems: list[ConfigError]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        where = file.where(name, "parameters")
+        try:
+            spec = find_spec(name)
+            values[spec.name] = spec.check(value)
+        except ParameterError as error:
+            detail = ". ".join(part for part in (error.detail, where) if part)
+            problems.append(ConfigError(f"[parameters] {error.title}", detail, error.hint))
+    return values
+
+
+def _read_keys(
+    table: Mapping[str, Any], file: ConfigFile, problems: list[ConfigError]
+) -> dict[str, tuple[str, ...]]:
+    known = [action.id for action in ACTIONS]
+    keys: dict[str, tuple[str, ...]] = {}
+    for action_id, value in table.items():
+        where = file.where(action_id, "keys")
+        if action_id not in known:
+            problems.append(_unknown("action", action_id, known, where))
+            continue
+        try:
+            keys[action_id] = read_keys(value)
+        except ValueError as error:
+            problems.append(_skipped(f"[keys] {action_id} = {value!r}", str(error), where))
+    for action_id, message in key_conflicts(keys):
+        problems.append(_skipped(f"[keys] {action_id}", message, file.where(action_id, "keys")))
+        keys.pop(action_id, None)
+    return keys
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[ConfigError]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for name in SCALARS:
+        text = environ.get(variable(name), "")
+        if not text:
+            continue
+        try:
+            layer[name] = _checked(name, _parsed(name, text))
+        except ValueError as error:
+            problems.append(
+                _skipped(f"{variable(name)}={text}", str(error), "environment", "Correct it")
+            )
+    known = [variable(name) for name in SCALARS] + list(_OTHER_VARIABLES)
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            if near:
+                problems.append(_unknown("variable", name, near, "environment"))
+    return layer
+
+
+def _from_flags(typed: Mapping[str, Any]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for name, value in typed.items():
+        if name == "parameters":
+            layer[name] = dict(value)
+            continue
+        try:
+            layer[name] = _checked(name, value)
+        except ValueError as error:
+            raise UsageError(
+                f"--{name} {safe_line(str(value), 80)} is not valid", str(error)
+            ) from None
+    return layer
+
+
+def _parsed(name: str, text: str) -> str | int | bool:
+    """The value of an environment variable in the type of its setting.
+
+    Raises:
+        ValueError: If it is not of that type.
+    """
+    if name in ("context", "reserve"):
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError("it is not a whole number") from None
+    if name == "save":
+        if text.lower() not in (*_TRUE, *_FALSE):
+            raise ValueError("write 1 or 0")
+        return text.lower() in _TRUE
+    return text
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One setting's value, checked against the declaration.
+
+    Raises:
+        ValueError: With what is wrong, in words.
+    """
+    try:
+        return getattr(Settings.model_validate({name: value}), name)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        if name == "device":
+            message = "known are auto, cpu, mps, cuda and cuda:N"
+        raise ValueError(safe_line(message[:1].lower() + message[1:], 200)) from None
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+    raise ValueError(f"there is no {what} {safe_line(value, 40)!r}, {hint}")
+
+
+def _unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigError:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return ConfigError(
+        f"There is no {what} {safe_line(name, 64)!r}",
+        where,
+        f"Did you mean {near[0]}?" if near else "Known: " + ", ".join(known),
+    )
+
+
+def _skipped(
+    what: str, reason: str, where: str, hint: str = "Correct it or remove the line"
+) -> ConfigError:
+    return ConfigError(
+        f"{safe_line(what, 80)} was skipped", f"{reason[:1].upper()}{reason[1:]} ({where})", hint
+    )

@@ -1,0 +1,162 @@
+"""The file `config.toml`: read whole, and changed one setting at a time.
+
+Owns the bytes: size, encoding, syntax, where a key stands, and writing that keeps comments and is
+atomic. Refuses to know which settings there are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tui_chat.errors import ConfigError
+from tui_chat.paths import private_dir
+from tui_chat.safe_text import safe_line
+
+MAX_BYTES = 1024**2
+"""A config.toml is refused when it is larger."""
+
+_TABLE = re.compile(r"\s*\[")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A config.toml as read."""
+
+    path: Path
+    text: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def where(self, key: str, table: str = "") -> str:
+        """File and line of a setting, for an error."""
+        shown = safe_line(str(self.path), 160)
+        line = _line_of(self.text, key, table)
+        return f"{shown}, line {line}" if line else shown
+
+
+def read_config_file(path: Path) -> ConfigFile:
+    """Read a file; one that does not exist is empty.
+
+    Raises:
+        ConfigError: If it cannot be read or is no TOML.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise _unreadable(path, "it is larger than 1 MiB")
+        text = data.decode("utf-8-sig")
+        return ConfigFile(path, text, tomllib.loads(text))
+    except FileNotFoundError:
+        return ConfigFile(path)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from None
+    except RecursionError:
+        raise _unreadable(path, "it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"byte {error.start} is not UTF-8") from None
+    except ValueError as error:
+        raise _unreadable(path, safe_line(str(error), 200)) from None
+
+
+def write_setting(path: Path, key: str, value: str | int | bool) -> None:
+    """Change one setting outside all tables, or add it; everything else stays as it is.
+
+    Raises:
+        ConfigError: If the file cannot be read or written, or the setting is written in a form
+            that cannot be changed without touching others. The file is unchanged then.
+    """
+    file = read_config_file(path)
+    lines = file.text.splitlines(keepends=True)
+    top = next((i for i, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    # JSON's strings, numbers and booleans are TOML's, but for one character.
+    literal = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    line = f"{key} = {literal}\n"
+    number = _line_of(file.text, key, "")
+    if number:
+        comment = re.search(r"\s+#[^\"']*$", lines[number - 1].rstrip("\n"))
+        lines[number - 1] = line.rstrip("\n") + (comment[0] if comment else "") + "\n"
+    else:
+        if top and not lines[top - 1].endswith("\n"):
+            lines[top - 1] += "\n"
+        lines.insert(_place(lines, top), line)
+    text = "".join(lines)
+    try:
+        is_right = tomllib.loads(text) == {**file.values, key: value}
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ConfigError(
+            f"{key} was not saved",
+            f"{file.where(key)}: it is written in a way that only its author can change",
+            f"Set {line.strip()} there",
+        )
+    try:
+        private_dir(path.parent)
+        _replace(Path(os.path.realpath(path)), text.encode())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            f"{key} was not saved", f"{safe_line(str(path), 160)}: {reason}",
+            "Free some disk space or check the permissions",
+        ) from None  # fmt: skip
+
+
+def _place(lines: list[str], top: int) -> int:
+    """Where a new setting goes: behind the last line outside tables that is not blank."""
+    while top and not lines[top - 1].strip():
+        top -= 1
+    return top
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a file in place of another one, whole or not at all, with the other's permissions."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    with suppress(OSError):  # the new name survives a power cut where folders can be synced
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _unreadable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        "config.toml could not be read",
+        f"{safe_line(str(path), 160)}: {reason}",
+        "Correct the file; until then it is ignored",
+    )
+
+
+def _line_of(text: str, key: str, table: str) -> int:
+    """The line of a key, counted from 1; 0 if it is not found. `table` is empty for none."""
+    wanted = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
+    header = re.compile(rf"""\s*\[\s*["']?{re.escape(table)}["']?\s*\]""")
+    dotted = re.compile(rf"""\s*{re.escape(table)}\s*\.\s*["']?{re.escape(key)}["']?\s*=""")
+    is_inside = not table
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _TABLE.match(line):
+            if not table and is_inside and re.match(rf"\s*\[\s*{re.escape(key)}\s*[\].]", line):
+                return number
+            is_inside = bool(table) and header.match(line) is not None
+        elif (is_inside and wanted.match(line)) or (table and dotted.match(line)):
+            return number
+    return 0

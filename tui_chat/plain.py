@@ -1,0 +1,325 @@
+"""Talking line by line: `chat --plain` and `ask`, on the same session and events as the screens.
+
+Owns what goes to stdout (labels and replies), what goes to stderr (narration and errors), and what
+Ctrl+C means there. Refuses colours, cursor movements and a second streaming loop; it works in a
+dumb terminal, in a pipe and with a screen reader.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, Any
+
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready
+from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.params import parse_assignment
+from tui_chat.errors import TuiChatError
+from tui_chat.safe_text import safe_line, safe_text
+from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
+
+USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
+"""What stands before a message on a line of its own, as in Graphcore's chatbot for these models."""
+
+_QUIET_S = 2.0
+"""Loading that takes longer than this is talked about, when somebody sees it."""
+_NARRATE_EVERY_S = 5.0
+
+
+class SafeWriter:
+    """Writes pieces of a text so that together they cannot steer a terminal.
+
+    Args:
+        stream: Where to.
+        is_terminal: Whether it is shown; other streams get the exact text.
+    """
+
+    def __init__(self, stream: IO[str], is_terminal: bool) -> None:
+        self._stream = stream
+        self._is_terminal = is_terminal
+        self._line = ""
+        self._shown = ""
+        self.ends_line = True
+        """Whether the last character written was a line break."""
+
+    def write(self, piece: str) -> None:
+        """Write a piece at once."""
+        if self._is_terminal:
+            self._write_safely(piece)
+        else:
+            self._put(piece)
+
+    def end_line(self) -> None:
+        """Begin a new line unless one has begun."""
+        self._line = self._shown = ""
+        if not self.ends_line:
+            self._put("\n")
+
+    def _write_safely(self, piece: str) -> None:
+        """Clean the line as a whole: a stack of marks or CR LF may come in several pieces."""
+        self._line += piece
+        held = "\r" if self._line.endswith("\r") else ""
+        shown = safe_text(self._line.removesuffix(held) if held else self._line)
+        self._put(shown[len(self._shown) :])
+        self._shown = shown
+        if len(self._line) > 4096 or shown.endswith("\n"):
+            self._line, self._shown = held, ""
+
+    def _put(self, text: str) -> None:
+        if text:
+            self.ends_line = text.endswith("\n")  # first, since a signal may end the writing
+            self._stream.write(text)
+            self._stream.flush()
+
+
+class LineClient:
+    """A session as a sequence of calls that wait.
+
+    Args:
+        session: Not started yet.
+        narrate: Takes a line about what goes on, for people.
+    """
+
+    def __init__(self, session: ChatSession, narrate: Callable[[str], None]) -> None:
+        self.session = session
+        self._narrate = narrate
+        self._events: queue.SimpleQueue[SessionEvent | None] = queue.SimpleQueue()
+        self._told_at = time.monotonic()
+        session.subscribe(self._events.put)
+
+    def load(self) -> None:
+        """Load the model and wait for it.
+
+        Raises:
+            TuiChatError: If it cannot be loaded.
+        """
+        self._told_at = time.monotonic() + _QUIET_S - _NARRATE_EVERY_S
+        self.session.start()
+        while True:
+            event = self._events.get()
+            if not isinstance(event, EngineUpdate) or event.message_id is not None:
+                continue
+            if isinstance(event.event, Ready):
+                return
+            if isinstance(event.event, Failed):
+                raise _error(event.event)
+            if isinstance(event.event, Loading):
+                self._tell_loading(event.event)
+
+    def reply(self, begin: Callable[[], Message], write: Callable[[str], None]) -> Finished:
+        """Have a reply written, and wait for its end.
+
+        Ctrl+C stops the reply, which then ends as `cancelled`; a second one interrupts.
+
+        Args:
+            begin: Asks for it, as `session.send` does.
+            write: Takes the text as it arrives.
+
+        Raises:
+            TuiChatError: If it fails; what has arrived was written.
+            KeyboardInterrupt: On the second Ctrl+C.
+        """
+        with self._interrupts_queued():
+            message = begin()
+            while True:
+                event = self._events.get()
+                if event is None:
+                    self.session.cancel()
+                elif isinstance(event, EngineUpdate) and event.message_id == message.id:
+                    if isinstance(event.event, Delta):
+                        write(event.event.text)
+                    elif isinstance(event.event, Failed):
+                        raise _error(event.event)
+                    elif isinstance(event.event, Finished):
+                        return event.event
+
+    @contextmanager
+    def _interrupts_queued(self) -> Iterator[None]:
+        """In this block the first Ctrl+C is an event like the others, not an exception."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        is_first = True
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            nonlocal is_first
+            if not is_first:
+                raise KeyboardInterrupt
+            is_first = False
+            self._events.put(None)  # the one queue that may be used in a signal handler
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _tell_loading(self, step: Loading) -> None:
+        if time.monotonic() - self._told_at < _NARRATE_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        size = f" {format_bytes(step.done)} of {format_bytes(step.total)}" if step.total else ""
+        self._narrate(f"Loading {safe_line(step.model, 80)}: {step.stage}{size}")
+
+
+def _error(event: Failed) -> TuiChatError:
+    return TuiChatError(event.title, event.detail, event.hint)
+
+
+# One reply --------------------------------------------------------------------------------------
+
+
+def ask(client: LineClient, prompt: str, write: Callable[[str], None]) -> Finished:
+    """Have one prompt answered.
+
+    Raises:
+        TuiChatError: If there is no reply.
+        KeyboardInterrupt: If Ctrl+C stopped it; what has arrived is part of the chat.
+    """
+    client.load()
+    end = client.reply(lambda: client.session.send(prompt), write)
+    if end.reason == "cancelled":
+        raise KeyboardInterrupt
+    return end
+
+
+def reply_record(session: ChatSession, end: Finished) -> dict[str, Any]:
+    """The last reply as `ask --json` prints it."""
+    message = session.messages()[-1]
+    info = session.info
+    stats = end.stats
+    return {
+        "text": message.text,
+        "finish_reason": end.reason,
+        "model": message.model,
+        "precision": message.precision,
+        "device": info.device if info is not None else "",
+        "template": info.template if info is not None else "",
+        "seed": message.seed,
+        "params": dict(message.params),
+        "prompt_tokens": stats.prompt_tokens,
+        "reused_tokens": stats.reused_tokens,
+        "completion_tokens": stats.completion_tokens,
+        "dropped_turns": stats.dropped_turns,
+        "ttft_s": round(stats.ttft_s, 4),
+        "decode_tokens_per_s": round(stats.decode_tokens_per_s, 2),
+        "chat_id": session.conversation.id if session.save_state is not None else None,
+        "message_id": message.id,
+    }
+
+
+# A chat -----------------------------------------------------------------------------------------
+
+
+class PlainChat:
+    """A line-by-line chat.
+
+    Args:
+        client: The session.
+        out: Takes labels and replies.
+        complain: Takes an error as one line.
+        is_scripted: The prompts come from a list and are echoed.
+    """
+
+    def __init__(
+        self,
+        client: LineClient,
+        out: SafeWriter,
+        complain: Callable[[str], None],
+        is_scripted: bool = False,
+    ) -> None:
+        self._client = client
+        self._session = client.session
+        self._out = out
+        self._complain = complain
+        self._is_scripted = is_scripted
+        self._failures = 0
+
+    def run(self, prompts: Iterable[str]) -> int:
+        """Talk until the prompts end or one is empty.
+
+        Returns:
+            0, or 1 if a prompt of a script got no reply.
+        """
+        self._client.load()
+        for prompt in prompts:
+            if not prompt.strip():
+                break
+            if self._is_scripted:
+                self._out.write(f"{USER_LABEL}{prompt}\n")
+            try:
+                if not self._command(prompt):
+                    break
+            except TuiChatError as error:
+                self._out.end_line()
+                self._complain(error.one_line)
+                self._failures += 1
+        return 1 if self._failures and self._is_scripted else 0
+
+    def _command(self, prompt: str) -> bool:
+        """Do what a line says; False to end the chat. What is no command is a message."""
+        name, _, rest = prompt.strip().partition(" ")
+        rest = rest.strip()
+        session = self._session
+        if name == "/quit":
+            return False
+        if name == "/new":
+            session.new_chat()
+        elif name == "/set" and rest:
+            session.set_param(*parse_assignment(rest))
+        elif name == "/preset" and rest:
+            session.apply_preset(rest)
+        elif name == "/system":
+            if rest:
+                session.set_system(rest)
+            self._out.write(f"System: {session.conversation.system or 'none'}\n")
+        elif name == "/retry":
+            self._reply(session.regenerate)
+        elif name == "/help":
+            self._out.write("/new  /retry  /set NAME=VALUE  /preset NAME  /system TEXT  /quit\n")
+        else:
+            self._reply(lambda: session.send(prompt))
+        return True
+
+    def _reply(self, begin: Callable[[], Message]) -> None:
+        self._out.write(REPLY_LABEL)
+        try:
+            end = self._client.reply(begin, self._out.write)
+        finally:
+            self._out.end_line()
+        if end.reason == "cancelled":
+            self._out.write("(stopped)\n")
+
+
+def typed_prompts(read: Callable[[str], str], write: Callable[[str], None]) -> Iterator[str]:
+    """Prompts as somebody types or pipes them, until the input ends.
+
+    Args:
+        read: Shows a label and returns a line, as `input` does; raises `EOFError` at the end.
+        write: Takes a line about Ctrl+C.
+
+    Raises:
+        KeyboardInterrupt: On the second Ctrl+C in a row.
+    """
+    was_interrupted = False
+    while True:
+        try:
+            line = read(USER_LABEL)
+        except EOFError:
+            write("\n")
+            return
+        except KeyboardInterrupt:
+            write("\n")
+            if was_interrupted:
+                raise
+            was_interrupted = True
+            write("(Press Ctrl+C again to quit)\n")
+            continue
+        was_interrupted = False
+        yield line

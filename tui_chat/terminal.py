@@ -1,0 +1,348 @@
+"""Owning the terminal: who may write to it, and how it is given back, however the program ends.
+
+Owns the redirection of the file descriptors 1 and 2 to the log while a full-screen program runs,
+the signals INT, TERM, HUP and QUIT, the closed terminal, and the restoring of modes and screen.
+Refuses to draw anything and to know what a chat is.
+
+A signal asks the program to end and starts a countdown. When the program has not ended by then,
+because its loop is blocked or the terminal takes no more output, the process is ended from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import IO, Any, NoReturn
+
+from tui_chat.errors import UsageError
+from tui_chat.logs import LogFile
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that end the program in good order, with exit code 128 + n."""
+DEADLINE_S = 2.2
+"""How long after a signal the process may live."""
+_AGAIN_S = 0.2
+"""A second signal this much later ends the process at once; a closed terminal sends several."""
+_LAST_S = 0.4
+"""How much of it is left for saving where the program has not ended by itself."""
+
+_LEAVE = (
+    "\x1b[?2026l"  # end a synchronised update
+    "\x1b[?2004l\x1b[?2048l\x1b[?7h"  # no bracketed paste, no resize reports, wrap lines
+    "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # no mouse
+    "\x1b[<u\x1b[?1049l"  # keyboard protocol, then alternate screen
+    "\x1b[?25h\x1b[?1004l\x1b[0m"  # cursor, no focus reports, plain text
+)
+"""Undoes what Textual's driver sets; harmless where it was not set."""
+
+log = logging.getLogger(__name__)
+OnSignal = Callable[[int], None]
+
+
+def require_terminal(environ: Mapping[str, str] | None = None) -> None:
+    """Make sure that a full-screen program can run here.
+
+    Raises:
+        UsageError: If standard input or output is no terminal, or one that cannot place text.
+    """
+    environ = os.environ if environ is None else environ
+    hint = "Use `tui-chat chat --plain` for a line-by-line chat, or `tui-chat ask` for one reply"
+    for name, descriptor in (("input", 0), ("output", 1)):
+        if not _is_terminal(descriptor):
+            raise UsageError(
+                "The full-screen chat needs a terminal", f"Standard {name} is none", hint
+            )
+    term = environ.get("TERM", "")
+    if term in ("", "dumb", "unknown"):
+        shown = f"TERM is {term}" if term else "TERM is not set"
+        raise UsageError("The full-screen chat needs a terminal that can place text", shown, hint)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+class OwnedTerminal:
+    """The terminal while a full-screen program has it. Made by `owned_terminal`.
+
+    Args:
+        on_end: Saves what there is and stops the background work, within `DEADLINE_S`; called
+            in a thread of its own when a signal came or the terminal was closed.
+        log_file: Takes what is written to the descriptors 1 and 2; None throws it away.
+    """
+
+    def __init__(self, on_end: Callable[[], object], log_file: LogFile | None) -> None:
+        self.signum = 0
+        """The signal that ended the program; SIGHUP for a closed terminal, 0 for none."""
+        self._on_end = on_end
+        self._log_file = log_file
+        self._program: tuple[AbstractEventLoop, OnSignal] | None = None
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._signalled_at = 0.0
+        self._is_restored = False
+        self._is_lent = False
+        self._modes = termios.tcgetattr(0)
+        self._output = os.dup(1)
+        self._saved = (os.dup(1), os.dup(2))
+        self._streams = (sys.__stdout__, sys.__stderr__)
+        self._handlers: dict[int, Any] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        self._watcher = threading.Thread(target=self._watch, name="terminal-watch", daemon=True)
+
+    # What the program uses
+
+    def on_signal(self, loop: AbstractEventLoop, callback: OnSignal) -> None:
+        """From now on, tell the program of a signal, on its loop; it should end then."""
+        self._program = (loop, callback)
+        if self.signum:
+            self._tell_program()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give the descriptors 1 and 2 back for a moment, as for an editor.
+
+        The program has to leave its screen modes first, as `App.suspend` does. Keys that send INT
+        and QUIT are meant for the child meanwhile.
+        """
+        self._is_lent = True
+        self._point_back()
+        try:
+            yield
+        finally:
+            self._redirect()
+            self._is_lent = False
+
+    # Taking and giving back
+
+    def take(self) -> None:
+        """Redirect output, handle signals, watch for the terminal being closed."""
+        _flush()
+        # Textual writes to sys.__stderr__ and measures sys.__stdout__.
+        setattr(sys, "__stdout__", _text_stream(self._output))  # noqa: B010 - read-only for mypy
+        setattr(sys, "__stderr__", _text_stream(self._output))  # noqa: B010
+        self._redirect()
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._on_signal)
+        self._watcher.start()
+
+    def give_back(self, is_clean: bool) -> None:
+        """Restore everything that was taken. Does nothing the second time.
+
+        Args:
+            is_clean: The program has left its screen modes by itself.
+        """
+        with self._lock:
+            if self._is_restored:
+                return
+            self._is_restored = True
+        self._restore_terminal(is_clean)
+        self._point_back()
+        setattr(sys, "__stdout__", self._streams[0])  # noqa: B010
+        setattr(sys, "__stderr__", self._streams[1])  # noqa: B010
+        self._ended.set()
+        os.write(self._wake_write, b".")
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _redirect(self) -> None:
+        if self._log_file is not None:
+            with suppress(OSError):
+                self._log_file.follow(1, 2)
+                return
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.close(null)
+
+    def _point_back(self) -> None:
+        if self._log_file is not None:
+            self._log_file.unfollow()
+        for descriptor, saved in zip((1, 2), self._saved, strict=True):
+            os.dup2(saved, descriptor)
+
+    def _restore_terminal(self, is_clean: bool) -> None:
+        if not is_clean:
+            _write_soon(self._output, _LEAVE.encode())
+        # In the background, changing modes would stop the process.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(0, termios.TCSANOW, self._modes)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    # Ending
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._is_lent and number in (signal.SIGINT, signal.SIGQUIT):
+            return
+        if not self.signum:
+            self._begin_to_end(number)
+        elif number != signal.SIGHUP and time.monotonic() - self._signalled_at > _AGAIN_S:
+            self._end_process()  # somebody insists
+
+    def _begin_to_end(self, number: int) -> None:
+        self.signum = number
+        self._signalled_at = time.monotonic()
+        threading.Thread(target=self._count_down, name="terminal-end", daemon=True).start()
+        self._tell_program()
+
+    def _tell_program(self) -> None:
+        if self._program is not None:
+            loop, callback = self._program
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(callback, self.signum)
+
+    def _count_down(self) -> None:
+        """Save, and end the process if the program does not end by itself in time."""
+        log.info("ending because of %s", signal.Signals(self.signum).name)
+        left = DEADLINE_S
+        if self._program is not None and not self._is_closed():
+            if self._ended.wait(DEADLINE_S - _LAST_S):
+                return
+            left = _LAST_S
+        saving = threading.Thread(target=self._save, name="terminal-save", daemon=True)
+        saving.start()
+        saving.join(left)
+        self._end_process()
+
+    def _save(self) -> None:
+        try:
+            self._on_end()
+        except Exception:
+            log.exception("saving at the end failed")
+
+    def _end_process(self) -> NoReturn:
+        self._restore_terminal(is_clean=False)
+        end_process(128 + self.signum)
+
+    def _watch(self) -> None:
+        """Wait until the terminal is closed, which need not come with a signal."""
+        poll = select.poll()
+        poll.register(self._output, 0)
+        poll.register(self._wake_read, select.POLLIN)
+        for descriptor, event in poll.poll():
+            if descriptor == self._output and event and not self.signum:
+                self._begin_to_end(signal.SIGHUP)
+
+    def _is_closed(self) -> bool:
+        poll = select.poll()
+        poll.register(self._output, 0)
+        return bool(poll.poll(0))
+
+
+_owned: OwnedTerminal | None = None
+
+
+@contextmanager
+def owned_terminal(
+    on_end: Callable[[], object], log_file: LogFile | None = None
+) -> Iterator[OwnedTerminal]:
+    """Own the terminal in this block, and give it back as it was.
+
+    Call it in the main thread, with a terminal on the descriptors 0 and 1.
+
+    Args:
+        on_end: See `OwnedTerminal`.
+        log_file: See `OwnedTerminal`.
+    """
+    global _owned
+    terminal = OwnedTerminal(on_end, log_file)
+    terminal.take()
+    _owned = terminal
+    is_clean = False
+    try:
+        yield terminal
+        is_clean = True
+    finally:
+        _owned = None
+        terminal.give_back(is_clean)
+
+
+def on_signal(loop: AbstractEventLoop, callback: OnSignal) -> None:
+    """Have the program told of a signal that asks it to end; nothing where it owns no terminal.
+
+    Args:
+        loop: The loop of the program.
+        callback: Called on the loop with the number of the signal; ends the program, with
+            128 + the number as its exit code.
+    """
+    if _owned is not None:
+        _owned.on_signal(loop, callback)
+
+
+@contextmanager
+def lent_terminal() -> Iterator[None]:
+    """Let a child process write to the terminal, as an editor does.
+
+    The program has to leave its screen modes first, as `App.suspend` does.
+    """
+    if _owned is None:
+        yield
+    else:
+        with _owned.lent():
+            yield
+
+
+def end_process(code: int) -> NoReturn:
+    """End at once, whatever other threads are doing inside native code."""
+    _flush()
+    with suppress(Exception):
+        logging.shutdown()
+    os._exit(code)
+
+
+class Ended(BaseException):
+    """A signal asked a line-by-line command to end; raised in the main thread."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Turn TERM and HUP into `Ended` in this block, so that `finally` clauses run."""
+
+    def raise_ended(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
+        raise Ended(number)
+
+    before = {n: signal.signal(n, raise_ended) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _text_stream(descriptor: int) -> IO[str]:
+    """A text stream for the terminal that leaves its descriptor open."""
+    return open(descriptor, "w", encoding="utf-8", errors="replace", newline="", closefd=False)
+
+
+def _write_soon(descriptor: int, data: bytes) -> None:
+    """Write to a terminal, unless it takes no output, as one that is stopped or closed."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if any(event & select.POLLOUT for _, event in poll.poll(100)):
+        with suppress(OSError):
+            os.write(descriptor, data)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()

@@ -1,0 +1,279 @@
+"""The full-screen program: themes, keys, the session's events and the way out.
+
+Owns the session while the screens run. Paints before anything heavy is imported: the session is
+started after the first frame. What actions do is in `commands`, what is shown in `screens`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.types import CSSPathType
+
+from tui_chat import terminal
+from tui_chat.actions import Action
+from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.config import save_setting
+from tui_chat.errors import ConfigError
+from tui_chat.session import ChatSession
+from tui_chat.ui import clipboard
+from tui_chat.ui.commands import Commands
+from tui_chat.ui.event_feed import EventFeed
+from tui_chat.ui.key_bindings import bindings_of
+from tui_chat.ui.messages import EngineBatch, EventsWaiting
+from tui_chat.ui.palette import ActionCommands
+from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
+from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.screens.dialogs import LinkScreen
+from tui_chat.ui.themes import (
+    DEFAULT_DARK,
+    DEFAULT_LIGHT,
+    has_few_colours,
+    load_themes,
+    variable_defaults,
+)
+
+CLOSE_S = 1.8
+"""How long the engine gets to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class UiSettings:
+    """What the settings say about the screens."""
+
+    theme: str | None = None
+    """None follows the terminal's background."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
+    notices: Sequence[str] = ()
+    """What the user should be told first, a sentence each."""
+
+
+def run(session: ChatSession, settings: UiSettings) -> int:
+    """Run the screens until the user leaves.
+
+    Args:
+        session: Not started yet; it is closed when this returns.
+        settings: The settings of the screens.
+
+    Returns:
+        The exit code. `TuiChat.engine_ended` says whether the engine's thread has ended; closing
+        the session again says it too.
+    """
+    app = TuiChat(session, settings)
+    code = app.run()
+    return code if isinstance(code, int) else app.return_code or 0
+
+
+class TuiChat(App[int]):
+    """The chat.
+
+    Args:
+        session: What it drives; started by `on_ready`.
+        settings: The settings of the screens.
+        clock: The times that are shown.
+    """
+
+    # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
+    CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/chat.tcss"]
+    TITLE = "tui-chat"
+    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[Any]] = {ActionCommands}
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("app", priority=True))
+
+    def __init__(
+        self,
+        session: ChatSession,
+        settings: UiSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.settings = settings or UiSettings()
+        self.engine_ended = True
+        """Whether the engine's thread has ended; known once the app has been left."""
+        self._commands = Commands(self)
+        self.chat = ChatScreen(session, self, clock)
+        """The main screen."""
+        self._feed = EventFeed(lambda: self.post_message(EventsWaiting()))
+        self._unsubscribe = session.subscribe(self._feed.listen)
+        self._is_quitting = False
+        self._model_names: list[tuple[str, str]] | None = None
+        self._notices = list(self.settings.notices)
+        self._register_themes()
+        self.set_keymap(_keymap(self.settings.keys))
+
+    # Beginning ------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The chat is what is below everything."""
+        return self.chat
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Everything that reaches the terminal passes the guard first."""
+        return [TERMINAL_GUARD, *super().get_line_filters()]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The project's own colours, from the theme's."""
+        return variable_defaults(self.current_theme)
+
+    def _register_themes(self) -> None:
+        loaded = load_themes()
+        for theme in loaded.themes:
+            self.register_theme(theme)
+        self._notices += [error.one_line for error in loaded.errors]
+        wanted = self.settings.theme
+        if wanted is not None and wanted not in self.available_themes:
+            self._notices.append(f"There is no theme {wanted!r}; the default is used.")
+            wanted = None
+        self.theme = wanted or self._fitting_theme()
+
+    def _fitting_theme(self) -> str:
+        """By what the terminal says of its background, and of its colours."""
+        if has_few_colours(self) and not self.no_color and "terminal" in self.available_themes:
+            return "terminal"
+        background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+        name = DEFAULT_LIGHT if background in ("7", "15") else DEFAULT_DARK
+        return name if name in self.available_themes else "textual-dark"
+
+    def on_mount(self) -> None:
+        """Tell the prompt what can follow a command."""
+        session = self.session
+        self.chat.bar.values = {
+            "/theme": lambda: ((name, "") for name in sorted(self.available_themes)),
+            "/preset": lambda: (
+                (preset.name, preset.source) for preset in session.presets.values()
+            ),
+            "/precision": lambda: ((name, "") for name in PRECISION_NAMES),
+            "/model": self._models,
+        }
+
+    def _models(self) -> list[tuple[str, str]]:
+        """Names of models; they are read beside the loop when they are first asked for."""
+        if self._model_names is None:
+            self._model_names = []
+            self.run_worker(self._read_model_names(), group="models", exit_on_error=False)
+        return self._model_names
+
+    async def _read_model_names(self) -> None:
+        models = await asyncio.to_thread(self.session.models)
+        self._model_names = [(model.name, model.description) for model in models]
+        self.chat.bar.complete()
+
+    def on_ready(self) -> None:
+        """Start the session once the first frame is there."""
+        terminal.on_signal(asyncio.get_running_loop(), self._on_signal)
+        self.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        if self._is_quitting:
+            return
+        for notice in self._notices:
+            notify_plain(self.screen, notice, severity="warning", timeout=10)
+        self.session.start()
+        self.chat.expect_model()
+
+    # Events of the session ------------------------------------------------------------------------
+
+    def on_events_waiting(self, event: EventsWaiting) -> None:
+        """Hand the events to the screen, at most so many times a second."""
+        event.stop()
+        delay = self._feed.delay()
+        if delay > 0:
+            self.set_timer(delay, self._hand_over)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch = self._feed.take()
+        if batch:
+            self.chat.post_message(EngineBatch(batch))
+
+    # Actions --------------------------------------------------------------------------------------
+
+    async def run_command(self, action_id: str, argument: str = "") -> None:
+        """Do an action, as its key or its slash command with that argument would."""
+        await self._commands.run(action_id, argument)
+
+    async def action_perform(self, action_id: str) -> None:
+        """What every key is bound to."""
+        await self._commands.run(action_id)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that do nothing now are passed on, and not shown."""
+        if action == "perform" and parameters:
+            return self._commands.can(str(parameters[0]))
+        return True
+
+    def label_of(self, action: Action) -> str:
+        """The footer's word for an action as things are."""
+        return self._commands.label_of(action)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Any key sends a notice away that has been read."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self.chat.notice.dismiss_if_read()
+        await super().on_event(event)
+
+    def save_theme(self, name: str) -> None:
+        """Keep a theme for the next time."""
+        try:
+            save_setting("theme", name)
+        except ConfigError as error:
+            notify_plain(self.screen, error.one_line, severity="warning")
+
+    # Copying and links ----------------------------------------------------------------------------
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy in the background, and say which way it went."""
+        self._clipboard = text
+        self.run_worker(self._copy(text), group="copy", exit_on_error=False)
+
+    async def _copy(self, text: str) -> None:
+        driver = self._driver
+        if driver is None:
+            return
+        result = await asyncio.to_thread(clipboard.copy, text, driver.write)
+        notify_plain(self.screen, result.detail, severity="information" if result.ok else "warning")
+
+    async def ask_about_link(self, url: str) -> None:
+        """Ask before a link of a reply is opened."""
+
+        def answered(answer: str | None) -> None:
+            if answer == "open":
+                self.open_url(url)
+            elif answer == "copy":
+                self.copy_to_clipboard(url)
+
+        self.push_screen(LinkScreen(url), answered)
+
+    # The way out ----------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        self.run_worker(self.quit_in_order(128 + number), group="quit")
+
+    async def quit_in_order(self, code: int) -> None:
+        """Stop the engine, save, and leave; nothing of it on the loop."""
+        if self._is_quitting:
+            return
+        self._is_quitting = True
+        self._unsubscribe()
+        self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
+        self.exit(code, return_code=code)
+
+
+def _keymap(keys: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Textual's keymap; an action without keys gets one that no keyboard has."""
+    return {
+        action_id: ",".join(names) or f"unbound+{action_id}" for action_id, names in keys.items()
+    }

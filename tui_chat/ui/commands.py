@@ -1,0 +1,351 @@
+"""The one dispatch: what every key, slash command, menu and palette entry does.
+
+Owns the way from an action's id to what happens, and whether it can happen now. Every action of
+`tui_chat.actions` is in one of the tables here, except those that a panel of its own handles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.command import CommandPalette
+
+from tui_chat import paths, terminal
+from tui_chat.actions import Action, action_by_id
+from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.params import parse_assignment
+from tui_chat.errors import ConfigError, TuiChatError, UsageError
+from tui_chat.safe_text import safe_line
+from tui_chat.storage.formats.registry import export_to_file
+from tui_chat.ui.external_editor import edit_text, editor_command
+from tui_chat.ui.message_commands import Command, MessageCommands
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screens.help import HelpScreen
+from tui_chat.ui.screens.inspector import InspectorScreen
+from tui_chat.ui.screens.log import LogScreen
+from tui_chat.ui.screens.models import LoadChoice, ModelScreen
+from tui_chat.ui.screens.precision import PrecisionScreen
+from tui_chat.ui.screens.themes import ThemeScreen
+from tui_chat.ui.screens.transcripts import TranscriptsScreen
+
+if TYPE_CHECKING:
+    from tui_chat.ui.app import TuiChat
+    from tui_chat.ui.screens.chat import ChatScreen
+
+AGAIN_S = 3.0
+"""How long the first of two presses counts."""
+_EVERYWHERE = ("quit", "interrupt")
+
+
+class Commands:
+    """Every action of the app, by id.
+
+    Args:
+        app: What they act on.
+    """
+
+    def __init__(self, app: TuiChat) -> None:
+        self._app = app
+        self._messages = MessageCommands(app)
+        self._pressed_once: dict[str, float] = {}
+        now = self._soon
+        self._table: dict[str, Command] = {
+            **self._messages.table,
+            "help": self._help,
+            "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
+            "model": self._model,
+            "precision": self._precision,
+            "inspector": now(lambda: app.push_screen(InspectorScreen(app.session))),
+            "theme": self._theme,
+            "open": self._open,
+            "new": now(self._new),
+            "regenerate": now(self._regenerate),
+            "editor": self._editor,
+            "log": now(lambda: app.push_screen(LogScreen(paths.log_file()))),
+            "palette": now(lambda: app.push_screen(CommandPalette())),
+            "stop": self._stop,
+            "interrupt": self._interrupt,
+            "quit": lambda _: app.quit_in_order(0),
+            "save": now(self._save),
+            "export": self._export,
+            "set": self._set,
+            "preset": self._preset,
+            "system": self._system,
+            "scroll_up": now(lambda: self._chat.transcript.scroll_page(-1)),
+            "scroll_down": now(lambda: self._chat.transcript.scroll_page(1)),
+            "follow": now(lambda: self._chat.transcript.follow()),
+            "previous_message": lambda _: self._select(-1),
+            "next_message": lambda _: self._select(1),
+            "send": now(lambda: self._chat.bar.send()),
+            "newline": now(lambda: self._chat.bar.newline()),
+            "history_previous": now(lambda: self._chat.bar.history_previous()),
+            "history_next": now(lambda: self._chat.bar.history_next()),
+        }
+
+    @staticmethod
+    def _soon(act: Callable[[], object]) -> Command:
+        """A command of something that takes no argument and happens at once."""
+
+        async def command(_: str) -> None:
+            act()
+
+        return command
+
+    @property
+    def _chat(self) -> ChatScreen:
+        return self._app.chat
+
+    # Doing ----------------------------------------------------------------------------------------
+
+    async def run(self, action_id: str, argument: str = "") -> None:
+        """Do an action; an error is shown and leaves everything as it was.
+
+        Args:
+            action_id: One of `tui_chat.actions`.
+            argument: What a slash command was given.
+        """
+        try:
+            await self._table[action_id](argument)
+        except TuiChatError as error:
+            notify_plain(self._app.screen, error.one_line, severity="warning", timeout=6)
+
+    def can(self, action_id: str) -> bool:
+        """Whether the key of an action does anything now."""
+        if action_id not in self._table:
+            return False
+        if self._app.screen is not self._app.chat:
+            return action_id in _EVERYWHERE
+        scope = action_by_id(action_id).scope
+        if scope == "prompt":
+            return self._chat.bar.can(action_id)
+        if scope == "transcript":
+            return self._messages.can(action_id)
+        if action_id == "stop":
+            return bool(self._esc_label())
+        if action_id == "regenerate":
+            return bool(self._chat.transcript.path) and not self._app.session.is_busy
+        return True
+
+    def label_of(self, action: Action) -> str:
+        """The footer's word for an action as things are; empty leaves it out."""
+        if action.id == "stop":
+            return self._esc_label()
+        if action.id == "send":
+            bar = self._chat.bar
+            if not bar.draft:
+                return ""
+            return "Keep" if bar.is_editing_reply else action.label
+        if action.id == "parameters" and self._chat.is_panel_open:
+            return "Close"
+        return action.label
+
+    # Esc and Ctrl+C -------------------------------------------------------------------------------
+
+    def _esc_label(self) -> str:
+        """What Esc does now; empty where it is left to the panel, or does nothing."""
+        chat, session = self._chat, self._app.session
+        if chat.panel.has_focus_within:
+            return ""
+        if chat.bar.is_completing:
+            return "Close"
+        if session.is_busy:
+            return "Stop"
+        if chat.bar.editing is not None:
+            return "Back"
+        if chat.transcript.has_focus:
+            return "Prompt"
+        if chat.is_panel_open:
+            return "Close"
+        if session.state == "loading":
+            return "Stop"
+        return "Transcript" if chat.transcript.path else ""
+
+    async def _stop(self, _: str) -> None:
+        chat, session = self._chat, self._app.session
+        if chat.get_selected_text():
+            chat.clear_selection()
+        elif chat.bar.is_completing:
+            chat.bar.close_completions()
+        elif session.is_busy:
+            session.cancel()
+        elif chat.bar.editing is not None:
+            chat.bar.leave_edit()
+        elif chat.transcript.has_focus:
+            if not chat.transcript.clear_code_block():
+                chat.focus_prompt()
+        elif chat.is_panel_open:
+            chat.set_panel(False)
+        elif session.state == "loading":
+            if self._again("stop", "Press Esc again to stop loading."):
+                session.cancel()
+        else:
+            await chat.focus_transcript()
+
+    async def _interrupt(self, _: str) -> None:
+        app, session = self._app, self._app.session
+        if app.screen is app.chat:
+            chat = app.chat
+            selected = chat.get_selected_text() or chat.bar.prompt.selected_text
+            if selected:
+                chat.clear_selection()
+                app.copy_to_clipboard(selected)
+                return
+            if chat.bar.draft:
+                chat.bar.clear()
+                return
+            if session.is_busy:
+                session.cancel()
+                return
+        if self._again("interrupt", "Press Ctrl+C again to quit."):
+            await app.quit_in_order(0)
+
+    def _again(self, action_id: str, text: str) -> bool:
+        """Whether this is the second press; the first one says what the second will do."""
+        now = time.monotonic()
+        if now - self._pressed_once.get(action_id, float("-inf")) <= AGAIN_S:
+            return True
+        self._pressed_once[action_id] = now
+        notify_plain(self._app.screen, text, timeout=AGAIN_S)
+        return False
+
+    # The app --------------------------------------------------------------------------------------
+
+    async def _help(self, _: str) -> None:
+        focused = self._app.focused
+        topic = "prompt"
+        if focused is not None:
+            places = ("Transcript", "ParameterPanel")
+            names = {type(node).__name__ for node in focused.ancestors_with_self}
+            topic = next((place for place in places if place in names), "prompt")
+        self._app.push_screen(HelpScreen(topic))
+
+    async def _model(self, name: str) -> None:
+        if name:
+            self._app.session.switch_model(name)
+            return
+
+        def chosen(choice: LoadChoice | None) -> None:
+            if choice is not None:
+                self._app.session.switch_model(choice.model, choice.precision)
+
+        self._app.push_screen(ModelScreen(self._app.session), chosen)
+
+    async def _precision(self, name: str) -> None:
+        if name:
+            if name not in PRECISION_NAMES:
+                known = ", ".join(PRECISION_NAMES)
+                raise UsageError(f"There is no precision {name!r}", "", f"Known: {known}")
+            self._app.session.switch_precision(name)
+            return
+
+        def chosen(precision: str | None) -> None:
+            if precision is not None:
+                self._app.session.switch_precision(precision)
+
+        self._app.push_screen(PrecisionScreen(self._app.session), chosen)
+
+    async def _theme(self, name: str) -> None:
+        if name:
+            if name not in self._app.available_themes:
+                near = difflib.get_close_matches(name, self._app.available_themes, n=1)
+                hint = f"Did you mean {near[0]}?" if near else "F9 lists them"
+                raise ConfigError(f"There is no theme {name!r}", "", hint)
+            self._keep_theme(name)
+            return
+        self._app.push_screen(ThemeScreen(), self._keep_theme)
+
+    def _keep_theme(self, name: str | None) -> None:
+        if name is not None:
+            self._app.theme = name
+            self._app.save_theme(name)
+
+    async def _open(self, chat_id: str) -> None:
+        async def chosen(chosen_id: str | None) -> None:
+            if chosen_id is not None:
+                await self.run("open", chosen_id)
+
+        if not chat_id:
+            self._app.push_screen(TranscriptsScreen(self._app.session), chosen)
+            return
+        session = self._app.session
+        conversation = await asyncio.to_thread(session.load_chat, chat_id)
+        session.open_chat(conversation)
+        self._chat.focus_prompt()
+
+    def _new(self) -> None:
+        self._app.session.new_chat()
+        self._chat.focus_prompt()
+
+    def _regenerate(self) -> None:
+        self._app.session.regenerate()
+        self._chat.transcript.follow()
+
+    async def _editor(self, _: str) -> None:
+        prompt = self._chat.bar.prompt
+        before = prompt.draft.full
+        command = editor_command(os.environ)
+        with self._app.suspend(), terminal.lent_terminal():
+            after = edit_text(before, command)
+        self._app.refresh(layout=True)
+        if after != before:
+            prompt.load_full(after)
+        self._chat.set_focus(prompt)
+
+    def _save(self) -> None:
+        state = self._app.session.save_state
+        if state is None:
+            raise TuiChatError("This chat is not saved", "", "Start without --no-save, or /export")
+        if not state.ok:
+            raise TuiChatError("This chat is not saved at the moment", state.detail, "Use /export")
+        where = safe_line(str(paths.database_file()))
+        notify_plain(self._app.screen, f"Every message is saved as it comes, in {where}", timeout=8)
+
+    async def _export(self, name: str) -> None:
+        conversation = self._app.session.conversation
+        if name:
+            path = Path(name).expanduser()
+        else:
+            path = paths.private_dir(paths.exports_dir()) / f"chat-{conversation.id[:8]}.md"
+        written = await asyncio.to_thread(export_to_file, conversation, path, overwrite=not name)
+        notify_plain(self._app.screen, f"Written to {safe_line(str(written))}", timeout=8)
+
+    # Parameters -----------------------------------------------------------------------------------
+
+    async def _set(self, text: str) -> None:
+        if not text:
+            self._chat.set_panel(True)
+            return
+        name, value = parse_assignment(text)
+        self._app.session.set_param(name, value)
+        notify_plain(
+            self._app.screen, f"{name} is {safe_line(str(value), 60)} from the next token on."
+        )
+
+    async def _preset(self, name: str) -> None:
+        if not name:
+            self._chat.set_panel(True, chosen="preset")
+            return
+        self._app.session.apply_preset(name)
+        notify_plain(self._app.screen, f"The parameters are those of {safe_line(name, 60)}.")
+
+    async def _system(self, text: str) -> None:
+        session = self._app.session
+        if text:
+            session.set_system(text)
+            notify_plain(self._app.screen, "The system message is set.")
+            return
+        current = session.conversation.system
+        shown = f"System message: {current}" if current else "There is no system message."
+        notify_plain(self._app.screen, shown, timeout=8)
+
+    async def _select(self, step: int) -> None:
+        transcript = self._chat.transcript
+        if transcript.path:
+            self._chat.set_focus(transcript, scroll_visible=False)
+            await transcript.select_step(step)

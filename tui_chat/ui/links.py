@@ -1,0 +1,83 @@
+"""Links out of a model's text: which may be opened, and where they really lead.
+
+Owns the reading of addresses. Refuses to open anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tui_chat.safe_text import safe_line, safe_text
+
+OPENABLE_SCHEMES = ("http", "https", "mailto")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address as it was written, and what is to be known of it before it is opened."""
+
+    url: str
+    """For the browser, only if there is no `problem`."""
+    shown: str
+    """The whole address, safe to show on one line."""
+    host: str
+    """Where it leads, in ASCII: other letters as Punycode (RFC 3492); empty where unknown."""
+    problem: str = ""
+    """Why it must not be opened; empty if it may."""
+    warning: str = ""
+    """What may deceive about it; empty if nothing."""
+
+
+def read_link(url: str) -> Link:
+    """Read an address that comes from anywhere. Never raises."""
+    shown = safe_line(url)
+    if url != safe_text(url) or any(c.isspace() or not c.isprintable() for c in url):
+        return Link(url, shown, "", "It holds characters that do not belong into an address")
+    if url.startswith("-"):
+        return Link(url, shown, "", "It begins with a dash, which a browser could obey")
+    try:
+        parts = urlsplit(url)
+        name = (parts.hostname or "").rstrip(".")
+        port = parts.port
+    except ValueError:
+        return Link(url, shown, "", "It is not an address")
+    if parts.scheme not in OPENABLE_SCHEMES:
+        known = f"{parts.scheme}: links are" if parts.scheme else "An address without https:// is"
+        return Link(url, shown, "", f"{known} not opened, only copied")
+    if parts.scheme == "mailto":
+        name = parts.path.rpartition("@")[2]
+    host = _ascii_host(name)
+    if not host:
+        return Link(url, shown, "", "It names no host")
+    warning = ""
+    if host != name.lower():
+        warning = "Its name is written with other letters than a to z, and may imitate another"
+    elif "@" in parts.netloc:
+        warning = "What stands before the @ is not where it leads"
+    where = f"{host}:{port}" if port is not None else host
+    return Link(url, shown, where, "", warning)
+
+
+def _ascii_host(name: str) -> str:
+    """A host name with Punycode labels; empty where it is no host name."""
+    if ":" in name:
+        return f"[{name}]" if _is_ipv6(name) else ""
+    try:
+        labels = [
+            label.lower() if label.isascii() else label.encode("idna").decode("ascii")
+            for label in name.split(".")
+        ]
+    except UnicodeError:
+        return ""
+    host = ".".join(labels)
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+    return host if host and all(labels) and allowed.issuperset(host) else ""
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).version == 6 and "%" not in name
+    except ValueError:
+        return False

@@ -1,0 +1,145 @@
+"""What the keys of the transcript do to a message: copy, edit, retry, continue, flip, remove.
+
+Owns which message is meant and whether an action makes sense for it. The session does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from tui_chat.chat.conversation import Message
+from tui_chat.errors import ContextError
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.message_facts import message_facts
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screens.dialogs import MessageMenu
+from tui_chat.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from tui_chat.ui.app import TuiChat
+
+Command = Callable[[str], Awaitable[None]]
+_MENU = (
+    "copy", "code_block", "edit", "retry_message", "continue", "sibling_previous", "sibling_next",
+    "delete", "undo",
+)  # fmt: skip
+_CONTINUABLE = ("stopped", "interrupted", "failed")
+
+
+class MessageCommands:
+    """The actions of the scope `transcript`.
+
+    Args:
+        app: Whose chat screen it is.
+    """
+
+    def __init__(self, app: TuiChat) -> None:
+        self._app = app
+        self.table: dict[str, Command] = {
+            "message_down": lambda _: self._step(1),
+            "message_up": lambda _: self._step(-1),
+            "message_first": lambda _: self._transcript.select(0),
+            "message_last": lambda _: self._transcript.select(len(self._transcript.path) - 1),
+            "copy": self._copy,
+            "code_block": self._code_block,
+            "edit": self._edit,
+            "retry_message": self._retry,
+            "continue": self._continue,
+            "sibling_previous": lambda _: self._flip(-1),
+            "sibling_next": lambda _: self._flip(1),
+            "delete": self._delete,
+            "undo": self._undo,
+            "message_menu": self._menu,
+        }
+
+    @property
+    def _transcript(self) -> Transcript:
+        return self._app.chat.transcript
+
+    def can(self, action_id: str) -> bool:
+        """Whether an action does anything to the message that is meant."""
+        session, message = self._app.session, self._meant()
+        if action_id == "undo":
+            return bool(session.conversation.undo_label) and not session.is_busy
+        if message is None:
+            return False
+        if action_id == "code_block":
+            view = self._transcript.view(message.id)
+            return view is not None and bool(view.code_blocks)
+        if action_id in ("edit", "retry_message", "delete") and session.is_busy:
+            return False
+        if action_id == "continue":
+            is_cut = message.status in _CONTINUABLE or message.finish_reason == "length"
+            return is_cut and bool(message.text) and not session.is_busy
+        if action_id in ("sibling_previous", "sibling_next"):
+            number, count = session.versions(message.id)
+            return number > 1 if action_id == "sibling_previous" else number < count
+        return True
+
+    def _meant(self) -> Message | None:
+        """The selected message, else the last one."""
+        transcript = self._transcript
+        if transcript.selected_message is not None:
+            return self._app.session.message(transcript.selected_message.id)
+        return transcript.path[-1] if transcript.path else None
+
+    def _one(self) -> Message:
+        message = self._meant()
+        if message is None:
+            raise ContextError("There is no message yet", "", "Type one and press Enter")
+        return message
+
+    async def _step(self, step: int) -> None:
+        await self._transcript.select_step(step)
+
+    async def _copy(self, text: str) -> None:
+        transcript = self._transcript
+        selected = self._app.chat.get_selected_text()
+        text = text or selected or transcript.selected_code or self._one().text
+        self._app.chat.clear_selection()
+        self._app.copy_to_clipboard(text)
+
+    async def _code_block(self, _: str) -> None:
+        if not self._transcript.select_code_block():
+            notify_plain(self._app.chat, "This message has no code block.")
+
+    async def _edit(self, _: str) -> None:
+        message = self._one()
+        bar = self._app.chat.bar
+        bar.edit(message.id, message.text, is_reply=message.role == "assistant")
+        self._app.chat.focus_prompt()
+
+    async def _retry(self, _: str) -> None:
+        message = self._one()
+        self._app.session.regenerate(message.id)
+        self._transcript.follow()
+
+    async def _continue(self, _: str) -> None:
+        self._app.session.continue_reply(self._one().id)
+        self._transcript.follow()
+
+    async def _flip(self, step: int) -> None:
+        self._app.session.flip(self._one().id, step)
+
+    async def _delete(self, _: str) -> None:
+        message = self._one()
+        if self._app.session.delete(message.id):
+            what = "Your message" if message.role == "user" else "The reply"
+            notify_plain(self._app.chat, f"{what} is removed. z brings it back.")
+
+    async def _undo(self, _: str) -> None:
+        label = self._app.session.undo()
+        text = f"Undone: {safe_line(label)}." if label else "There is nothing to undo."
+        notify_plain(self._app.chat, text)
+
+    async def _menu(self, _: str) -> None:
+        message = self._one()
+        title = "Your message" if message.role == "user" else "Reply"
+        usable = [action_id for action_id in _MENU if self.can(action_id)]
+
+        async def chosen(action_id: str | None) -> None:
+            if action_id is not None:
+                await self._app.run_command(action_id)
+
+        self._app.push_screen(MessageMenu(message_facts(message), usable, title), chosen)

@@ -1,0 +1,126 @@
+"""What is said beside a message: who, when, which version, how fast, how it ended.
+
+Pure functions from messages to short plain strings. Owns their wording and nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import pairwise
+
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.events import Prefill
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.widgets.token_meter import grouped
+
+PLAIN_CHARACTERS = 32 * 1024
+"""Longer replies are shown as plain text: laying them out as Markdown would stall the screen."""
+PLAIN_BLOCKS = 400
+"""The same for replies of more blocks,"""
+PLAIN_COLUMNS = 40
+"""and for tables with more columns."""
+
+
+def time_text(message: Message, now: datetime) -> str:
+    """When a message was written, in the time zone of `now`: `12:04`, or `3 May 12:04`."""
+    local = message.created.astimezone(now.tzinfo)
+    clock = f"{local:%H:%M}"
+    if local.date() == now.date():
+        return clock
+    day = f"{local.day} {local:%b}"
+    return f"{day} {clock}" if local.year == now.year else f"{day} {local.year}"
+
+
+def version_text(version: tuple[int, int]) -> str:
+    """Which version of how many, as `2/3`; nothing for the only one."""
+    number, count = version
+    return f"{number}/{count}" if count > 1 else ""
+
+
+def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
+    """Who wrote a reply, how much, how fast, and when.
+
+    Args:
+        message: A reply.
+        now: The current time in the user's time zone.
+        is_short: Leave out everything but the size and the time.
+    """
+    if message.is_unfinished:
+        return ""
+    stats = message.stats
+    parts = [] if is_short else [safe_line(message.model, 40)]
+    tokens = int(stats.get("completion_tokens", 0) or 0)
+    if tokens:
+        parts.append(f"{grouped(tokens)} tok")
+    rate = float(stats.get("decode_tokens_per_s", 0.0) or 0.0)
+    if rate and not is_short:
+        parts.append(f"{rate_text(rate)} tok/s")
+    first = float(stats.get("ttft_s", 0.0) or 0.0)
+    if first and not is_short:
+        parts.append(seconds_text(first))
+    facts = " · ".join(part for part in parts if part)
+    return f"{facts}  {time_text(message, now)}" if facts else time_text(message, now)
+
+
+def rate_text(rate: float) -> str:
+    """Tokens per second in few characters: `38`, `3.2`."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A short time: `0.09 s`, `4.2 s`, `38 s`."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def mark_text(message: Message, prefill: Prefill | None = None) -> str:
+    """What a reply is waiting for, or how it ended if not by itself; else nothing.
+
+    Args:
+        message: A reply.
+        prefill: How far its prompt has been read, while it is.
+    """
+    tokens = int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
+    size = f" at {grouped(tokens)} tok" if tokens else ""
+    ways = "> continues, r retries" if message.text else "r retries"
+    if message.status == "waiting":
+        return "waits for the model"
+    if message.status == "streaming":
+        return "" if message.text else _reading_text(prefill)
+    if message.status == "stopped":
+        return f"■ stopped{size}, {ways}"
+    if message.status == "interrupted":
+        return f"■ interrupted{size}, {ways}"
+    if message.status == "failed":
+        return f"✗ {message.error.rstrip('.') or 'The reply failed'}. {ways}"
+    if message.finish_reason == "length":
+        return f"■ cut by the length limit{size}, > continues"
+    return ""
+
+
+def _reading_text(prefill: Prefill | None) -> str:
+    if prefill is None or not prefill.new:
+        return "reading"
+    return f"reading {grouped(prefill.done)} / {grouped(prefill.new)} tok"
+
+
+def needs_plain(text: str) -> str:
+    """Why a reply is shown as plain text; empty if Markdown can show it."""
+    if len(text) > PLAIN_CHARACTERS:
+        return f"long reply of {grouped(len(text))} characters, shown as plain text"
+    lines = text.split("\n")
+    if len(lines) > PLAIN_BLOCKS and sum(map(_begins_block, pairwise(lines))) > PLAIN_BLOCKS:
+        return f"reply of more than {PLAIN_BLOCKS} blocks, shown as plain text"
+    if any(line.count("|") > PLAIN_COLUMNS for line in lines):
+        return f"table of more than {PLAIN_COLUMNS} columns, shown as plain text"
+    return ""
+
+
+def _begins_block(lines: tuple[str, str]) -> bool:
+    """Whether the second line begins a paragraph, list item, quote or heading, more or less."""
+    before, line = lines
+    stripped = line.lstrip()
+    if not stripped:
+        return False
+    return not before.strip() or stripped[0] in "-*+>#|" or stripped[0].isdigit()

@@ -1,0 +1,86 @@
+"""Drafts on their way into the session: in order, off the loop, and back if they are refused.
+
+Owns that nothing typed is ever lost. Sending counts tokens, which takes a moment for a long draft,
+so it happens in a thread; the prompt is free at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_chat.errors import ContextError, TuiChatError
+from tui_chat.ui.completion import literal
+from tui_chat.ui.messages import ContextCounted
+from tui_chat.ui.prompt_history import Draft
+
+if TYPE_CHECKING:
+    from tui_chat.ui.screens.chat import ChatScreen
+
+
+class Outbox:
+    """Sends the drafts of a chat screen.
+
+    Args:
+        screen: Whose prompt and session it is.
+    """
+
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
+        self._lock = asyncio.Lock()
+
+    def send(self, draft: Draft, counted: ContextCounted | None) -> None:
+        """Send a message, unless it is known to be too long.
+
+        Args:
+            draft: As typed.
+            counted: The newest count of a draft, which may be an older one.
+        """
+        text = literal(draft.full)
+        if counted is not None and counted.draft == text and counted.view.is_too_long:
+            self._screen.notice.say(_too_long(counted))
+            return
+        self._screen.bar.take()
+        self._screen.bar.past.add(draft)
+        self._screen.transcript.follow()
+        self._deliver(draft, lambda: self._screen.session.send(text))
+
+    def send_edit(self, draft: Draft, message_id: str) -> None:
+        """Put an edited message beside the old one."""
+        bar = self._screen.bar
+        bar.take()
+        self._screen.transcript.follow()
+        text = draft.full
+        self._deliver(draft, lambda: self._screen.session.edit(message_id, text), message_id)
+
+    def _deliver(
+        self, draft: Draft, send: Callable[[], object], editing: str | None = None
+    ) -> None:
+        async def deliver() -> None:
+            async with self._lock:
+                try:
+                    await asyncio.to_thread(send)
+                except TuiChatError as error:
+                    self._refused(draft, editing, error)
+
+        self._screen.run_worker(deliver(), group="outbox")
+
+    def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
+        """Put a refused draft back where it came from."""
+        bar = self._screen.bar
+        if editing is not None and editing in self._screen.session.conversation:
+            role = self._screen.session.message(editing).role
+            bar.edit(editing, draft.full, is_reply=role == "assistant")
+        else:
+            bar.give_back(draft)
+        self._screen.notice.say(error)
+
+
+def _too_long(counted: ContextCounted) -> ContextError:
+    view = counted.view
+    return ContextError(
+        "The message is too long",
+        f"It has {view.draft} tokens, and {view.longest_draft} fit",
+        "Shorten it; nothing was sent",
+    )

@@ -1,0 +1,141 @@
+"""The command palette (Ctrl+P): every action by name, and its arguments where they are few.
+
+Owns the wording of the entries. Does nothing itself; an entry goes through the one dispatch of
+the app, as a key or a slash command does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from tui_chat.actions import ACTIONS, Action
+from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.params import PARAM_SPECS, ParamSpec
+from tui_chat.errors import ParameterError
+from tui_chat.safe_text import safe_line
+from tui_chat.session import ChatSession
+from tui_chat.ui.key_names import keys_of
+from tui_chat.ui.screens.dialogs import InputScreen
+from tui_chat.ui.screens.themes import kind_of
+
+
+class CommandApp(Protocol):
+    """What the palette needs of the app."""
+
+    @property
+    def session(self) -> ChatSession:
+        """The session whose presets and parameters are offered."""
+
+    async def run_command(self, action_id: str, argument: str = "") -> None:
+        """Do an action, as its key or its slash command with that argument would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the palette."""
+
+    name: str
+    help: str
+    key: str
+    run: Callable[[], object]
+    is_listed: bool = True
+    """Whether it is shown before anything is typed."""
+
+
+class ActionCommands(Provider):
+    """Offers every action, theme, preset, parameter and precision."""
+
+    async def discover(self) -> Hits:
+        """The actions, in the order of help."""
+        for entry in self.entries():
+            if entry.is_listed:
+                yield DiscoveryHit(self._line(entry, Content(entry.name)), entry.run, entry.name)
+
+    async def search(self, query: str) -> Hits:
+        """What matches a text, by name first and by help else."""
+        matcher = self.matcher(query)
+        for entry in self.entries():
+            score = matcher.match(entry.name)
+            if score > 0:
+                yield Hit(
+                    score,
+                    self._line(entry, self._marked(entry.name, query)),
+                    entry.run,
+                    entry.name,
+                )
+            elif query.lower().strip() in entry.help.lower():
+                yield Hit(0.01, self._line(entry, Content(entry.name)), entry.run, entry.name)
+
+    def _marked(self, name: str, query: str) -> Content:
+        """A name with what was typed of it marked, where it stands there as typed."""
+        at = name.lower().find(query.lower().strip())
+        content = Content(name)
+        if at < 0 or self.match_style is None:
+            return content
+        return content.stylize(self.match_style, at, at + len(query.strip()))
+
+    def _line(self, entry: Entry, name: Content) -> Content:
+        """Name and key, and the help below. Content, for the palette reads strings as markup."""
+        key = Content.styled(f"  {entry.key}", "$accent") if entry.key else Content("")
+        return Content.assemble(name, key, "\n", (entry.help, "$text-muted"))
+
+    # The entries ----------------------------------------------------------------------------------
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry."""
+        app = cast(CommandApp, self.app)
+        for action in ACTIONS:
+            if action.palette:
+                yield Entry(
+                    action.label,
+                    action.help,
+                    self._keys(action),
+                    partial(app.run_command, action.id),
+                )
+        for name, theme in sorted(self.app.available_themes.items()):
+            yield self._choice("Theme", name, f"A {kind_of(theme)} theme.", "theme")
+        current = app.session.params
+        for spec in PARAM_SPECS:
+            now = spec.display(getattr(current, spec.name))
+            yield Entry(
+                f"Set {spec.name}…", f"Now {now}. {spec.help}", "", partial(self._ask, spec), False
+            )
+        for name, preset in app.session.presets.items():
+            source = f"From {safe_line(preset.source)}." if preset.source else "Your own."
+            yield self._choice("Preset", name, source, "preset")
+        for name in PRECISION_NAMES:
+            best = "the best precision that fits" if name == "auto" else name
+            yield self._choice("Precision", name, f"Loads the model in {best}.", "precision")
+
+    def _choice(self, kind: str, name: str, text: str, action_id: str) -> Entry:
+        run = partial(cast(CommandApp, self.app).run_command, action_id, name)
+        return Entry(f"{kind}: {safe_line(name, 60)}", text, "", run, False)
+
+    def _keys(self, action: Action) -> str:
+        return keys_of(cast(Any, self.app), action) or action.slash
+
+    def _ask(self, spec: ParamSpec) -> None:
+        """Ask for the value of a parameter, and set it."""
+        app = cast(CommandApp, self.app)
+        value = getattr(app.session.params, spec.name)
+
+        def problem(text: str) -> str:
+            try:
+                spec.parse(text)
+            except ParameterError as error:
+                return error.one_line
+            return ""
+
+        async def use(text: str | None) -> None:
+            if text is not None:
+                await app.run_command("set", f"{spec.name}={text}")
+
+        shown = "" if spec.kind == "stop" else spec.format(value)
+        hint = f"{spec.help} {spec.range_text[:1].upper()}{spec.range_text[1:]}."
+        self.app.push_screen(InputScreen(f"Set {spec.name}", shown, hint, problem), use)

@@ -1,0 +1,354 @@
+"""The main screen: transcript, prompt, budget, status and keys.
+
+Owns the layout at every size, where the focus goes, and what is asked of the parts. What a key
+does is decided in `commands`; how events reach the widgets, in `session_mirror`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Markdown, Static
+
+from tui_chat.actions import Action
+from tui_chat.errors import ParameterError, TuiChatError
+from tui_chat.session import ChatSession
+from tui_chat.ui.budget_watch import BudgetWatch
+from tui_chat.ui.completion import is_command, literal, parse
+from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
+from tui_chat.ui.outbox import Outbox
+from tui_chat.ui.prompt_history import Draft
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.session_mirror import SessionMirror
+from tui_chat.ui.widgets.empty_state import EmptyState
+from tui_chat.ui.widgets.follow_strip import FollowStrip
+from tui_chat.ui.widgets.key_line import KeyLine
+from tui_chat.ui.widgets.loading_line import LoadingLine
+from tui_chat.ui.widgets.notice import Notice
+from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+from tui_chat.ui.widgets.prompt import Prompt
+from tui_chat.ui.widgets.prompt_bar import PromptBar
+from tui_chat.ui.widgets.reply_markdown import CodeBlock
+from tui_chat.ui.widgets.split_line import SplitLine
+from tui_chat.ui.widgets.token_meter import MeterValues, TokenMeter
+from tui_chat.ui.widgets.transcript import Transcript
+
+PANEL_BESIDE = 90
+"""From this many columns on the parameters stand beside the text; below they cover it."""
+COMPACT, NARROW, LOW = 80, 50, 16
+"""Below so many columns, columns and rows things are left out."""
+LEAST_WIDTH, LEAST_HEIGHT = 20, 5
+"""Below this there is nothing to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two times of the screen; tests hold them still."""
+
+    now: Callable[[], datetime] = lambda: datetime.now().astimezone()
+    """The time of day, in the user's zone."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds that only go forward."""
+
+
+class Host(Protocol):
+    """What the screen needs of the app."""
+
+    def label_of(self, action: Action) -> str:
+        """The footer's word for an action as things are; empty leaves it out."""
+
+    async def run_command(self, action_id: str, argument: str = "") -> None:
+        """Do an action, as its key or its slash command with that argument would."""
+
+    async def ask_about_link(self, url: str) -> None:
+        """Ask before a link of a reply is opened."""
+
+
+class ChatScreen(Screen[None]):
+    """One chat.
+
+    Args:
+        session: What it shows and drives.
+        host: What does actions and opens links.
+        clock: The times.
+    """
+
+    AUTO_FOCUS = "#prompt"
+    TITLE = "tui-chat"
+
+    def __init__(self, session: ChatSession, host: Host, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.session = session
+        self._host = host
+        self.clock = clock or Clock()
+        self.counted: ContextCounted | None = None
+        """The newest count of a draft."""
+        self.title_line = SplitLine(id="title-line")
+        self.transcript = Transcript(session.versions, self.clock.now, id="transcript")
+        self.notice = Notice(id="notice")
+        self.loading_line = LoadingLine()
+        self.bar = PromptBar(id="prompt-bar")
+        self.meter = TokenMeter(id="meter")
+        self.panel = ParameterPanel(session.params, session.preset, session.presets, id="panel")
+        self.budget = BudgetWatch(session, self.post_message)
+        self._empty = EmptyState()
+        self._strip = FollowStrip()
+        self._key_line = KeyLine(host.label_of)
+        self._mirror = SessionMirror(self)
+        self._outbox = Outbox(self)
+
+    def compose(self) -> ComposeResult:
+        """Title, page beside the panel, meter, keys."""
+        yield Static("terminal too small", id="too-small", markup=False)
+        yield self.title_line
+        with Horizontal(id="body"):
+            with Vertical(id="page"):
+                with Container(id="reading"):
+                    yield self.transcript
+                    yield self._empty
+                    yield self._strip
+                yield self.notice
+                yield self.loading_line
+                yield self.bar
+            yield self.panel
+        yield self.meter
+        yield self._key_line
+
+    async def on_mount(self) -> None:
+        """Show the session as it is."""
+        self.set_panel(False)
+        await self._mirror.open()
+
+    def on_unmount(self) -> None:
+        """Stop counting."""
+        self.budget.stop()
+
+    # Size -----------------------------------------------------------------------------------------
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there is only room for the most important."""
+        return self.size.width < NARROW
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Leave out what there is no room for; nothing of the state changes."""
+        width, height = event.size
+        self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-tiny")
+        self.set_class(width < COMPACT, "-compact")
+        self.set_class(width < NARROW, "-narrow")
+        self.set_class(height < LOW, "-low")
+        self.bar.set_compact(width < COMPACT)
+        self._lay_out_panel(width)
+        self.call_after_refresh(self._mirror.show_figures)
+
+    # The panel ------------------------------------------------------------------------------------
+
+    @property
+    def is_panel_open(self) -> bool:
+        """Whether the parameters are shown."""
+        return self.panel.display
+
+    def set_panel(self, is_open: bool, chosen: str = "") -> None:
+        """Show or hide the parameters.
+
+        Args:
+            is_open: Whether they are shown.
+            chosen: The row to go to.
+        """
+        had_focus = self.panel.has_focus_within
+        self.panel.display = is_open
+        self._lay_out_panel(self.size.width)
+        if chosen:
+            self.panel.chosen = chosen
+        if is_open:
+            self.set_focus(self.panel)
+        elif had_focus:
+            self.set_focus(self.bar.prompt)
+
+    def _lay_out_panel(self, width: int) -> None:
+        covers = self.is_panel_open and 0 < width < PANEL_BESIDE
+        self.panel.set_class(covers, "-full")
+        self.query_one("#page").display = not covers
+
+    def show_params(self) -> None:
+        """Show the session's parameters in the panel."""
+        session = self.session
+        self.panel.presets = session.presets
+        self.panel.preset = session.preset
+        self.panel.params = session.params
+        self.panel.context = session.info.context if session.info is not None else 2048
+        self.budget.recount()
+
+    @on(ParameterPanel.Changed)
+    def _param_changed(self, event: ParameterPanel.Changed) -> None:
+        event.stop()
+        try:
+            self.session.set_param(event.name, event.value)
+        except ParameterError as error:
+            notify_plain(self, error.one_line, severity="warning")
+
+    @on(ParameterPanel.PresetChosen)
+    def _preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
+        event.stop()
+        self.session.apply_preset(event.name)
+
+    @on(ParameterPanel.Closed)
+    def _panel_closed(self, event: ParameterPanel.Closed) -> None:
+        event.stop()
+        self.set_panel(False)
+
+    # What the session says ------------------------------------------------------------------------
+
+    @on(EngineBatch)
+    async def _batch(self, event: EngineBatch) -> None:
+        event.stop()
+        await self._mirror.apply(event.events)
+
+    def expect_model(self) -> None:
+        """Show that a model is about to be loaded."""
+        self._mirror.expect_model()
+
+    @on(MemoryRead)
+    def _memory_read(self, event: MemoryRead) -> None:
+        event.stop()
+        self._mirror.show_memory(event.memory_bytes)
+
+    def show_emptiness(self) -> None:
+        """Teach while there is nothing to read."""
+        self._empty.model = self.session.wanted.model
+        self._empty.is_builtin = self.session.wanted.model == "guide"
+        self._empty.display = not self.transcript.path
+        self.transcript.display = bool(self.transcript.path)
+
+    # The budget -----------------------------------------------------------------------------------
+
+    @on(ContextCounted)
+    def _counted(self, event: ContextCounted) -> None:
+        event.stop()
+        self.counted = event
+        view = event.view
+        is_current = event.draft == self._counted_text(self.bar.draft)
+        self.meter.values = (
+            MeterValues(
+                view.context, view.system, view.history, view.draft, view.reserve, view.free,
+                view.dropped_turns, view.dropped_tokens, is_current, view.is_too_long,
+                event.pushed_turns,
+            )
+            if view.is_exact
+            else None
+        )  # fmt: skip
+        self.bar.tokens = view.draft_text_tokens if view.is_exact else None
+        self.bar.too_long = view.is_too_long and bool(event.draft)
+        self.transcript.show_dropped(view, bool(event.pushed_turns))
+
+    @on(PromptBar.DraftChanged)
+    def _draft_changed(self, event: PromptBar.DraftChanged) -> None:
+        event.stop()
+        self.budget.count(self._counted_text(event.draft))
+        self.refresh_bindings()
+
+    def _counted_text(self, draft: Draft) -> str:
+        """What of a draft would be sent; nothing of a command."""
+        text = draft.full
+        if self.bar.editing is not None:
+            return text
+        return "" if is_command(text) else literal(text)
+
+    @on(Prompt.Pasted)
+    async def _pasted(self, event: Prompt.Pasted) -> None:
+        event.stop()
+        self.run_worker(self._count_paste(event), group="paste")
+
+    async def _count_paste(self, event: Prompt.Pasted) -> None:
+        view = await self.budget.view_of(event.text)
+        if view.is_exact:
+            event.prompt.relabel(event.label, view.draft_text_tokens)
+
+    # The prompt -----------------------------------------------------------------------------------
+
+    @on(PromptBar.Submitted)
+    async def _submitted(self, event: PromptBar.Submitted) -> None:
+        event.stop()
+        draft = event.draft
+        if event.editing is not None:
+            self._outbox.send_edit(draft, event.editing)
+        elif is_command(draft.text):
+            await self._run_slash(draft.text)
+        else:
+            self._outbox.send(draft, self.counted)
+
+    async def _run_slash(self, text: str) -> None:
+        try:
+            command = parse(text)
+        except TuiChatError as error:
+            notify_plain(self, error.one_line, severity="warning")
+            return
+        draft = self.bar.take()
+        self.bar.past.add(draft)
+        await self._host.run_command(command.action.id, command.argument)
+
+    def say(self, error: TuiChatError) -> None:
+        """Show an error that needs reading."""
+        self.notice.say(error)
+
+    # Focus and selection --------------------------------------------------------------------------
+
+    def focus_prompt(self) -> None:
+        """Go on typing."""
+        self.transcript.selected = None
+        # at once, and not with the next message: the next key may be here before it
+        self.set_focus(self.bar.prompt)
+
+    async def focus_transcript(self) -> None:
+        """Go to the last message."""
+        if self.transcript.path:
+            self.set_focus(self.transcript, scroll_visible=False)
+            if self.transcript.selected is None:
+                await self.transcript.select_step(0)
+
+    @on(Transcript.SelectionMoved)
+    def _selection_moved(self, event: Transcript.SelectionMoved) -> None:
+        event.stop()
+        self.refresh_bindings()
+
+    @on(Transcript.UnseenChanged)
+    def _unseen_changed(self, event: Transcript.UnseenChanged) -> None:
+        event.stop()
+        self._strip.lines = self.transcript.unseen_lines
+
+    @on(Transcript.Typed)
+    def _typed(self, event: Transcript.Typed) -> None:
+        event.stop()
+        self.focus_prompt()
+        self.bar.prompt.insert(event.character)
+
+    @on(FollowStrip.Pressed)
+    @on(Prompt.EndPressed)
+    def _follow(self, event: FollowStrip.Pressed | Prompt.EndPressed) -> None:
+        event.stop()
+        self.transcript.follow()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A selection belongs to the transcript's focus."""
+        if event.widget is self.bar.prompt:
+            self.transcript.selected = None
+
+    # What is pressed in messages ------------------------------------------------------------------
+
+    @on(CodeBlock.CopyRequested)
+    async def _copy_code(self, event: CodeBlock.CopyRequested) -> None:
+        event.stop()
+        await self._host.run_command("copy", event.code)
+
+    @on(Markdown.LinkClicked)
+    async def _link_clicked(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        await self._host.ask_about_link(event.href)

@@ -1,0 +1,185 @@
+"""Help (F1): what has the focus, then every key, slash command and parameter.
+
+Owns the two lines about each place. Everything else is read from the declarations of actions and
+parameters, with the user's own keys, so it cannot differ from the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.types import CSSPathType
+
+from tui_chat.actions import ACTIONS, SLASH_COMMANDS, Action, Scope, actions_in
+from tui_chat.chat.params import PARAM_SPECS
+from tui_chat.ui.key_names import keys_of
+from tui_chat.ui.screens.sheet import CLOSE, Filter, Sheet
+from tui_chat.ui.widgets.line_view import LineView, fitted, wrapped
+
+_SCOPES: dict[Scope, str] = {
+    "prompt": "The prompt",
+    "transcript": "The transcript",
+    "parameters": "The parameters panel",
+    "app": "Everywhere",
+}
+_ABOUT: dict[Scope, str] = {
+    "prompt": (
+        "This is where you type. Enter sends, Ctrl+J makes a new line, and the count at the right "
+        "says how many tokens the draft costs before you send it."
+    ),
+    "transcript": (
+        "This is what was said. One message is selected: move with j and k, then copy, edit, "
+        "answer again or remove it. Nothing above the forget line is sent any more."
+    ),
+    "parameters": (
+        "These numbers shape how each next token is drawn. Up and Down choose, Left and Right "
+        "step; what you change acts from the next token on."
+    ),
+    "app": (
+        "A chat with a model that runs inside this program. The bar at the bottom shows how much "
+        "of its context is in use; F3 and F4 change the model and its precision."
+    ),
+}
+_LEFT_CELLS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled table of two columns."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+class HelpScreen(Sheet[None]):
+    """Help for one place of the program.
+
+    Args:
+        topic: A scope of `actions`, or the name of a widget, which is matched to one.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "help.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "close", "Close", show=False),
+        Binding("up", "lines('scroll_up')", "Up", show=False),
+        Binding("down", "lines('scroll_down')", "Down", show=False),
+        Binding("pageup", "lines('page_up')", "Page up", show=False, priority=True),
+        Binding("pagedown", "lines('page_down')", "More", priority=True, id="help_more"),
+        CLOSE,
+    ]
+
+    def __init__(self, topic: str = "app") -> None:
+        self._scope = scope_of(topic)
+        super().__init__("Help")
+
+    def compose_body(self) -> ComposeResult:
+        """Filter and lines."""
+        yield Filter("Type to filter")
+        yield LineView(id="lines")
+
+    def on_mount(self) -> None:
+        """Show everything."""
+        super().on_mount()
+        self.add_class("-tall-sheet")
+        self.note = _SCOPES[self._scope]
+        lines = self.query_one(LineView)
+        lines.can_focus = False
+        self._show("")
+        self.query_one(Filter).focus()
+
+    @on(Filter.Changed)
+    def _typing(self, event: Filter.Changed) -> None:
+        event.stop()
+        self._show(event.value)
+
+    def _show(self, text: str) -> None:
+        sections = matching(help_sections(self._scope, lambda a: keys_of(self.app, a)), text)
+        about = "" if text.strip() else _ABOUT[self._scope]
+        self.query_one(LineView).show_lines(lambda width: help_lines(about, sections, width))
+
+    def action_lines(self, action: str) -> None:
+        """Scroll the lines while the filter has the focus."""
+        getattr(self.query_one(LineView), f"action_{action}")()
+
+
+def scope_of(topic: str) -> Scope:
+    """The place that a topic is about: a scope itself, or the name of a widget in one."""
+    name = topic.lower()
+    words: tuple[tuple[str, Scope], ...] = (
+        ("param", "parameters"), ("valueeditor", "parameters"),
+        ("transcript", "transcript"), ("message", "transcript"), ("turn", "transcript"),
+        ("prompt", "prompt"), ("textarea", "prompt"), ("input", "prompt"),
+    )  # fmt: skip
+    return next((scope for word, scope in words if word in name), "app")
+
+
+def help_sections(scope: Scope, keys: Callable[[Action], str]) -> list[Section]:
+    """Every table of the help: keys of that place first, then the others.
+
+    Args:
+        scope: What has the focus.
+        keys: Gives the keys of an action as the user has them.
+    """
+    order = [scope, *(other for other in _SCOPES if other != scope)]
+    sections = []
+    for place in order:
+        rows = ((keys(action), action.help) for action in actions_in(place))
+        sections.append(Section(_SCOPES[place], tuple(row for row in rows if row[0])))
+    commands = sorted(SLASH_COMMANDS.values(), key=lambda action: ACTIONS.index(action))
+    sections.append(
+        Section("Slash commands, typed into the prompt", tuple((a.slash, a.help) for a in commands))
+    )
+    parameters = (
+        (spec.name, f"{spec.help} {spec.range_text[:1].upper()}{spec.range_text[1:]}.")
+        for spec in PARAM_SPECS
+    )
+    sections.append(Section("Parameters", tuple(parameters)))
+    return sections
+
+
+def matching(sections: Iterable[Section], text: str) -> list[Section]:
+    """The rows that hold every word of a text; a title that does keeps its whole table."""
+    words = text.lower().split()
+    result = []
+    for section in sections:
+        rows = section.rows
+        if not all(word in section.title.lower() for word in words):
+            rows = tuple(
+                row for row in rows if all(word in " ".join(row).lower() for word in words)
+            )
+        if rows:
+            result.append(Section(section.title, rows))
+    return result
+
+
+def help_lines(about: str, sections: Sequence[Section], width: int) -> list[Content]:
+    """The help as lines of at most `width` cells."""
+    lines = [Content(line) for line in wrapped(about, width)]
+    left = min(_LEFT_CELLS, width // 3) if width >= 60 else 0
+    for section in sections:
+        lines += [Content("")] if lines else []
+        lines.append(Content.styled(fitted(section.title, width), "bold $accent"))
+        for key, text in section.rows:
+            lines += _row(key, text, left, width)
+    return lines or [Content.styled("Nothing matches.", "$text-muted")]
+
+
+def _row(key: str, text: str, left: int, width: int) -> list[Content]:
+    """One row: side by side, or the text below its key where there is no room for two columns."""
+    if not left:
+        below = (Content.styled(f"  {line}", "$text-muted") for line in wrapped(text, width - 2))
+        return [Content(fitted(key, width)), *below]
+    keys, texts = wrapped(key, left - 2), wrapped(text, width - left)
+    height = max(len(keys), len(texts))
+    keys += [""] * (height - len(keys))
+    texts += [""] * (height - len(texts))
+    return [
+        Content.assemble(fitted(a, left), (b, "$text-muted"))
+        for a, b in zip(keys, texts, strict=True)
+    ]

@@ -1,0 +1,229 @@
+"""The frame of every modal screen: a title, a note, a body, and the keys that work.
+
+Owns closing, the states that every screen has (reading, failed, nothing to show) and running slow
+work in a thread, so that no key ever waits. Refuses to know what is inside.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.types import CSSPathType
+from textual.widgets import Footer, Input, Label, Static
+from textual.worker import Worker, WorkerState
+
+from tui_chat.errors import TuiChatError
+from tui_chat.ui import clipboard
+from tui_chat.ui.safe_text import notify_plain, plain, plain_line
+from tui_chat.ui.widgets.choice_list import ChoiceList
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+CLOSE = Binding(
+    "escape", "close", "Close", id="sheet_close", tooltip="Goes back to where you were."
+)
+"""What every sheet has, last among its bindings so that the footer shows it last."""
+
+_WIDTHS = [(0, "-narrow"), (60, "-middle"), (110, "-wide")]
+_HEIGHTS = [(0, "-short"), (20, "-tall")]
+
+
+class Field(Input, inherit_bindings=False):
+    """One line to type in, which leaves Enter, Up and Down to the screen.
+
+    Not a priority binding of the screen: that would overtake keys which are still on their way
+    to the field when somebody types fast.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding
+        for binding in Input.BINDINGS
+        if not (isinstance(binding, Binding) and binding.key == "enter")
+    ]
+
+
+class Filter(Field):
+    """The line that narrows a list; the list moves by the arrow keys meanwhile."""
+
+    def __init__(self, placeholder: str, *, id: str = "filter") -> None:  # noqa: A002
+        super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
+
+
+class Sheet(ModalScreen[R], Generic[R]):
+    """A modal screen whose result is `R`, or None where the user steps back.
+
+    Each one ends its bindings with `CLOSE`.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = "sheet.tcss"
+    AUTO_FOCUS = ""  # each sheet says itself what the keys go to
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+    heading: reactive[str] = reactive("")
+    """The title, at the left of the first line."""
+    note: reactive[str] = reactive("")
+    """What stands at the right of the first line."""
+
+    def __init__(self, heading: str = "") -> None:
+        super().__init__()
+        self._showing: dict[Worker[Any], Callable[[Any], None]] = {}
+        self.set_reactive(Sheet.heading, heading)
+
+    def compose(self) -> ComposeResult:
+        """The frame around `compose_body`."""
+        with Vertical(id="sheet"):
+            with Horizontal(id="sheet-head"):
+                yield Label(id="sheet-heading", markup=False)
+                yield Label(id="sheet-note", markup=False)
+            with Vertical(id="sheet-body"):
+                yield from self.compose_body()
+            yield Static(id="sheet-message", markup=False)
+            yield Footer(show_command_palette=False, compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        """What stands between the title and the keys."""
+        yield from ()
+
+    def watch_heading(self, heading: str) -> None:
+        """Show another title."""
+        for label in self.query("#sheet-heading").results(Label):
+            label.update(plain_line(heading))
+
+    def watch_note(self, note: str) -> None:
+        """Show another note."""
+        for label in self.query("#sheet-note").results(Label):
+            label.update(plain_line(note))
+
+    def on_mount(self) -> None:
+        """Show the first title and note."""
+        self.watch_heading(self.heading)
+        self.watch_note(self.note)
+
+    # Stepping back --------------------------------------------------------------------------------
+
+    def action_close(self) -> None:
+        """Leave without a result."""
+        self.dismiss(None)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click beside the sheet leaves it."""
+        if event.widget is self:
+            event.stop()
+            self.action_close()
+
+    # States ---------------------------------------------------------------------------------------
+
+    def say(
+        self,
+        title: str,
+        detail: str = "",
+        hint: str = "",
+        tone: Literal["quiet", "error"] = "quiet",
+    ) -> None:
+        """Show a message in the place of the body."""
+        colour = "$error" if tone == "error" else "$text-muted"
+        lines = [Content.styled(plain(title).plain, colour)]
+        lines += [plain(text) for text in (detail, hint) if text]
+        self.query_one("#sheet-message", Static).update(Content("\n").join(lines))
+        self._show_body(False)
+
+    def unsay(self) -> None:
+        """Show the body again; it can have the focus at once."""
+        self._show_body(True)
+
+    def _show_body(self, is_shown: bool) -> None:
+        if is_shown is not self.has_class("-message"):
+            return
+        self.set_class(not is_shown, "-message")
+        self.query_one("#sheet-body").display = is_shown
+        self.query_one("#sheet-message").display = not is_shown
+        self.refresh_bindings()
+
+    def failed(self, error: BaseException) -> None:
+        """Show what failed, why, and what to do."""
+        if isinstance(error, TuiChatError):
+            self.say(error.title, error.detail, error.hint, "error")
+            return
+        log.error("a screen could not read what it shows", exc_info=error)
+        self.say(
+            "This could not be read",
+            f"{type(error).__name__}: {error}",
+            "Ctrl+L shows the log; Esc goes back",
+            "error",
+        )
+
+    # Work in threads ------------------------------------------------------------------------------
+
+    def read(self, work: Callable[[], T], show: Callable[[T], None], group: str = "read") -> None:
+        """Run `work` in a thread and then `show` its result here; a failure shows itself.
+
+        Newer work of the same group takes the place of older one, whose result is dropped.
+        """
+        worker: Worker[T] = self.run_worker(
+            work, group=group, exclusive=True, thread=True, exit_on_error=False
+        )
+        self._showing[worker] = show
+
+    @on(Worker.StateChanged)
+    def _work_ended(self, event: Worker.StateChanged) -> None:
+        if event.state in (WorkerState.PENDING, WorkerState.RUNNING):
+            return
+        show = self._showing.pop(event.worker, None)
+        if show is None or not self.is_attached:
+            return
+        if event.state is WorkerState.SUCCESS:
+            show(event.worker.result)
+        elif event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.failed(event.worker.error)
+
+    def copy_text(self, text: str) -> None:
+        """Copy a text and say where it went."""
+        driver = self.app._driver  # Textual's own clipboard call writes through it as well
+        if driver is not None:
+            self.read(
+                lambda: clipboard.copy(text, driver.write),
+                lambda result: notify_plain(
+                    self, result.detail, severity="information" if result.ok else "warning"
+                ),
+                group="copy",
+            )
+
+
+class ListSheet(Sheet[R], Generic[R]):
+    """A sheet with a `ChoiceList` (`#choices`), which the arrow keys move from anywhere."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "list_move(-1)", "Up", show=False),
+        Binding("down", "list_move(1)", "Down", show=False),
+        Binding("pageup", "list_page(-1)", "Page up", show=False),
+        Binding("pagedown", "list_page(1)", "Page down", show=False),
+    ]
+
+    @property
+    def choices(self) -> ChoiceList[Any]:
+        """The list."""
+        return self.query_one("#choices", ChoiceList)
+
+    def action_list_move(self, step: int) -> None:
+        """Highlight a neighbouring row."""
+        self.choices.action_move(step)
+
+    def action_list_page(self, step: int) -> None:
+        """Highlight a row one page away."""
+        self.choices.action_move_page(step)
+
+    def action_choose(self) -> None:
+        """Choose the highlighted row."""
+        self.choices.choose()

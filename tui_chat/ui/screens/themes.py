@@ -1,0 +1,123 @@
+"""The theme picker (F9): every theme, shown live on the chat while moving through the list.
+
+Owns the preview and taking it back. Reads no files; the app has registered the themes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.color import Color, ColorParseError
+from textual.content import Content
+from textual.style import Style
+from textual.theme import BUILTIN_THEMES, Theme
+from textual.types import CSSPathType
+
+from tui_chat.ui.screens.sheet import ListSheet
+from tui_chat.ui.themes import contrast
+from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.line_view import fitted
+
+HIGH_CONTRAST = 18.0
+"""Contrast of text and page from which a theme is called one of high contrast; 21 is the most."""
+
+
+class ThemeScreen(ListSheet[str]):
+    """Pick a theme; the result is its name.
+
+    Args:
+        names: The themes to list; by default every one that came from a theme file.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "themes.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Keep", id="themes_keep",
+                tooltip="Keeps the theme that is shown."),
+        Binding("escape", "close", "Back", id="sheet_close",
+                tooltip="Brings the theme back that you had."),
+    ]  # fmt: skip
+
+    def __init__(self, names: Sequence[str] | None = None) -> None:
+        super().__init__("Theme")
+        self._names = names
+        self._before = ""
+
+    def compose_body(self) -> ComposeResult:
+        """The list."""
+        yield ChoiceList[Theme](self._draw, id="choices")
+
+    def on_mount(self) -> None:
+        """List the themes, with the one in use highlighted."""
+        super().on_mount()
+        self._before = self.app.theme
+        themes = sorted(self._themes(), key=lambda theme: (kind_of(theme), theme.name))
+        self.note = f"{len(themes)} themes"
+        here = [theme.name for theme in themes]
+        self.choices.show_rows(themes, here.index(self._before) if self._before in here else 0)
+        self.choices.focus()
+
+    def _themes(self) -> list[Theme]:
+        """The themes to list: by default those of theme files, which Textual's own are not."""
+        known = self.app.available_themes
+        if self._names is not None:
+            return [known[name] for name in self._names if name in known]
+        own = [theme for theme in known.values() if theme is not BUILTIN_THEMES.get(theme.name)]
+        return own or list(known.values())
+
+    def _draw(self, theme: Theme, width: int) -> Content:
+        swatch = _swatch(theme)
+        if width < 28:
+            return Content.assemble(fitted(theme.name, width - 9), " ", swatch)
+        kind = kind_of(theme)
+        kind = kind if width >= 40 else kind.removeprefix("high ")
+        kind_width = 14 if width >= 40 else 9
+        name_width = max(4, width - kind_width - 2 - swatch.cell_length)
+        return Content.assemble(
+            fitted(theme.name, name_width), " ",
+            (fitted(kind, kind_width), "$text-muted"), " ", swatch,
+        )  # fmt: skip
+
+    @on(ChoiceList.Moved)
+    def _moved(self, event: ChoiceList.Moved) -> None:
+        """Show the highlighted theme."""
+        event.stop()
+        theme: Theme | None = self.choices.row
+        if theme is not None:
+            self.app.theme = theme.name
+
+    @on(ChoiceList.Chosen)
+    def _chosen(self, event: ChoiceList.Chosen) -> None:
+        event.stop()
+        theme: Theme | None = self.choices.row
+        self.dismiss(None if theme is None else theme.name)
+
+    def action_close(self) -> None:
+        """Bring the theme back that was in use."""
+        self.app.theme = self._before
+        self.dismiss(None)
+
+
+def kind_of(theme: Theme) -> str:
+    """`dark`, `light`, `high contrast`, or `terminal` for one of the terminal's own colours."""
+    if theme.ansi:
+        return "terminal"
+    generated = theme.to_color_system().generate()
+    page, text = Color.parse(generated["background"]), Color.parse(generated["foreground"])
+    if not page.ansi and not text.ansi and contrast(page, text) >= HIGH_CONTRAST:
+        return "high contrast"
+    return "dark" if theme.dark else "light"
+
+
+def _swatch(theme: Theme) -> Content:
+    """Two cells of each of the colours that a theme is known by."""
+    parts: list[tuple[str, Style]] = []
+    for name in (theme.background, theme.foreground, theme.primary, theme.warning):
+        try:
+            parts.append(("██", Style(foreground=Color.parse(name or "transparent"))))
+        except ColorParseError:
+            continue
+    return Content.assemble(*parts)

@@ -1,0 +1,318 @@
+"""The saved chats (Ctrl+O): find one, open, rename or delete it, and take that back.
+
+Owns the filter, the preview and the undo of what was done here. Opens nothing: the result is the
+id of a chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.reactive import reactive
+from textual.timer import Timer
+from textual.types import CSSPathType
+from textual.widgets import Static
+
+from tui_chat.chat.conversation import Conversation, now
+from tui_chat.safe_text import safe_line, safe_text
+from tui_chat.session import ChatSession
+from tui_chat.ui.screens.dialogs import InputScreen
+from tui_chat.ui.screens.sheet import CLOSE, Filter, ListSheet
+from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.line_view import fitted
+
+if TYPE_CHECKING:
+    from tui_chat.storage.records import ChatSummary
+
+PREVIEW_DELAY_S = 0.08
+"""How long a chat is highlighted before it is read for the preview."""
+_PREVIEW_MESSAGES = 6
+_PREVIEW_CHARACTERS = 600
+_KEPT_PREVIEWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """What brings a chat back as it was."""
+
+    chat: ChatSummary
+    index: int
+    is_deletion: bool
+
+
+class TranscriptsScreen(ListSheet[str]):
+    """Pick a saved chat.
+
+    Args:
+        session: Whose chats are listed.
+        clock: The current time, with a zone.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "transcripts.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Open", id="transcripts_open",
+                tooltip="Opens the highlighted chat; the present one stays saved."),
+        Binding("r", "rename", "Rename", id="transcripts_rename",
+                tooltip="Gives the highlighted chat another title."),
+        Binding("delete", "delete", "Delete", key_display="Del", id="transcripts_delete",
+                tooltip="Deletes the highlighted chat; z brings it back."),
+        Binding("z", "undo", "Undo", id="transcripts_undo",
+                tooltip="Takes the last deletion or renaming back."),
+        Binding("slash", "filter", "Filter", key_display="/", id="transcripts_filter",
+                tooltip="Narrows the list; any other letter does that too."),
+        CLOSE,
+    ]  # fmt: skip
+
+    undoable: reactive[tuple[_Undo, ...]] = reactive((), bindings=True)
+    """What was done here, the last at the end."""
+
+    def __init__(self, session: ChatSession, clock: Callable[[], datetime] = now) -> None:
+        super().__init__("Chats")
+        self._session = session
+        self._clock = clock
+        self._chats: list[ChatSummary] = []
+        self._previews: dict[str, Content] = {}
+        self._preview_timer: Timer | None = None
+        self._filtered = ""
+
+    def compose_body(self) -> ComposeResult:
+        """Filter; rows, and beside them the beginning of the highlighted chat."""
+        yield Filter("Type to filter by title or model")
+        with Horizontal(id="chats"):
+            yield ChoiceList["ChatSummary"](self._draw, id="choices")
+            yield Static(id="preview", markup=False)
+
+    def on_mount(self) -> None:
+        """Start to read the list."""
+        super().on_mount()
+        self.add_class("-tall-sheet")
+        self.say("reading…")
+        self.read(self._session.chats, self._show_chats)
+
+    def _show_chats(self, chats: list[ChatSummary]) -> None:
+        self._chats = chats
+        if not chats:
+            self.say("No chat is saved yet.", "Every chat is saved as it happens, from the first "
+                     "message on. You find it here again.")  # fmt: skip
+            return
+        self.unsay()
+        self._filter(self.query_one(Filter).value)
+        self.choices.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys act on what is highlighted; letters belong to the filter while it has the focus."""
+        if self.has_class("-message"):
+            return action in ("close",) or (action == "undo" and bool(self.undoable))
+        if action in ("rename", "delete", "undo", "filter") and self.query_one(Filter).has_focus:
+            return False
+        if action == "undo":
+            return bool(self.undoable)
+        if action in ("rename", "delete", "choose"):
+            return bool(self._chats)
+        return True
+
+    # Rows -----------------------------------------------------------------------------------------
+
+    def _filter(self, text: str, highlighted: int = 0) -> None:
+        self._filtered = text
+        words = text.lower().split()
+        rows = self._chats
+        if words:
+            rows = [
+                chat
+                for chat in rows
+                if all(word in f"{chat.title} {chat.model}".lower() for word in words)
+            ]
+        self.choices.show_rows(rows, highlighted)
+        total = len(self._chats)
+        count = f"{total:,} chat{'s' * (total != 1)}".replace(",", " ")
+        self.note = f"{len(rows)} of {count}" if words else count
+
+    def _draw(self, chat: ChatSummary, width: int) -> Content:
+        date = chat_date(chat.updated, self._clock())
+        turns = f"{chat.turns} turn{'s' * (chat.turns != 1)}"
+        is_open = chat.id == self._session.conversation.id
+        muted = "$accent" if is_open else "$text-muted"
+        tail: list[tuple[str, str]] = []
+        if width >= 56:
+            tail.append((f"  {fitted(chat.model, 12)}", muted))
+        if width >= 44:
+            tail.append((fitted(turns, 10, "right"), muted))
+        if width >= 30:
+            tail.append((fitted("open now" if is_open else date, 17, "right"), muted))
+        used = sum(len(text) for text, _ in tail)
+        return Content.assemble(fitted(chat.title or "Untitled", width - used), *tail)
+
+    @on(Filter.Changed)
+    def _typing(self, event: Filter.Changed) -> None:
+        event.stop()
+        self._filter(event.value)
+
+    def action_choose(self) -> None:
+        """Choose the highlighted row of what is typed by now."""
+        typed = self.query_one(Filter).value
+        if typed != self._filtered:
+            self._filter(typed)
+        super().action_choose()
+
+    def action_filter(self) -> None:
+        """Go to the filter."""
+        self.set_focus(self.query_one(Filter))
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter that is no command begins to filter."""
+        field = self.query_one(Filter)
+        typed = event.character
+        if not typed or not event.is_printable or self.has_class("-message"):
+            return
+        if not field.has_focus:
+            if event.key in self.active_bindings:
+                return
+            self.set_focus(field)
+        # A key can come here after the focus has moved, when somebody types fast.
+        event.stop()
+        field.insert_text_at_cursor(typed)
+
+    def action_list_move(self, step: int) -> None:
+        """Move, and go from the filter to the list."""
+        self.set_focus(self.choices)
+        if self.choices.highlighted + step >= 0:
+            self.choices.action_move(step)
+
+    # Preview --------------------------------------------------------------------------------------
+
+    @on(ChoiceList.Moved)
+    def _moved(self, event: ChoiceList.Moved) -> None:
+        event.stop()
+        if self._preview_timer is not None:
+            self._preview_timer.stop()
+        chat: ChatSummary | None = self.choices.row
+        if chat is None:
+            self._show_preview("", Content.styled("No chat matches.", "$text-muted"))
+        elif chat.id in self._previews:
+            self._show_preview(chat.id, self._previews[chat.id])
+        elif self.has_class("-wide"):
+            self._preview_timer = self.set_timer(
+                PREVIEW_DELAY_S, lambda: self._read_preview(chat.id)
+            )
+
+    def _read_preview(self, chat_id: str) -> None:
+        def work() -> Content:
+            try:
+                return preview(self._session.load_chat(chat_id))
+            except Exception as error:
+                return Content.styled(safe_text(str(error)), "$error")
+
+        self.read(work, lambda content: self._show_preview(chat_id, content), group="preview")
+
+    def _show_preview(self, chat_id: str, content: Content) -> None:
+        if chat_id:
+            while len(self._previews) >= _KEPT_PREVIEWS:
+                del self._previews[next(iter(self._previews))]
+            self._previews[chat_id] = content
+        self.query_one("#preview", Static).update(content)
+
+    # What can be done -----------------------------------------------------------------------------
+
+    @on(ChoiceList.Chosen)
+    def _chosen(self, event: ChoiceList.Chosen) -> None:
+        event.stop()
+        chat: ChatSummary | None = self.choices.row
+        if chat is not None:
+            self.dismiss(chat.id)
+
+    def action_rename(self) -> None:
+        """Ask for another title."""
+        chat: ChatSummary | None = self.choices.row
+        if chat is None:
+            return
+
+        def rename(title: str | None) -> None:
+            if title is not None and title.strip() and title.strip() != chat.title:
+                self._rename(chat, title.strip())
+                index = self._chats.index(next(c for c in self._chats if c.id == chat.id))
+                self.undoable = (*self.undoable, _Undo(chat, index, False))
+
+        self.app.push_screen(
+            InputScreen("Rename the chat", chat.title, "Enter keeps it, Esc leaves it as it was."),
+            rename,
+        )
+
+    def _rename(self, chat: ChatSummary, title: str) -> None:
+        self._session.rename_chat(chat.id, title)
+        self._chats = [replace(c, title=title) if c.id == chat.id else c for c in self._chats]
+        self._refresh_rows(chat.id)
+
+    def action_delete(self) -> None:
+        """Delete the highlighted chat."""
+        chat: ChatSummary | None = self.choices.row
+        if chat is None:
+            return
+        self._session.delete_chat(chat.id)
+        position = self.choices.highlighted
+        index = self._chats.index(chat)
+        self._chats = [c for c in self._chats if c.id != chat.id]
+        self.undoable = (*self.undoable, _Undo(chat, index, True))
+        if self._chats:
+            self._filter(self.query_one(Filter).value, position)
+            self.note = f"Deleted “{safe_line(chat.title or 'Untitled', 30)}”. z brings it back"
+        else:
+            self.note = ""
+            self.say("No chat is left.", "z brings the last one back.")
+
+    def action_undo(self) -> None:
+        """Take back the last deletion or renaming."""
+        if not self.undoable:
+            return
+        *earlier, last = self.undoable
+        self.undoable = tuple(earlier)
+        if last.is_deletion:
+            self._session.undelete_chat(last.chat.id)
+            self._chats = [*self._chats[: last.index], last.chat, *self._chats[last.index :]]
+            self.unsay()
+            self._refresh_rows(last.chat.id)
+            self.choices.focus()
+        else:
+            self._rename(last.chat, last.chat.title)
+
+    def _refresh_rows(self, chat_id: str) -> None:
+        """Filter again, with a chat highlighted."""
+        self._filter(self.query_one(Filter).value)
+        rows = self.choices.rows
+        self.choices.highlighted = next((i for i, c in enumerate(rows) if c.id == chat_id), 0)
+
+
+def chat_date(moment: datetime, current: datetime) -> str:
+    """When a chat was changed, as people say it, in the zone of this machine.
+
+    Args:
+        moment: With a zone.
+        current: The time now, with a zone.
+    """
+    local, today = moment.astimezone(), current.astimezone()
+    if local.date() == today.date():
+        return f"today {local:%H:%M}"
+    if local.date() == today.date() - timedelta(days=1):
+        return f"yesterday {local:%H:%M}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b}"
+    return f"{local.day} {local:%b %Y}"
+
+
+def preview(conversation: Conversation) -> Content:
+    """The beginning of a chat, as text."""
+    parts: list[Content] = []
+    for message in conversation.path()[:_PREVIEW_MESSAGES]:
+        name = "you" if message.role == "user" else message.model or message.role
+        text = safe_text(message.text[:_PREVIEW_CHARACTERS]).strip()
+        text = "\n".join(line for line in text.splitlines() if line.strip())
+        parts.append(Content.assemble((f"{safe_line(name, 40)}\n", "$text-muted"), text or "…"))
+    return Content("\n\n").join(parts) if parts else Content.styled("No messages.", "$text-muted")

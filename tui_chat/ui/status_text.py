@@ -1,0 +1,136 @@
+"""The words of the title line and of the status beside the meter's legend.
+
+Pure functions from what is known to short texts of steady width, so that nothing beside a number
+moves when the number does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
+from tui_chat.chat.memory import format_bytes
+from tui_chat.safe_text import safe_line
+from tui_chat.session import State
+from tui_chat.ui.message_notes import rate_text, seconds_text
+from tui_chat.ui.widgets.token_meter import grouped
+
+_WINDOW_S = 2.0
+"""The live speed is that of this many last seconds."""
+_WORTH_SAYING_S = 0.005
+
+
+@dataclass
+class LiveSpeed:
+    """Tokens per second of the reply that is being written, over the last moments."""
+
+    began: float = 0.0
+    """When the request began, by a monotonic clock."""
+    first_s: float = 0.0
+    """Seconds until the first token; 0 before it."""
+    _arrivals: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def begin(self, now: float) -> None:
+        """A request has begun."""
+        self.began, self.first_s = now, 0.0
+        self._arrivals.clear()
+
+    def add(self, tokens: int, now: float) -> None:
+        """Tokens have arrived."""
+        if not self.first_s:
+            self.first_s = max(now - self.began, 1e-6)
+        self._arrivals.append((now, tokens))
+        while now - self._arrivals[0][0] > _WINDOW_S:
+            self._arrivals.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second; 0 while there is too little to say."""
+        if len(self._arrivals) < 2:
+            return 0.0
+        span = self._arrivals[-1][0] - self._arrivals[0][0]
+        return sum(tokens for _, tokens in list(self._arrivals)[1:]) / span if span > 0.05 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to say about the engine."""
+
+    state: State = "empty"
+    loading: Loading | None = None
+    prefill: Prefill | None = None
+    """Of the reply that is being written."""
+    rate: float = 0.0
+    first_s: float = 0.0
+    last: Stats | None = None
+    """Of the last reply."""
+    waiting: int = 0
+    """Replies that wait for their turn."""
+
+
+def status_text(status: Status, room: int) -> str:
+    """What the engine is doing, and what the last prompt cost, as far as there is room.
+
+    Args:
+        status: The facts.
+        room: Cells.
+    """
+    doing, cost = _doing(status), _cost(status)
+    for count in range(len(cost), -1, -1):
+        text = " · ".join(part for part in (doing, *cost[:count]) if part)
+        if len(text) <= room:
+            return text
+    return doing[: max(0, room)]
+
+
+def _doing(status: Status) -> str:
+    if status.state == "loading":
+        loading = status.loading
+        if loading is None or not loading.total:
+            return "▸ loading"
+        return f"▸ loading {100 * loading.done // loading.total:3d} %"
+    if status.state == "prefill" and status.prefill is not None:
+        new, done = grouped(status.prefill.new), grouped(status.prefill.done)
+        return f"▸ reading {done.rjust(len(new))} / {new}"
+    if status.state == "decoding":
+        return f"▸ {rate_text(status.rate):>4} tok/s" if status.rate else "▸ writing   "
+    return "no model" if status.state == "empty" else ""
+
+
+def _cost(status: Status) -> list[str]:
+    """Reused and new prompt tokens of this or the last turn, and the time to the first token."""
+    dropped = 0
+    if status.state in ("prefill", "decoding") and status.prefill is not None:
+        reused, new, first_s = status.prefill.reused, status.prefill.new, status.first_s
+    elif status.last is not None:
+        last = status.last
+        reused, new = last.reused_tokens, last.prompt_tokens - last.reused_tokens
+        first_s, dropped = last.ttft_s, last.dropped_turns
+    else:
+        return []
+    parts = [f"reused {grouped(reused)}", f"new {grouped(new)}"]
+    if first_s >= _WORTH_SAYING_S:
+        parts.append(f"first {seconds_text(first_s)}")
+    if dropped:
+        parts.append(f"{dropped} turn{'s' if dropped != 1 else ''} left out")
+    return parts
+
+
+def model_text(info: ModelInfo | None, wanted: str, memory_bytes: int, is_short: bool) -> str:
+    """The loaded model, its precision and device, and the memory in use.
+
+    Args:
+        info: The loaded model; None if there is none.
+        wanted: The model that is being loaded.
+        memory_bytes: Device memory in use; 0 if not known.
+        is_short: Only the model and its precision.
+    """
+    if info is None:
+        return safe_line(wanted, 60)
+    parts = [safe_line(info.name, 60), info.precision]
+    if not is_short:
+        parts.append(info.device)
+        if memory_bytes:
+            parts.append(format_bytes(memory_bytes))
+    return " · ".join(parts)

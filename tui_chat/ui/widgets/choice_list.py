@@ -1,0 +1,213 @@
+"""A list to choose one row from, by keys, mouse or from an input above it.
+
+Owns the highlight and the choosing; draws only the rows in view, so that thousands cost no more
+than ten. Refuses to know what a row is: its owner draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from tui_chat.ui.widgets.line_view import LineView
+
+R = TypeVar("R")
+
+GUTTER = 2
+"""Cells to the left of each row, where the mark of the highlighted one stands."""
+
+
+class ChoiceList(LineView, Generic[R], inherit_bindings=False):
+    """Rows of one line each. Enter is left to the screen, which calls `choose`.
+
+    Args:
+        draw: Draws a row for a width in cells.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "move_page(-1)", "Page up", show=False),
+        Binding("pagedown", "move_page(1)", "Page down", show=False),
+        Binding("home", "move_to(0)", "First", show=False),
+        Binding("end", "move_to(-1)", "Last", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "choice-list--mark",
+        "choice-list--highlighted",
+        "choice-list--hover",
+    }
+    DEFAULT_CSS = """
+    ChoiceList {
+        height: auto;
+        & > .choice-list--mark { color: $accent; text-style: bold; }
+        & > .choice-list--highlighted { background: $panel; text-style: bold; }
+        & > .choice-list--hover { background: $panel 50%; }
+        &:ansi > .choice-list--highlighted { background: transparent; }
+        &:ansi > .choice-list--hover { background: transparent; }
+    }
+    """
+
+    highlighted: reactive[int] = reactive(-1)
+    """Index of the highlighted row; -1 where there is none."""
+    hovered: reactive[int] = reactive(-1)
+    """Index of the row under the mouse; -1 where there is none."""
+
+    class ListMessage(Message):
+        """Something happened to a row."""
+
+        def __init__(self, choice_list: ChoiceList[Any], index: int) -> None:
+            super().__init__()
+            self.choice_list = choice_list
+            self.index = index
+
+        @property
+        def control(self) -> ChoiceList[Any]:
+            """The list."""
+            return self.choice_list
+
+    class Moved(ListMessage):
+        """Another row is highlighted, or none is."""
+
+    class Chosen(ListMessage):
+        """The highlighted row was chosen."""
+
+    def __init__(
+        self,
+        draw: Callable[[R, int], Content],
+        rows: Sequence[R] = (),
+        *,
+        id: str | None = None,  # noqa: A002 - the name Textual uses
+    ) -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self._rows: Sequence[R] = rows
+        self.set_reactive(ChoiceList.highlighted, 0 if rows else -1)
+
+    @property
+    def rows(self) -> Sequence[R]:
+        """The rows, in order."""
+        return self._rows
+
+    @property
+    def row(self) -> R | None:
+        """The highlighted row."""
+        return self._rows[self.highlighted] if 0 <= self.highlighted < len(self._rows) else None
+
+    def show_rows(self, rows: Sequence[R], highlighted: int = 0) -> None:
+        """Show other rows, and tell which one is highlighted even if its index is the same."""
+        self._rows = rows
+        self.hovered = -1
+        index = min(max(highlighted, 0), len(rows) - 1)
+        self.set_reactive(ChoiceList.highlighted, index)
+        self._lay_out()
+        self.call_after_refresh(self._scroll_to_highlighted)
+        self.post_message(self.Moved(self, index))
+
+    def redraw(self) -> None:
+        """Draw the rows again, after something they show has changed."""
+        self.refresh()
+
+    def choose(self) -> None:
+        """Choose the highlighted row, as Enter does."""
+        if self.row is not None:
+            self.post_message(self.Chosen(self, self.highlighted))
+
+    # Moving ---------------------------------------------------------------------------------------
+
+    def validate_highlighted(self, index: int) -> int:
+        """Keep the index inside the rows."""
+        return min(max(index, 0), len(self._rows) - 1)
+
+    def watch_highlighted(self, old: int, new: int) -> None:
+        """Show and tell the new row."""
+        if old != new:
+            self.refresh()
+            self._scroll_to_highlighted()
+            self.post_message(self.Moved(self, new))
+
+    def watch_hovered(self, old: int, new: int) -> None:
+        """Show the row under the mouse."""
+        if old != new:
+            self.refresh()
+
+    def action_move(self, step: int) -> None:
+        """Highlight the next row (1) or the one before (-1)."""
+        self.highlighted += step
+
+    def action_move_page(self, step: int) -> None:
+        """Highlight a row one page further (1) or back (-1)."""
+        self.highlighted += step * max(1, self.scrollable_content_region.height - 1)
+
+    def action_move_to(self, index: int) -> None:
+        """Highlight the first row (0) or the last (-1)."""
+        self.highlighted = index if index >= 0 else len(self._rows) + index
+
+    def _scroll_to_highlighted(self) -> None:
+        if self.highlighted >= 0:
+            region = Region(0, self.highlighted, 1, 1)
+            self.scroll_to_region(region, animate=False, force=True, immediate=True)
+
+    # Mouse ----------------------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        """Highlight the row under the mouse, or choose it if it is highlighted."""
+        index = self._row_at(event)
+        if index < 0:
+            return
+        event.stop()
+        if index == self.highlighted:
+            self.choose()
+        else:
+            self.highlighted = index
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Show what a click would act on."""
+        self.hovered = self._row_at(event)
+
+    def on_leave(self) -> None:
+        """The mouse is elsewhere."""
+        self.hovered = -1
+
+    def _row_at(self, event: events.MouseEvent) -> int:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return -1
+        index = offset.y + self.scroll_offset.y
+        return index if index < len(self._rows) else -1
+
+    # Drawing --------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        width = self.scrollable_content_region.width
+        self._made_for = width
+        self.virtual_size = Size(width, len(self._rows))
+        self.refresh(layout=True)
+
+    def on_mount(self) -> None:
+        """Make room for the first rows."""
+        self._lay_out()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row of those in view."""
+        index = self.scroll_offset.y + y
+        if index >= len(self._rows):
+            return self.render_content(Content(""), self.visual_style)
+        style = self.visual_style
+        if index == self.highlighted:
+            style = self.get_visual_style("choice-list--highlighted")
+        elif index == self.hovered:
+            style = self.get_visual_style("choice-list--hover")
+        width = self.scrollable_content_region.width - GUTTER - 1
+        mark = self.get_visual_style("choice-list--mark", partial=True)
+        gutter = Content.styled("› ", mark) if index == self.highlighted else Content(" " * GUTTER)
+        drawn = self._draw(self._rows[index], width) if width > 0 else Content("")
+        return self.render_content(Content.assemble(gutter, drawn), style)

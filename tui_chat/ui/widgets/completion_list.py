@@ -1,0 +1,107 @@
+"""The list of slash commands over the prompt, while one is typed.
+
+Owns which row is marked. What the rows are comes from `completion`; taking one is up to the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+
+from tui_chat.ui.completion import Completion
+from tui_chat.ui.safe_text import plain_line
+
+MOST_ROWS = 6
+"""Rows shown at once; the rest scrolls under the mark."""
+
+
+class CompletionList(Widget):
+    """A few rows, one of them marked. Hidden while there are none."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "completion-list--label",
+        "completion-list--help",
+        "completion-list--marked",
+    }
+    DEFAULT_CSS = """
+    CompletionList {
+        height: auto;
+        display: none;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+        &.-open { display: block; }
+        .completion-list--label { color: $foreground; }
+        .completion-list--help { color: $text-muted; }
+        .completion-list--marked { color: $primary; text-style: bold; }
+    }
+    """
+
+    rows: reactive[Sequence[Completion]] = reactive((), layout=True)
+    marked: reactive[int] = reactive(0)
+
+    class Taken(Message):
+        """A row was clicked."""
+
+        def __init__(self, completion: Completion) -> None:
+            super().__init__()
+            self.completion = completion
+
+    def watch_rows(self, rows: Sequence[Completion]) -> None:
+        """Begin at the first row."""
+        self.set_class(bool(rows), "-open")
+        self.marked = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to choose."""
+        return bool(self.rows)
+
+    @property
+    def current(self) -> Completion | None:
+        """The marked row."""
+        return self.rows[self.marked] if self.rows else None
+
+    def move(self, step: int) -> None:
+        """Mark another row, round at the ends."""
+        if self.rows:
+            self.marked = (self.marked + step) % len(self.rows)
+
+    @property
+    def _first(self) -> int:
+        return max(0, min(self.marked - MOST_ROWS // 2, len(self.rows) - MOST_ROWS))
+
+    def render(self) -> Content:
+        """The rows round the marked one."""
+        shown = self.rows[self._first : self._first + MOST_ROWS]
+        wide = max((len(row.label) for row in self.rows), default=0)
+        lines = []
+        for index, row in enumerate(shown, self._first):
+            is_marked = index == self.marked
+            style = "marked" if is_marked else "label"
+            label = plain_line(row.label).pad_right(max(0, wide - len(row.label)))
+            lines.append(
+                Content.assemble(
+                    ("› " if is_marked else "  ", self._style("marked")),
+                    label.stylize(self._style(style)),
+                    "  ",
+                    plain_line(row.help).stylize(self._style("help")),
+                )
+            )
+        return Content("\n").join(lines)
+
+    def _style(self, name: str) -> Style:
+        return self.get_visual_style(f"completion-list--{name}", partial=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """Take the row under the mouse."""
+        index = self._first + event.y
+        if 0 <= index < len(self.rows):
+            self.post_message(self.Taken(self.rows[index]))

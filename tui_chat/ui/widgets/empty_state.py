@@ -1,0 +1,66 @@
+"""What an empty chat shows: three lines that teach enough to begin.
+
+Owns the words.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+
+from tui_chat.ui.safe_text import plain_line
+
+
+class EmptyState(Widget):
+    """Three lines in the middle of the transcript; gone with the first message."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"empty-state--key", "empty-state--title"}
+    DEFAULT_CSS = """
+    EmptyState {
+        width: 100%;
+        height: 100%;
+        content-align: center middle;
+        text-align: left;
+        color: $text-muted;
+        .empty-state--title { color: $foreground; text-style: bold; }
+        .empty-state--key { color: $primary; text-style: bold; }
+    }
+    """
+
+    model: reactive[str] = reactive("")
+    """The model that will answer."""
+    is_builtin: reactive[bool] = reactive(False)
+    """Whether it is the small model that knows this program."""
+
+    def render(self) -> Content:
+        """Who listens, what to press, what the bar below means."""
+        title, key = self._style("title"), self._style("key")
+        name = plain_line(self.model or "the model", 40).stylize(title)
+        narrow = self.size.width < 60
+        if not self.is_builtin:
+            first = Content.assemble(name, " listens.")
+        elif narrow:
+            first = Content.assemble("Ask ", name, " about this program.")
+        else:
+            first = Content.assemble(name, " knows this program: ask it anything about it.")
+        rest = Content.assemble(", ", ("Ctrl+P", key), " finds everything else.")
+        second = Content.assemble(
+            ("Enter", key), " sends, ", ("Esc", key), " stops, ", ("F1", key), " helps",
+            Content(".") if narrow else rest,
+        )  # fmt: skip
+        third = Content(
+            "The bar is what it will see."
+            if narrow
+            else "The bar below shows what the model will see, counted before you send."
+        )
+        return Content("\n").join(
+            line.truncate(self.size.width, ellipsis=True) for line in (first, second, third)
+        )
+
+    def _style(self, name: str) -> Style:
+        return self.get_visual_style(f"empty-state--{name}", partial=True)

@@ -1,0 +1,106 @@
+"""The footer: the keys that do something now, in one line.
+
+Owns which of the active keys fit and how they are written. One widget instead of one for each key,
+so that it can follow every change of focus without being composed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import events
+from textual.content import Content
+from textual.screen import Screen
+from textual.style import Style
+from textual.widget import Widget
+
+from tui_chat.actions import ACTIONS, Action
+from tui_chat.ui.key_bindings import short_key
+from tui_chat.ui.safe_text import plain_line
+
+_FOOTER = {action.id: action for action in ACTIONS if action.footer}
+_FIRST = ("stop", "prompt", "transcript", "parameters", "app")
+"""Esc first, then what belongs to the focus, then what works everywhere."""
+
+
+class KeyLine(Widget):
+    """`Esc Stop   F1 Help   …`; a click presses the key.
+
+    Args:
+        label_of: The word for an action as things are; empty leaves it out.
+    """
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--label"}
+    DEFAULT_CSS = """
+    KeyLine {
+        height: 1;
+        width: 1fr;
+        text-wrap: nowrap; text-overflow: clip;
+        .key-line--key { color: $primary; text-style: bold; }
+        .key-line--label { color: $text-muted; }
+    }
+    """
+
+    def __init__(self, label_of: Callable[[Action], str]) -> None:
+        super().__init__()
+        self._label_of = label_of
+        self._places: list[tuple[int, int, str]] = []
+        self._shown = Content("")
+
+    def on_mount(self) -> None:
+        """Follow the bindings of the screen."""
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def _changed(self, _screen: Screen[object]) -> None:
+        self.refresh()
+
+    def render(self) -> Content:
+        """As many keys as fit, the most telling first; under a dialog, those from before."""
+        if not self.screen.is_current:
+            return self._shown
+        key_style, label_style = self._style("key"), self._style("label")
+        gap = 3 if self.size.width >= 70 else 2
+        pieces: list[Content] = []
+        self._places = []
+        column = 0
+        for key, label in self._keys():
+            shown = short_key(key)
+            piece = Content.assemble(
+                (shown, key_style), " ", plain_line(label).stylize(label_style)
+            )
+            needed = piece.cell_length + (gap if pieces else 0)
+            if column + needed > self.size.width:
+                continue
+            start = column + (gap if pieces else 0)
+            column += needed
+            self._places.append((start, column, key))
+            pieces.append(piece)
+        self._shown = Content(" " * gap).join(pieces)
+        return self._shown
+
+    def _keys(self) -> list[tuple[str, str]]:
+        """The keys to show, in order: one for each action."""
+        keys: dict[str, str] = {}
+        for key, active in self.screen.active_bindings.items():
+            action_id = active.binding.id
+            if action_id in _FOOTER and active.enabled:
+                keys.setdefault(action_id, key)
+        ordered = sorted(
+            _FOOTER.values(), key=lambda a: _FIRST.index("stop" if a.id == "stop" else a.scope)
+        )
+        return [
+            (keys[action.id], label)
+            for action in ordered
+            if action.id in keys and (label := self._label_of(action))
+        ]
+
+    def _style(self, name: str) -> Style:
+        return self.get_visual_style(f"key-line--{name}", partial=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key under the mouse."""
+        for start, end, key in self._places:
+            if start <= event.x < end:
+                self.app.simulate_key(key)

@@ -1,0 +1,269 @@
+"""The prompt with its mark, token count, history, edit mode and slash completion.
+
+Owns the draft until it is sent. Decides nothing about it: the screen takes `Submitted` and either
+takes the draft or leaves it where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Static, TextArea
+
+from tui_chat.ui.completion import Completion, Values, completions
+from tui_chat.ui.key_bindings import bindings_of
+from tui_chat.ui.prompt_history import Draft, PromptHistory
+from tui_chat.ui.widgets.completion_list import CompletionList
+from tui_chat.ui.widgets.prompt import Prompt
+from tui_chat.ui.widgets.token_meter import grouped
+
+PLACEHOLDER = "Type a message. Enter sends, Ctrl+J makes a line."
+SHORT_PLACEHOLDER = "Type a message."
+
+
+class PromptBar(Vertical):
+    """Where a message is written, from the first letter to Enter."""
+
+    HELP = "Type a message and press Enter. A slash at the beginning starts a command."
+    BINDING_GROUP_TITLE = "Prompt"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of("prompt", priority=True),
+        Binding("tab", "complete", "Complete", show=False, priority=True),
+    ]
+
+    tokens: reactive[int | None] = reactive(0)
+    """Tokens of the draft; None while nothing can count them."""
+    too_long: reactive[bool] = reactive(False)
+    editing: reactive[str | None] = reactive(None)
+    """Id of the message that is edited."""
+
+    class Submitted(Message):
+        """Enter was pressed on a draft that is not empty."""
+
+        def __init__(self, draft: Draft, editing: str | None) -> None:
+            super().__init__()
+            self.draft = draft
+            self.editing = editing
+
+    class DraftChanged(Message):
+        """The draft is another one now."""
+
+        def __init__(self, draft: Draft) -> None:
+            super().__init__()
+            self.draft = draft
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - the name Textual uses
+        super().__init__(id=id)
+        self.past = PromptHistory()
+        self.values: Mapping[str, Values] = {}
+        """Known values of the arguments of slash commands."""
+        self._prompt = Prompt(id="prompt")
+        self._completions = CompletionList()
+        self._dismissed = ""
+        self._own = Draft()
+        self.is_editing_reply = False
+        """Whether Enter only keeps what is typed, without asking the model."""
+
+    def compose(self) -> ComposeResult:
+        """Completions, the hint of the edit mode, and the prompt between mark and count."""
+        yield self._completions
+        yield Static("", id="edit-hint", markup=False)
+        with Horizontal(id="prompt-row"):
+            yield Static("›", id="prompt-mark", markup=False)
+            yield self._prompt
+            yield Static("", id="prompt-count", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin empty."""
+        self._prompt.placeholder = Content(PLACEHOLDER)
+        self._show_count()
+
+    # The draft ------------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> Prompt:
+        """The text area."""
+        return self._prompt
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed."""
+        return self._prompt.draft
+
+    @property
+    def is_completing(self) -> bool:
+        """Whether the list of commands is open."""
+        return self._completions.is_open
+
+    def take(self) -> Draft:
+        """Empty the prompt and return what was in it."""
+        draft = self.draft
+        if self.editing is not None:
+            self.leave_edit()
+        else:
+            self._prompt.load_draft(Draft())
+        return draft
+
+    def give_back(self, draft: Draft) -> None:
+        """Put a draft back that could not be sent, before what has been typed since."""
+        typed = self.draft
+        pastes = {**draft.pastes, **typed.pastes}
+        text = f"{draft.text}\n{typed.text}" if typed.text else draft.text
+        self._prompt.load_draft(Draft(text, pastes))
+
+    def clear(self) -> None:
+        """Empty the prompt; undo brings the draft back."""
+        self._prompt.load_draft(Draft())
+        self.past.rest()
+
+    @on(TextArea.Changed)
+    def _changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self.complete()
+        self.post_message(self.DraftChanged(self.draft))
+
+    # Edit mode ------------------------------------------------------------------------------------
+
+    def edit(self, message_id: str, text: str, is_reply: bool) -> None:
+        """Put a message into the prompt to change it; the own draft waits."""
+        if self.editing is None:
+            self._own = self.draft
+        self.editing, self.is_editing_reply = message_id, is_reply
+        hint = (
+            "Editing the reply. Enter keeps it beside the old one, Esc goes back."
+            if is_reply
+            else "Editing your message. Enter sends it as a new version, Esc goes back."
+        )
+        self.query_one("#edit-hint", Static).update(Content(hint))
+        self._prompt.load_full(text)
+
+    def leave_edit(self) -> None:
+        """Leave the edit mode; the own draft comes back."""
+        self.editing, self.is_editing_reply = None, False
+        own, self._own = self._own, Draft()
+        self._prompt.load_draft(own)
+
+    def watch_editing(self, editing: str | None) -> None:
+        """Show what Enter will do."""
+        self.set_class(editing is not None, "-editing")
+
+    # Keys of the scope `prompt`, run through the one dispatch -------------------------------------
+
+    def can(self, action_id: str) -> bool:
+        """Whether an action of the prompt does anything now."""
+        if action_id == "history_previous":
+            return self.is_completing or self._prompt.is_at_first_row
+        if action_id == "history_next":
+            return self.is_completing or self._prompt.is_at_last_row
+        return True
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tab completes only where there is something to complete."""
+        if action == "complete":
+            return self.is_completing and self._prompt.has_focus
+        return True
+
+    def send(self) -> None:
+        """Take the marked completion, or hand the draft over, once all typed keys are in it.
+
+        The key comes here at once, while letters pressed before it may still wait in the queue of
+        the text area.
+        """
+        self._prompt.call_later(self._send_now)
+
+    def _send_now(self) -> None:
+        row = self._completions.current
+        if row is not None and row.text.strip() != self._prompt.text.strip():
+            self._accept(row)
+            if row.needs_more:
+                return
+        draft = self.draft
+        if draft.full.strip():
+            self.close_completions()
+            self.post_message(self.Submitted(draft, self.editing))
+
+    def newline(self) -> None:
+        """Make a new line at the cursor, behind all that was typed before."""
+        self._prompt.call_later(self._newline_now)
+
+    def _newline_now(self) -> None:
+        if not self._prompt.text:
+            return
+        self._prompt.replace("\n", *self._prompt.selection, maintain_selection_offset=False)
+
+    def history_previous(self) -> None:
+        """The prompt before, or the completion above."""
+        if self.is_completing:
+            self._completions.move(-1)
+            return
+        draft = self.past.previous(self.draft)
+        if draft is not None:
+            self._prompt.load_draft(draft)
+            row_end = len(self._prompt.document.get_line(0))
+            self._prompt.move_cursor((0, row_end))
+
+    def history_next(self) -> None:
+        """The prompt after, or the completion below."""
+        if self.is_completing:
+            self._completions.move(1)
+            return
+        draft = self.past.next()
+        if draft is not None:
+            self._prompt.load_draft(draft)
+
+    # Completion -----------------------------------------------------------------------------------
+
+    def complete(self) -> None:
+        """Show what the draft could become."""
+        text = self._prompt.text
+        if text != self._dismissed:
+            self._dismissed = ""
+        show = self._prompt.has_focus and not self._dismissed and not self.past.is_browsing
+        rows: Iterable[Completion] = completions(text, self.values) if show else ()
+        self._completions.rows = tuple(rows)
+
+    def close_completions(self) -> None:
+        """Close the list until the draft changes."""
+        self._dismissed = self._prompt.text
+        self._completions.rows = ()
+
+    def action_complete(self) -> None:
+        """Take the marked completion without running it."""
+        if self._completions.current is not None:
+            self._accept(self._completions.current)
+
+    @on(CompletionList.Taken)
+    def _taken(self, event: CompletionList.Taken) -> None:
+        event.stop()
+        self._accept(event.completion)
+        self._prompt.focus()
+
+    def _accept(self, row: Completion) -> None:
+        self._prompt.load_draft(Draft(row.text))
+
+    # The count ------------------------------------------------------------------------------------
+
+    def watch_tokens(self) -> None:
+        """Show the size of the draft."""
+        self._show_count()
+
+    def watch_too_long(self, too_long: bool) -> None:
+        """Colour a draft that cannot be sent."""
+        self.set_class(too_long, "-too-long")
+
+    def _show_count(self) -> None:
+        if self.is_mounted:
+            text = "" if self.tokens is None else f"{grouped(self.tokens)} tok"
+            self.query_one("#prompt-count", Static).update(Content(text))
+
+    def set_compact(self, compact: bool) -> None:
+        """Say less where there is little room."""
+        self._prompt.placeholder = Content(SHORT_PLACEHOLDER if compact else PLACEHOLDER)

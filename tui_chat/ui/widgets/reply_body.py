@@ -1,0 +1,119 @@
+"""The text of a reply as it grows: streamed Markdown, or plain text where that would be too slow.
+
+Owns the pace at which text reaches the layout and the exactness of what is shown in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_chat.safe_text import safe_text
+from tui_chat.ui.message_notes import needs_plain
+from tui_chat.ui.widgets.reply_markdown import CodeBlock, ReplyMarkdown
+
+_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 0.12
+_SHARE = 5
+"""Pause so many times as long as the last step took until it was on the screen: the model needs
+the processor more than the eye needs frames."""
+_LONGEST_FRAME_S = 1.0
+
+
+class ReplyBody(Vertical):
+    """Shows a text and, as it grows, only what is new of it.
+
+    One task at a time brings what is shown up to what is wanted. It pauses in proportion to what
+    the last step took, so that a long list or table, which is laid out again with every line,
+    cannot keep the keys waiting.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(classes="reply-body")
+        self._wanted = safe_text(text)
+        self._shown = ""
+        self._markdown: ReplyMarkdown | None = None
+        self._plain: Static | None = None
+        self._layout_task: asyncio.Task[None] | None = None
+
+    async def on_mount(self) -> None:
+        """Show the first text at once."""
+        await self._catch_up(self._wanted)
+
+    @property
+    def text(self) -> str:
+        """The text that is shown, as far as it has been laid out."""
+        return self._shown
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text is too large for Markdown."""
+        return self._plain is not None
+
+    @property
+    def code_blocks(self) -> list[CodeBlock]:
+        """The code blocks, first to last."""
+        return self._markdown.code_blocks if self._markdown is not None else []
+
+    def show(self, text: str) -> None:
+        """Show a text; where it continues the one that is shown, only the rest is laid out."""
+        self._wanted = safe_text(text)
+        is_running = self._layout_task is not None and not self._layout_task.done()
+        if self.is_mounted and not is_running and self._wanted != self._shown:
+            self._layout_task = asyncio.create_task(self._pump())
+
+    def on_unmount(self) -> None:
+        """Stop laying out."""
+        if self._layout_task is not None:
+            self._layout_task.cancel()
+
+    async def _pump(self) -> None:
+        while self._wanted != self._shown and self.is_attached:
+            began = time.monotonic()
+            await self._catch_up(self._wanted)
+            await self._painted()
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(_LEAST_PAUSE_S, _SHARE * took), _LONGEST_PAUSE_S))
+
+    async def _painted(self) -> None:
+        """Wait until what was laid out is on the screen."""
+        painted = asyncio.Event()
+        if self.call_after_refresh(painted.set):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(painted.wait(), _LONGEST_FRAME_S)
+
+    async def _catch_up(self, text: str) -> None:
+        note = needs_plain(text)
+        if note:
+            await self._show_plain(text, note)
+        elif self._markdown is None:
+            await self._show_markdown(text)
+        elif text.startswith(self._shown):
+            await self._markdown.append(text[len(self._shown) :])
+            if self._markdown.source != text:
+                await self._markdown.update(text)
+        else:
+            await self._markdown.update(text)
+        self._shown = text
+        if self._markdown is not None:
+            self._markdown.number_blocks()
+
+    async def _show_markdown(self, text: str) -> None:
+        if self._plain is not None:
+            self._plain = None
+            await self.remove_children()
+        if text:
+            self._markdown = ReplyMarkdown(text)
+            await self.mount(self._markdown)
+
+    async def _show_plain(self, text: str, note: str) -> None:
+        if self._plain is None:
+            self._markdown = None
+            await self.remove_children()
+            self._plain = Static("", markup=False, classes="reply-plain")
+            await self.mount(Static(Content(note), classes="reply-note"), self._plain)
+        self._plain.update(Content(text))

@@ -1,0 +1,68 @@
+"""A scrolling container in which nothing moves by itself.
+
+Owns the reader's place alone. At the end it follows the end; anywhere else the child at the top of
+the window stays where it is, whatever is mounted, removed or laid out anew above it. Textual's
+anchor does the first of the two, but pushes short texts down to the end.
+"""
+
+from __future__ import annotations
+
+from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.layout import DockArrangeResult
+from textual.scrollbar import ScrollBar
+from textual.widget import Widget
+
+
+class SteadyScroll(VerticalScroll):
+    """Follows the end until the reader scrolls away from it."""
+
+    _arranged: DockArrangeResult | None = None
+    _most = 0
+    """The furthest place of the last layout."""
+    _wants_end = True
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the end stays in view as it grows."""
+        return self._wants_end or round(self.scroll_y) >= self._most
+
+    def go_to_end(self) -> None:
+        """Go to the end, and follow it from the next layout on."""
+        self._wants_end = True
+        self.scroll_end(animate=False, immediate=True)
+        self.refresh(layout=True)
+
+    def release_anchor(self) -> None:
+        """Stay where the reader scrolls to; Textual calls this with every such step."""
+        self._wants_end = False
+        super().release_anchor()
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        """Lay out the children; here the new places are known and nothing is drawn yet."""
+        result = super().arrange(size, optimal)
+        most = max(0, result.total_region.bottom - size.height)
+        if not optimal and (result is not self._arranged or most != self._most):
+            if self.is_following:
+                self._jump(most)
+            elif self._arranged is not None:
+                self._jump(min(most, self._kept_place(self._arranged, result)))
+            self._arranged, self._most = result, most
+        return result
+
+    def _kept_place(self, before: DockArrangeResult, after: DockArrangeResult) -> int:
+        """Where to scroll to so that the first child in view stays where it is."""
+        places = {placement.widget: placement.region for placement in after.placements}
+        top = round(self.scroll_y)
+        for placement in before.placements:
+            if placement.region.bottom > top and placement.widget in places:
+                return top + places[placement.widget].y - placement.region.y
+        return top
+
+    def _jump(self, scroll_y: int) -> None:
+        """Set the position as the compositor does for an anchor, in the middle of a layout."""
+        place = float(max(0, scroll_y))
+        if place != self.scroll_y:
+            self.set_reactive(Widget.scroll_y, place)
+            self.set_reactive(Widget.scroll_target_y, place)
+            self.vertical_scrollbar.set_reactive(ScrollBar.position, place)

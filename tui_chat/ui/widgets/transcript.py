@@ -1,0 +1,386 @@
+"""The transcript: the messages of the active path, a window of them mounted.
+
+Owns which messages are mounted, what is selected and where the forget line is. Knows nothing of
+sessions; paths, versions and times are given to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import BindingType
+from textual.message import Message as TextualMessage
+from textual.reactive import reactive
+
+from tui_chat.actions import actions_in
+from tui_chat.chat.budget import ContextView
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.events import Prefill
+from tui_chat.ui.key_bindings import bindings_of
+from tui_chat.ui.key_names import pressed_keys
+from tui_chat.ui.message_window import NEWEST, MessageWindow
+from tui_chat.ui.widgets.forget_line import ForgetLine
+from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
+from tui_chat.ui.widgets.steady_scroll import SteadyScroll
+
+_ACTIONS = tuple(actions_in("transcript"))
+_FIRST_SCREEN = 6
+"""Messages mounted at once when a chat is opened; the others follow one by one."""
+_AT_ONCE = 4
+"""Messages that are mounted without letting anything else happen in between."""
+
+
+class Transcript(SteadyScroll, can_focus=True):
+    """Shows a path and follows its end until the reader scrolls away.
+
+    Args:
+        versions: Which version of how many a message is, by its id.
+        clock: The current time in the user's time zone.
+    """
+
+    HELP = (
+        "Move with j and k, copy with y, edit with e, retry with r, continue with >. Left and "
+        "Right flip between versions, Delete removes, z undoes. Esc goes back to the prompt."
+    )
+    BINDING_GROUP_TITLE = "Transcript"
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("transcript"))
+
+    selected: reactive[str | None] = reactive(None)
+    """Id of the selected message."""
+    unseen_lines: reactive[int] = reactive(0)
+    """Lines written below since the reader left the end."""
+
+    class SelectionMoved(TextualMessage):
+        """Another message or code block, or none, is selected."""
+
+    class UnseenChanged(TextualMessage):
+        """Something was written out of sight, or the reader is back at the end."""
+
+    class Typed(TextualMessage):
+        """A character that is no command here; it is meant for the prompt."""
+
+        def __init__(self, character: str) -> None:
+            super().__init__()
+            self.character = character
+
+    def __init__(
+        self,
+        versions: Callable[[str], tuple[int, int]],
+        clock: Callable[[], datetime],
+        *,
+        id: str | None = None,  # noqa: A002 - the name Textual uses
+    ) -> None:
+        super().__init__(id=id)
+        self._versions = versions
+        self._clock = clock
+        self._path: Sequence[Message] = ()
+        self._window = MessageWindow()
+        self._views: dict[str, MessageView] = {}
+        self._lock = asyncio.Lock()
+        self._code_number = 0
+        self._forget_line = ForgetLine()
+        self._dropped = ContextView()
+        self._pushed = False
+        self._height_left_at: int | None = None
+
+    # What is mounted ------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Sequence[Message]:
+        """The messages of the active path."""
+        return self._path
+
+    @property
+    def window(self) -> MessageWindow:
+        """Which of them are mounted."""
+        return self._window
+
+    @property
+    def views(self) -> list[MessageView]:
+        """The mounted messages, top to bottom."""
+        return [self._views[m.id] for m in self._shown() if m.id in self._views]
+
+    def view(self, message_id: str) -> MessageView | None:
+        """The view of a message, if it is mounted."""
+        return self._views.get(message_id)
+
+    async def open(self, path: Sequence[Message]) -> None:
+        """Show another chat: its end first, the rest of the window as time allows."""
+        async with self._lock:
+            self.selected, self._code_number = None, 0
+            self._path = path
+            self.follow()
+            await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
+        self.run_worker(self._fill(), group="fill", exclusive=True)
+
+    async def show(self, path: Sequence[Message]) -> None:
+        """Show a changed path; what is the same stays mounted and where it is."""
+        async with self._lock:
+            self._path = path
+            await self._mount_window(self._window.moved_to(len(path)))
+            if self.selected is not None and self._index(self.selected) is None:
+                self.selected = path[-1].id if path else None
+
+    def show_message(self, message: Message) -> None:
+        """Show a newer state of one message."""
+        view = self._views.get(message.id)
+        if view is not None:
+            view.show(message, self._versions(message.id), self._clock())
+        self._count_unseen()
+
+    def show_prefill(self, message_id: str, prefill: Prefill) -> None:
+        """Show how far the prompt of a reply has been read."""
+        view = self._views.get(message_id)
+        if isinstance(view, ReplyView):
+            view.show_prefill(prefill)
+
+    def _shown(self) -> Sequence[Message]:
+        return self._path[self._window.first : self._window.last]
+
+    async def _fill(self) -> None:
+        """Mount the rest of a window one message at a time, so that keys get in between."""
+        while self.is_attached:
+            async with self._lock:
+                window = self._window
+                if window.is_at_start or window.last - window.first >= NEWEST:
+                    return
+                await self._mount_window(replace(window, first=window.first - 1))
+            await asyncio.sleep(0)
+
+    async def _mount_window(self, window: MessageWindow) -> None:
+        """Make the mounted views those of a window. Call it under the lock."""
+        self._window = window
+        shown = self._shown()
+        wanted = {message.id for message in shown}
+        now = self._clock()
+        gone = [view for message_id, view in self._views.items() if message_id not in wanted]
+        for view in gone:
+            del self._views[view.message.id]
+        new = sum(message.id not in self._views for message in shown)
+        # A few changes appear at once; many would keep the keys waiting, and come one by one.
+        async with self.batch() if new <= _AT_ONCE else nullcontext():
+            if gone:
+                await self.remove_children(gone)
+            before: MessageView | None = None
+            for message in shown:
+                version = self._versions(message.id)
+                if message.id in self._views:
+                    self._views[message.id].show(message, version, now)
+                else:
+                    self._views[message.id] = view_of(message, version, now)
+                    await self._mount_after(self._views[message.id], before)
+                before = self._views[message.id]
+        self._place_forget_line()
+        self._mark_selected()
+
+    async def _mount_after(self, view: MessageView, before: MessageView | None) -> None:
+        if before is not None:
+            await self.mount(view, after=before)
+        elif self.children:
+            await self.mount(view, before=0)
+        else:
+            await self.mount(view)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Mount the next page before the reader gets to the edge."""
+        super().watch_scroll_y(old_value, new_value)
+        near = self.container_size.height
+        is_near_start = new_value < near and not self._window.is_at_start
+        is_near_end = new_value > self.max_scroll_y - near and not self._window.is_at_end
+        if is_near_start or is_near_end:
+            self.run_worker(self._page(), group="page", exclusive=True)
+        self._count_unseen()
+
+    async def _page(self) -> None:
+        async with self._lock:
+            near = self.container_size.height
+            if self.scroll_y < near and not self._window.is_at_start and not self.is_following:
+                await self._mount_window(self._window.earlier())
+            elif self.scroll_y > self.max_scroll_y - near and not self._window.is_at_end:
+                await self._mount_window(self._window.later())
+            elif self.is_following and self._window.last - self._window.first > NEWEST:
+                await self._mount_window(self._window.newest())
+
+    # Following ------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Go to the end and stay there as it grows."""
+        if self._window.is_at_end:
+            self.go_to_end()
+        else:
+            self.run_worker(self._to_end(), group="page", exclusive=True)
+        self._count_unseen()
+
+    async def _to_end(self) -> None:
+        async with self._lock:
+            await self._mount_window(self._window.newest())
+        self.go_to_end()
+        self._count_unseen()
+
+    def scroll_page(self, direction: int) -> None:
+        """Scroll one page up (-1) or down (+1), with two lines of the old one left."""
+        step = max(1, self.container_size.height - 2)
+        self.scroll_to(y=self.scroll_y + direction * step, animate=False, immediate=True)
+
+    def _count_unseen(self) -> None:
+        height = self.virtual_size.height
+        if self.is_following:
+            self._height_left_at = None
+        elif self._height_left_at is None:
+            self._height_left_at = height
+        new = 0 if self._height_left_at is None else max(0, height - self._height_left_at)
+        below = max(0, round(self.max_scroll_y - self.scroll_y))
+        self.unseen_lines = min(new, below) if self._window.is_at_end else new
+
+    def watch_unseen_lines(self) -> None:
+        """Tell how much there is to see."""
+        self.post_message(self.UnseenChanged())
+
+    # The selection --------------------------------------------------------------------------------
+
+    @property
+    def selected_message(self) -> Message | None:
+        """The selected message."""
+        index = self._index(self.selected) if self.selected is not None else None
+        return None if index is None else self._path[index]
+
+    @property
+    def selected_code(self) -> str:
+        """The code of the selected code block; empty if none is selected."""
+        view = self._views.get(self.selected or "")
+        blocks = view.code_blocks if view is not None else []
+        return next((b.code for b in blocks if b.number == self._code_number), "")
+
+    def _index(self, message_id: str) -> int | None:
+        for index in range(len(self._path) - 1, -1, -1):
+            if self._path[index].id == message_id:
+                return index
+        return None
+
+    async def select(self, index: int) -> None:
+        """Select a message by its place in the path and bring it into view."""
+        if not self._path:
+            return
+        index = max(0, min(index, len(self._path) - 1))
+        message_id = self._path[index].id
+        if message_id not in self._views:
+            async with self._lock:
+                await self._mount_window(self._window.holding(index))
+        self.selected = message_id
+        view = self._views.get(message_id)
+        if view is not None:
+            is_last = index == len(self._path) - 1
+            if is_last:
+                self.follow()
+            else:
+                self.call_after_refresh(self._reveal, view)
+
+    def _reveal(self, view: MessageView) -> None:
+        """Scroll so that a message is in view; the top of it where it is taller than the window."""
+        if not view.is_attached:
+            return
+        top, bottom = view.virtual_region.y, view.virtual_region.bottom
+        height = self.container_size.height
+        if bottom - top >= height or top < self.scroll_y:
+            self.scroll_to(y=top, animate=False)
+        elif bottom > self.scroll_y + height:
+            self.scroll_to(y=bottom - height, animate=False)
+
+    async def select_step(self, step: int) -> None:
+        """Select the next (+1) or the message before (-1); the last one where none is."""
+        index = self._index(self.selected) if self.selected is not None else None
+        await self.select(len(self._path) - 1 if index is None else index + step)
+
+    def select_code_block(self) -> bool:
+        """Select the next code block of the selected message; False if it has none."""
+        view = self._views.get(self.selected or "")
+        count = len(view.code_blocks) if view is not None else 0
+        if view is None or not count:
+            return False
+        self._code_number = self._code_number % count + 1
+        view.mark_code(self._code_number)
+        self.post_message(self.SelectionMoved())
+        return True
+
+    def clear_code_block(self) -> bool:
+        """Select the whole message again; False if no block was selected."""
+        view = self._views.get(self.selected or "")
+        had, self._code_number = bool(self._code_number), 0
+        if view is not None:
+            view.mark_code(0)
+        return had
+
+    def watch_selected(self, old: str | None) -> None:
+        """Give the selection its quiet background."""
+        view = self._views.get(old or "")
+        if view is not None:
+            view.mark_code(0)
+        self._code_number = 0
+        self._mark_selected()
+        self.post_message(self.SelectionMoved())
+
+    def _mark_selected(self) -> None:
+        for message_id, view in self._views.items():
+            view.set_class(message_id == self.selected, "-selected")
+
+    @on(MessageView.Pressed)
+    async def _pressed(self, event: MessageView.Pressed) -> None:
+        event.stop()
+        self.screen.set_focus(self, scroll_visible=False)
+        self.selected = event.message_id
+
+    def on_key(self, event: events.Key) -> None:
+        """Pass on what is typed here by mistake."""
+        keys = {key for action in _ACTIONS for key in pressed_keys(self.app, action)}
+        if event.is_printable and event.character is not None and event.key not in keys:
+            event.stop()
+            self.post_message(self.Typed(event.character))
+
+    # The forget line ------------------------------------------------------------------------------
+
+    def show_dropped(self, view: ContextView, pushed: bool) -> None:
+        """Show which messages are not sent.
+
+        Args:
+            view: What would be sent now.
+            pushed: Whether it is the draft that pushes turns out.
+        """
+        self._dropped, self._pushed = view, pushed
+        self._place_forget_line()
+
+    def _place_forget_line(self) -> None:
+        line, dropped = self._forget_line, self._dropped
+        line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
+        line.pushed = self._pushed
+        shown = self._shown()
+        if not dropped.dropped_turns:
+            kept, is_here = self._window.first, False
+        elif dropped.first_kept_id is None:
+            kept, is_here = len(self._path), self._window.is_at_end
+        else:
+            kept = self._index(dropped.first_kept_id) or 0
+            is_here = self._window.first < kept <= self._window.last
+        for index, message in enumerate(shown, self._window.first):
+            view = self._views.get(message.id)
+            if view is not None:
+                view.set_class(index < kept and bool(dropped.dropped_turns), "-forgotten")
+        self._move_line(shown[kept - self._window.first - 1].id if is_here and shown else None)
+
+    def _move_line(self, after_id: str | None) -> None:
+        """Put the line below a message, or away."""
+        line = self._forget_line
+        view = self._views.get(after_id or "")
+        if view is None or not view.is_attached:
+            if line.is_attached:
+                line.remove()
+                self._forget_line = ForgetLine()
+        elif not line.is_attached:
+            self.mount(line, after=view)
+        elif self.children.index(line) != self.children.index(view) + 1:
+            self.move_child(line, after=view)
