@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.conftest import CommandLine
-from tui_chat import plain
+from tui_chat import plain, safe_writer
 from tui_chat.chat.events import Failed
 from tui_chat.safe_text import safe_text
 
@@ -88,16 +88,16 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(
 ) -> None:
     run.script.replies = ["word " * 5000, "Second."]
     run.script.token_s = 0.002
-    real = plain.SafeWriter.write
+    real = safe_writer.SafeWriter.write
     sent = threading.Event()
 
-    def write(self: plain.SafeWriter, piece: str) -> None:
+    def write(self: safe_writer.SafeWriter, piece: str) -> None:
         real(self, piece)
         if "word" in piece and not sent.is_set():
             sent.set()
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(plain.SafeWriter, "write", write)
+    monkeypatch.setattr(safe_writer.SafeWriter, "write", write)
     result = run("--plain", stdin="go on\nnext\n")
     assert sent.is_set() and result.code == 0
     assert "(stopped)\n" in result.out and result.out.endswith("Assistant: Second.\n")
@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_in_a_row_ends_the_chat() -> None:
 )
 def test_pieces_are_shown_as_the_whole_would_be(pieces: list[str]) -> None:
     stream = io.StringIO()
-    writer = plain.SafeWriter(stream, is_terminal=True)
+    writer = safe_writer.SafeWriter(stream, is_terminal=True)
     for piece in pieces:
         writer.write(piece)
     text = "".join(pieces)
@@ -137,7 +137,7 @@ def test_pieces_are_shown_as_the_whole_would_be(pieces: list[str]) -> None:
 @given(st.lists(st.text(max_size=8), max_size=8))
 def test_a_pipe_gets_the_exact_text(pieces: list[str]) -> None:
     stream = io.StringIO()
-    writer = plain.SafeWriter(stream, is_terminal=False)
+    writer = safe_writer.SafeWriter(stream, is_terminal=False)
     for piece in pieces:
         writer.write(piece)
     assert stream.getvalue() == "".join(pieces)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tui_chat import __version__, cli
+from tui_chat import __version__
 from tui_chat.chat.events import Failed
-from tui_chat.cli import chatting
+from tui_chat.cli import chatting, program
 
 
 def test_version(run: CommandLine) -> None:
@@ -119,4 +119,4 @@ def test_ctrl_c_is_130(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_the_chat_to_go_on_with_may_be_left_out(typed: list[str], completed: list[str]) -> None:
-    assert cli._completed(typed) == completed
+    assert program._completed(typed) == completed

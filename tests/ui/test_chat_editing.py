@@ -162,3 +162,49 @@ async def test_a_queued_message_follows_the_reply_that_is_being_written() -> Non
         await idle(pilot)
         texts = [m.text for m in app.session.messages()]
         assert texts == ["First", "one two three " * 10, "Second", "answer"]
+
+
+async def test_the_mouse_does_what_the_keys_do(copied: list[str]) -> None:
+    app = chat_app(conversation=talk("Show me", CODE))
+    async with running(app) as pilot:
+        await until(pilot, lambda: len(app.chat.transcript.views[1].code_blocks) == 2)
+        await pilot.click(app.chat.transcript.views[0])
+        await until(pilot, lambda: app.chat.transcript.selected == app.chat.transcript.path[0].id)
+        assert app.chat.transcript.has_focus
+        await pilot.click(app.chat.transcript.views[1].code_blocks[1].query_one(".code-number"))
+        await until(pilot, lambda: copied == ["ls"])
+        await pilot.click("KeyLine", offset=(2, 0))
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
+
+
+async def test_a_link_is_shown_before_it_is_opened(
+    copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    app = chat_app(conversation=talk("Link?", "[bank](https://example.com/x) [bad](vscode://y)"))
+    monkeypatch.setattr(app, "open_url", lambda url, new_tab=True: opened.append(url))
+    async with running(app) as pilot:
+        await app.ask_about_link("https://example.com/x")
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.press("c")
+        await until(pilot, lambda: copied == ["https://example.com/x"])
+        await app.ask_about_link("vscode://y")
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.press("o")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        paragraph = app.chat.transcript.views[1].query("MarkdownParagraph").first()
+        await pilot.click(paragraph, offset=(1, 0))
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.press("o")
+        await until(pilot, lambda: opened == ["https://example.com/x"])
+
+
+async def test_selected_text_is_copied_first(copied: list[str]) -> None:
+    app = chat_app(conversation=talk("Some words to select", "Answer"))
+    async with running(app) as pilot:
+        chat_of(pilot).bar.prompt.insert("draft to copy")
+        chat_of(pilot).bar.prompt.select_all()
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: copied == ["draft to copy"])
+        assert app.chat.bar.draft.text == "draft to copy"

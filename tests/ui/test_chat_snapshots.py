@@ -68,7 +68,6 @@ def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(conversations, "now", lambda: NOON)
     monkeypatch.setattr(ChatSession, "start", start)
-    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     yield
     for session in sessions:
         session.close(5.0)
@@ -91,7 +90,9 @@ async def stream(pilot: Pilot[Any]) -> None:
     body = lambda: chat_of(pilot).transcript.views[-1].query(".reply-body").first()  # noqa: E731
     await until(pilot, lambda: len(chat_of(pilot).transcript.views) % 2 == 0)
     await until(pilot, lambda: str(getattr(body(), "text", "")).endswith("ships home."))
-    await until(pilot, lambda: "writing" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50)
+    await until(
+        pilot, lambda: "writing" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
+    )
     await pilot.pause()
 
 
@@ -100,7 +101,9 @@ async def load(pilot: Pilot[Any]) -> None:
     await say(pilot, "Are you there?")
     await until(pilot, lambda: len(chat_of(pilot).transcript.views) == 2)
     await until(pilot, lambda: getattr(chat_of(pilot).loading_line.step, "elapsed_s", 0) == 14.0)
-    await until(pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50)
+    await until(
+        pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
+    )
     await pilot.pause()
 
 
@@ -132,12 +135,16 @@ async def select_code(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-LIGHTHOUSE = "A lighthouse is a **tower** with a bright lamp.\n\n- It warns of rocks\n- It guides ships home."
+LIGHTHOUSE = """\
+A lighthouse is a **tower** with a bright lamp.
+
+- It warns of rocks
+- It guides ships home."""
 NO_ROOM = Failed(
     "oom", "The GPU ran out of memory", "It had 120 MiB left and needed 400 MiB",
     "Press F4 for 8bit, or F3 for a smaller model",
 )  # fmt: skip
-SMALL = Script(context=240, reserve=60)
+SMALL = Script(context=180, reserve=50)
 
 PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
     "empty": (NORMAL, "night", Script(), False, False, ready),
@@ -163,4 +170,5 @@ PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
 def test_picture(name: str, snap_compare: Compare) -> None:
     size, theme, script, has_chat, is_held, act = PICTURES[name]
     app = chat_app(script, chat() if has_chat else None, theme, is_held=is_held)
+    app.animation_level = "none"
     assert snap_compare(app, terminal_size=size, run_before=act)

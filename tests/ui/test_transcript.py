@@ -22,9 +22,8 @@ async def filled(pilot: Pilot[Any]) -> None:
     transcript = chat_of(pilot).transcript
     workers = [w for w in pilot.app.workers if w.group in ("fill", "page")]
     await pilot.app.workers.wait_for_complete(workers)
-    await until(
-        pilot, lambda: len(transcript.views) == transcript.window.last - transcript.window.first
-    )
+    window = transcript.window
+    await until(pilot, lambda: len(transcript.views) == window.last - window.first)
 
 
 def places(pilot: Pilot[Any]) -> dict[str, int]:
@@ -152,7 +151,7 @@ async def test_the_meter_shows_what_would_be_sent() -> None:
 )
 async def test_a_reply_too_large_for_markdown_is_plain_text(text: str) -> None:
     app = chat_app(conversation=talk("Question", text))
-    async with running(app) as pilot:
+    async with running(app):
         body = app.chat.transcript.views[1].query_one(ReplyBody)
         assert body.is_plain
         assert body.text == text

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App
@@ -23,18 +23,14 @@ from textual.types import CSSPathType
 from tui_chat import terminal
 from tui_chat.actions import Action
 from tui_chat.chat.memory import PRECISION_NAMES
-from tui_chat.config import save_setting
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
-from tui_chat.ui import clipboard
 from tui_chat.ui.commands import Commands
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.messages import EngineBatch, EventsWaiting
-from tui_chat.ui.palette import ActionCommands
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
-from tui_chat.ui.screens.dialogs import LinkScreen
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -42,6 +38,9 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 CLOSE_S = 1.8
 """How long the engine gets to end."""
@@ -75,6 +74,13 @@ def run(session: ChatSession, settings: UiSettings) -> int:
     return code if isinstance(code, int) else app.return_code or 0
 
 
+def _palette_entries() -> type[Provider]:
+    """What the palette offers; imported when it is opened."""
+    from tui_chat.ui.palette import ActionCommands
+
+    return ActionCommands
+
+
 class TuiChat(App[int]):
     """The chat.
 
@@ -88,7 +94,7 @@ class TuiChat(App[int]):
     CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/chat.tcss"]
     TITLE = "tui-chat"
     ENABLE_COMMAND_PALETTE = False
-    COMMANDS: ClassVar[set[Any]] = {ActionCommands}
+    COMMANDS: ClassVar[set[Any]] = {_palette_entries}
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("app", priority=True))
 
     def __init__(
@@ -227,6 +233,8 @@ class TuiChat(App[int]):
 
     def save_theme(self, name: str) -> None:
         """Keep a theme for the next time."""
+        from tui_chat.config import save_setting
+
         try:
             save_setting("theme", name)
         except ConfigError as error:
@@ -243,11 +251,14 @@ class TuiChat(App[int]):
         driver = self._driver
         if driver is None:
             return
+        from tui_chat.ui import clipboard
+
         result = await asyncio.to_thread(clipboard.copy, text, driver.write)
         notify_plain(self.screen, result.detail, severity="information" if result.ok else "warning")
 
     async def ask_about_link(self, url: str) -> None:
         """Ask before a link of a reply is opened."""
+        from tui_chat.ui.screens.dialogs import LinkScreen
 
         def answered(answer: str | None) -> None:
             if answer == "open":

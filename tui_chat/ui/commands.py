@@ -14,29 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.command import CommandPalette
-
 from tui_chat import paths, terminal
 from tui_chat.actions import Action, action_by_id
 from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.storage.formats.registry import export_to_file
-from tui_chat.ui.external_editor import edit_text, editor_command
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
-from tui_chat.ui.screens.help import HelpScreen
-from tui_chat.ui.screens.inspector import InspectorScreen
-from tui_chat.ui.screens.log import LogScreen
-from tui_chat.ui.screens.models import LoadChoice, ModelScreen
-from tui_chat.ui.screens.precision import PrecisionScreen
-from tui_chat.ui.screens.themes import ThemeScreen
-from tui_chat.ui.screens.transcripts import TranscriptsScreen
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
     from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.screens.models import LoadChoice
 
 AGAIN_S = 3.0
 """How long the first of two presses counts."""
@@ -61,14 +51,14 @@ class Commands:
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,
             "precision": self._precision,
-            "inspector": now(lambda: app.push_screen(InspectorScreen(app.session))),
+            "inspector": now(self._inspector),
             "theme": self._theme,
             "open": self._open,
             "new": now(self._new),
             "regenerate": now(self._regenerate),
             "editor": self._editor,
-            "log": now(lambda: app.push_screen(LogScreen(paths.log_file()))),
-            "palette": now(lambda: app.push_screen(CommandPalette())),
+            "log": now(self._log),
+            "palette": now(self._palette),
             "stop": self._stop,
             "interrupt": self._interrupt,
             "quit": lambda _: app.quit_in_order(0),
@@ -214,9 +204,11 @@ class Commands:
         notify_plain(self._app.screen, text, timeout=AGAIN_S)
         return False
 
-    # The app --------------------------------------------------------------------------------------
+    # The app, whose screens are imported when they are first opened -------------------------------
 
     async def _help(self, _: str) -> None:
+        from tui_chat.ui.screens.help import HelpScreen
+
         focused = self._app.focused
         topic = "prompt"
         if focused is not None:
@@ -225,10 +217,26 @@ class Commands:
             topic = next((place for place in places if place in names), "prompt")
         self._app.push_screen(HelpScreen(topic))
 
+    def _inspector(self) -> None:
+        from tui_chat.ui.screens.inspector import InspectorScreen
+
+        self._app.push_screen(InspectorScreen(self._app.session))
+
+    def _log(self) -> None:
+        from tui_chat.ui.screens.log import LogScreen
+
+        self._app.push_screen(LogScreen(paths.log_file()))
+
+    def _palette(self) -> None:
+        from textual.command import CommandPalette
+
+        self._app.push_screen(CommandPalette())
+
     async def _model(self, name: str) -> None:
         if name:
             self._app.session.switch_model(name)
             return
+        from tui_chat.ui.screens.models import ModelScreen
 
         def chosen(choice: LoadChoice | None) -> None:
             if choice is not None:
@@ -243,6 +251,7 @@ class Commands:
                 raise UsageError(f"There is no precision {name!r}", "", f"Known: {known}")
             self._app.session.switch_precision(name)
             return
+        from tui_chat.ui.screens.precision import PrecisionScreen
 
         def chosen(precision: str | None) -> None:
             if precision is not None:
@@ -258,6 +267,8 @@ class Commands:
                 raise ConfigError(f"There is no theme {name!r}", "", hint)
             self._keep_theme(name)
             return
+        from tui_chat.ui.screens.themes import ThemeScreen
+
         self._app.push_screen(ThemeScreen(), self._keep_theme)
 
     def _keep_theme(self, name: str | None) -> None:
@@ -271,6 +282,8 @@ class Commands:
                 await self.run("open", chosen_id)
 
         if not chat_id:
+            from tui_chat.ui.screens.transcripts import TranscriptsScreen
+
             self._app.push_screen(TranscriptsScreen(self._app.session), chosen)
             return
         session = self._app.session
@@ -287,6 +300,8 @@ class Commands:
         self._chat.transcript.follow()
 
     async def _editor(self, _: str) -> None:
+        from tui_chat.ui.external_editor import edit_text, editor_command
+
         prompt = self._chat.bar.prompt
         before = prompt.draft.full
         command = editor_command(os.environ)
@@ -307,6 +322,8 @@ class Commands:
         notify_plain(self._app.screen, f"Every message is saved as it comes, in {where}", timeout=8)
 
     async def _export(self, name: str) -> None:
+        from tui_chat.storage.formats.registry import export_to_file
+
         conversation = self._app.session.conversation
         if name:
             path = Path(name).expanduser()

@@ -16,6 +16,7 @@ _SHORT = {
     "escape": "Esc", "enter": "Enter", "delete": "Del", "greater_than_sign": ">", "left": "←",
     "right": "→", "up": "↑", "down": "↓", "pageup": "PgUp", "pagedown": "PgDn", "end": "End",
     "home": "Home", "tab": "Tab", "backspace": "⌫", "space": "Space", "plus": "+", "minus": "-",
+    "slash": "/",
 }  # fmt: skip
 
 

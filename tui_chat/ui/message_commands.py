@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_facts import message_facts
 from tui_chat.ui.safe_text import notify_plain
-from tui_chat.ui.screens.dialogs import MessageMenu
-from tui_chat.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
+    from tui_chat.ui.widgets.transcript import Transcript
 
 Command = Callable[[str], Awaitable[None]]
 _MENU = (
@@ -134,6 +132,9 @@ class MessageCommands:
         notify_plain(self._app.chat, text)
 
     async def _menu(self, _: str) -> None:
+        from tui_chat.ui.message_facts import message_facts
+        from tui_chat.ui.screens.dialogs import MessageMenu
+
         message = self._one()
         title = "Your message" if message.role == "user" else "Reply"
         usable = [action_id for action_id in _MENU if self.can(action_id)]

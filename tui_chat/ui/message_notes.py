@@ -48,7 +48,7 @@ def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
     if message.is_unfinished:
         return ""
     stats = message.stats
-    parts = [] if is_short else [safe_line(message.model, 40)]
+    parts = [] if is_short else [safe_line(short_model(message.model), 40)]
     tokens = int(stats.get("completion_tokens", 0) or 0)
     if tokens:
         parts.append(f"{grouped(tokens)} tok")
@@ -60,6 +60,11 @@ def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
         parts.append(seconds_text(first))
     facts = " · ".join(part for part in parts if part)
     return f"{facts}  {time_text(message, now)}" if facts else time_text(message, now)
+
+
+def short_model(name: str) -> str:
+    """The last part of a directory or of a hub id; a name of the registry as it is."""
+    return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or name
 
 
 def rate_text(rate: float) -> str:

@@ -39,17 +39,15 @@ class Outbox:
         """
         text = literal(draft.full)
         if counted is not None and counted.draft == text and counted.view.is_too_long:
+            self._screen.bar.give_back(draft)
             self._screen.notice.say(_too_long(counted))
             return
-        self._screen.bar.take()
         self._screen.bar.past.add(draft)
         self._screen.transcript.follow()
         self._deliver(draft, lambda: self._screen.session.send(text))
 
     def send_edit(self, draft: Draft, message_id: str) -> None:
         """Put an edited message beside the old one."""
-        bar = self._screen.bar
-        bar.take()
         self._screen.transcript.follow()
         text = draft.full
         self._deliver(draft, lambda: self._screen.session.edit(message_id, text), message_id)

@@ -70,6 +70,7 @@ class SessionMirror:
         self._memory_bytes = 0
         self._memory_read_at = float("-inf")
         self._is_first_load = True
+        self._coming_back: tuple[str, str] | None = None
         self._doing: object = None
         self._shown_at = float("-inf")
 
@@ -180,6 +181,8 @@ class SessionMirror:
         if failure.code == "cancelled":
             notify_plain(self._screen, "The message was taken back.")
             return
+        if self._session.state == "empty" and self._screen.notice.error is not None:
+            return  # it says already why there is no model
         self._screen.notice.say(TuiChatError(failure.title, failure.detail, failure.hint))
 
     # The model ------------------------------------------------------------------------------------
@@ -207,13 +210,16 @@ class SessionMirror:
         line = self._screen.loading_line
         info = event.info
         self._memory_bytes = event.memory_bytes
-        if not self._is_first_load:
+        is_told = (info.name, info.precision) == self._coming_back
+        self._coming_back = None
+        if not self._is_first_load and not is_told:
             freed = f" {line.freed}" if line.freed else ""
             notify_plain(
                 self._screen, f"{safe_line(info.name, 60)} in {info.precision} is ready.{freed}"
             )
         self._is_first_load = False
         line.step, line.freed = None, ""
+        self._screen.show_emptiness()
         for warning in info.warnings:
             notify_plain(self._screen, warning, severity="warning")
 
@@ -223,6 +229,7 @@ class SessionMirror:
         detail = event.detail
         if not self._is_first_load:  # the runner brings back what was there
             before = self._session.wanted
+            self._coming_back = (before.model, before.precision)
             kept = f"{safe_line(before.model, 60)} in {before.precision} is used again."
             detail = f"{detail.rstrip('.')}. {kept}" if detail else kept
         hint = event.hint or "Press F3 for another model, or F4 for another precision"

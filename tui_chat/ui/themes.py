@@ -7,15 +7,15 @@ costs more than itself: what is wrong with it is returned as an error for the sc
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
@@ -23,6 +23,15 @@ from textual.theme import BUILTIN_THEMES, Theme
 from tui_chat import paths
 from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
+from tui_chat.strict_values import (
+    Check,
+    TableError,
+    checked_table,
+    fraction,
+    table_of,
+    text,
+    truth,
+)
 
 MAX_FILE_BYTES = 256 * 1024
 """A theme file larger than this is not read."""
@@ -53,11 +62,11 @@ _TEXT_STYLE = re.compile(f"none|{_STYLE_WORD}(?: {_STYLE_WORD})*")
 # What a theme file may say ----------------------------------------------------------------------
 
 
-def _colour(value: object) -> object:
-    """Let a colour through that Textual can read; anything but text is left to pydantic."""
-    if isinstance(value, str):
-        _parse_colour(value)
-    return value
+def _colour(value: Any) -> str:
+    """A colour that Textual can read."""
+    colour: str = text()(value)
+    _parse_colour(colour)
+    return colour
 
 
 def _parse_colour(value: str) -> Color:
@@ -69,32 +78,28 @@ def _parse_colour(value: str) -> Color:
         raise ValueError(f"{value!r} is not a colour such as \"#8ab4f8\" or 'teal'") from None
 
 
-Colour = Annotated[str, BeforeValidator(_colour)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-class ThemeFile(BaseModel):
-    """One theme file: the fields of Textual's `Theme`, by the same names."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    name: str
-    primary: Colour
-    secondary: Colour | None = None
-    accent: Colour | None = None
-    warning: Colour | None = None
-    error: Colour | None = None
-    success: Colour | None = None
-    foreground: Colour | None = None
-    background: Colour | None = None
-    surface: Colour | None = None
-    panel: Colour | None = None
-    boost: Colour | None = None
-    dark: bool = True
-    luminosity_spread: Fraction = 0.15
-    text_alpha: Fraction = 0.95
-    ansi: bool = False
-    variables: dict[str, str] = {}
+_KEYS: Mapping[str, Check] = MappingProxyType(
+    {
+        "name": text(),
+        "primary": _colour,
+        "secondary": _colour,
+        "accent": _colour,
+        "warning": _colour,
+        "error": _colour,
+        "success": _colour,
+        "foreground": _colour,
+        "background": _colour,
+        "surface": _colour,
+        "panel": _colour,
+        "boost": _colour,
+        "dark": truth,
+        "luminosity_spread": fraction,
+        "text_alpha": fraction,
+        "ansi": truth,
+        "variables": table_of(text()),
+    }
+)
+"""The fields of Textual's `Theme`, by the same names; what is left out has its default there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,24 +151,21 @@ def read_theme(path: Path) -> Theme:
     Raises:
         ConfigError: If it cannot be read, or says something that no theme can say.
     """
-    raw = _read_toml(path)
     try:
-        file = ThemeFile.model_validate(raw)
-    except ValidationError as error:
+        fields = checked_table(_read_toml(path), _KEYS, ("name", "primary"))
+    except TableError as error:
         raise _skipped(path, *_first_problem(error)) from None
-    if not _NAME.fullmatch(file.name):
+    theme = Theme(**fields)
+    if not _NAME.fullmatch(theme.name):
         raise _skipped(
-            path, f"name: {safe_line(file.name, 60)!r} is not a name",
+            path, f"name: {safe_line(theme.name, 60)!r} is not a name",
             "Use letters, digits, '.', '_' and '-', at most 40",
         )  # fmt: skip
-    fields = file.model_dump()
-    if not file.ansi:
+    if not theme.ansi:
         _refuse_ansi(path, fields)
-    for key, value in file.variables.items():
-        _check_variable(path, key, value, file.ansi)
-    theme = Theme(**fields)
+    for key, value in theme.variables.items():
+        _check_variable(path, key, value, theme.ansi)
     try:
-        theme.to_color_system().generate()
         variable_defaults(theme)
     except Exception as error:  # Textual mixes these colours in ways it does not document
         raise _skipped(path, f"its colours do not mix: {error}", "Use #RRGGBB colours") from None
@@ -189,16 +191,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise _skipped(path, "It is nested too deeply", edit) from None
 
 
-def _first_problem(error: ValidationError) -> tuple[str, str]:
+def _first_problem(error: TableError) -> tuple[str, str]:
     """The first problem as (detail, hint); unknown keys come with the nearest known one."""
-    problem = min(error.errors(), key=lambda item: item["type"] == "missing")
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"There is no key {safe_line(key, 60)!r}", _nearest(key, ThemeFile.model_fields)
-    if problem["type"] == "missing":
+    problem = min(error.mistakes, key=lambda mistake: mistake.kind == "missing")
+    key = ".".join(problem.keys)
+    if problem.kind == "unknown":
+        return f"There is no key {safe_line(key, 60)!r}", _nearest(key, _KEYS)
+    if problem.kind == "missing":
         return f"The key {key!r} is missing", f'Add a line such as {key} = "..."'
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{safe_line(key, 60)}: {safe_line(message, 160)}", "Correct the value"
+    return f"{safe_line(key, 60)}: {safe_line(problem.message, 160)}", "Correct the value"
 
 
 def _refuse_ansi(path: Path, fields: Mapping[str, Any]) -> None:
@@ -213,9 +214,9 @@ def _refuse_ansi(path: Path, fields: Mapping[str, Any]) -> None:
 def _check_variable(path: Path, key: str, value: str, ansi: bool) -> None:
     """Refuse a variable that nothing reads, or whose value no stylesheet could use."""
     shown = safe_line(key, 60)
-    if key not in _KNOWN_VARIABLES:
+    if key not in _known_variables():
         raise _skipped(
-            path, f"There is no variable {shown!r}", _nearest(key, sorted(_KNOWN_VARIABLES))
+            path, f"There is no variable {shown!r}", _nearest(key, sorted(_known_variables()))
         )
     if key.endswith(("-style", "-style-hover")):
         if not _TEXT_STYLE.fullmatch(value):
@@ -297,7 +298,7 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
     """
     generated = theme.to_color_system().generate()
     if theme.ansi:
-        missing = _KNOWN_VARIABLES.difference(generated)
+        missing = _known_variables().difference(generated)
         return dict.fromkeys(missing, "ansi_default") | _ANSI_DEFAULTS
     primary, text, page = (
         Color.parse(generated[name]) for name in ("primary", "foreground", "background")
@@ -338,6 +339,10 @@ THEME_VARIABLE_DEFAULTS: Mapping[str, str] = MappingProxyType(
 )
 """The variables as Textual's own default theme would have them, for tests and small apps."""
 
-_KNOWN_VARIABLES = frozenset(THEME_VARIABLES).union(
-    *(theme.to_color_system().generate() for theme in BUILTIN_THEMES.values())
-)
+
+@functools.cache
+def _known_variables() -> frozenset[str]:
+    """The variables of the project and of Textual's own themes."""
+    return frozenset(THEME_VARIABLES).union(
+        *(theme.to_color_system().generate() for theme in BUILTIN_THEMES.values())
+    )

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from tui_chat.actions import Action
 from tui_chat.errors import ParameterError, TuiChatError
@@ -36,10 +36,14 @@ from tui_chat.ui.widgets.notice import Notice
 from tui_chat.ui.widgets.parameter_panel import ParameterPanel
 from tui_chat.ui.widgets.prompt import Prompt
 from tui_chat.ui.widgets.prompt_bar import PromptBar
-from tui_chat.ui.widgets.reply_markdown import CodeBlock
 from tui_chat.ui.widgets.split_line import SplitLine
 from tui_chat.ui.widgets.token_meter import MeterValues, TokenMeter
 from tui_chat.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from textual.widgets import Markdown
+
+    from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
 PANEL_BESIDE = 90
 """From this many columns on the parameters stand beside the text; below they cover it."""
@@ -281,17 +285,17 @@ class ChatScreen(Screen[None]):
         if event.editing is not None:
             self._outbox.send_edit(draft, event.editing)
         elif is_command(draft.text):
-            await self._run_slash(draft.text)
+            await self._run_slash(draft)
         else:
             self._outbox.send(draft, self.counted)
 
-    async def _run_slash(self, text: str) -> None:
+    async def _run_slash(self, draft: Draft) -> None:
         try:
-            command = parse(text)
+            command = parse(draft.text)
         except TuiChatError as error:
+            self.bar.give_back(draft)
             notify_plain(self, error.one_line, severity="warning")
             return
-        draft = self.bar.take()
         self.bar.past.add(draft)
         await self._host.run_command(command.action.id, command.argument)
 
@@ -330,6 +334,12 @@ class ChatScreen(Screen[None]):
         self.focus_prompt()
         self.bar.prompt.insert(event.character)
 
+    async def on_paste(self, event: events.Paste) -> None:
+        """A paste that nothing took belongs to the prompt."""
+        event.stop()
+        self.focus_prompt()
+        self.bar.prompt.post_message(events.Paste(event.text))
+
     @on(FollowStrip.Pressed)
     @on(Prompt.EndPressed)
     def _follow(self, event: FollowStrip.Pressed | Prompt.EndPressed) -> None:
@@ -341,14 +351,14 @@ class ChatScreen(Screen[None]):
         if event.widget is self.bar.prompt:
             self.transcript.selected = None
 
-    # What is pressed in messages ------------------------------------------------------------------
+    # What is pressed in messages; by name, for Markdown is not imported before the first reply ----
 
-    @on(CodeBlock.CopyRequested)
-    async def _copy_code(self, event: CodeBlock.CopyRequested) -> None:
+    async def on_code_block_copy_requested(self, event: CodeBlock.CopyRequested) -> None:
+        """Copy a code block."""
         event.stop()
         await self._host.run_command("copy", event.code)
 
-    @on(Markdown.LinkClicked)
-    async def _link_clicked(self, event: Markdown.LinkClicked) -> None:
+    async def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Ask before a link is opened."""
         event.stop()
         await self._host.ask_about_link(event.href)

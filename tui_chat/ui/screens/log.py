@@ -54,7 +54,7 @@ class LogScreen(Sheet[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy_path", "Copy path", id="log_copy_path",
                 tooltip="Copies the path of the log file."),
-        Binding("end", "follow", "Follow", key_display="End", id="log_follow",
+        Binding("end", "follow", "Follow", id="log_follow",
                 tooltip="Goes to the newest line and follows it."),
         Binding("ctrl+l", "close", "Close", show=False),
         CLOSE,

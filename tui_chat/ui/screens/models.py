@@ -97,9 +97,7 @@ class ModelScreen(ListSheet[LoadChoice]):
         """Start to read the models."""
         super().on_mount()
         self.add_class("-tall-sheet")
-        info = self._session.info
-        loaded = "no model is loaded" if info is None else f"{info.name} · {info.precision}"
-        self.note = loaded if info is None else f"{loaded} is loaded"
+        self.note = _now(self._session)
         self.say("reading…")
         self.read(self._read_models, self._show_models)
 
@@ -229,6 +227,14 @@ class ModelScreen(ListSheet[LoadChoice]):
                 self.app.bell()
             else:
                 self.dismiss(LoadChoice(row.name, row.precision or "auto"))
+
+
+def _now(session: ChatSession) -> str:
+    """What the model of the session is doing, for the first line."""
+    if session.state == "loading":
+        return f"{session.wanted.model} is being loaded"
+    info = session.info
+    return "no model is loaded" if info is None else f"{info.name} · {info.precision} is loaded"
 
 
 def _typed_model(name: str) -> TypedModel:

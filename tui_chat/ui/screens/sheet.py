@@ -18,13 +18,14 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.types import CSSPathType
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 from textual.worker import Worker, WorkerState
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui import clipboard
 from tui_chat.ui.safe_text import notify_plain, plain, plain_line
 from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.key_line import SheetKeys
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Sheet(ModalScreen[R], Generic[R]):
             with Vertical(id="sheet-body"):
                 yield from self.compose_body()
             yield Static(id="sheet-message", markup=False)
-            yield Footer(show_command_palette=False, compact=True)
+            yield SheetKeys()
 
     def compose_body(self) -> ComposeResult:
         """What stands between the title and the keys."""

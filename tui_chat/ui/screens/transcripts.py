@@ -62,11 +62,11 @@ class TranscriptsScreen(ListSheet[str]):
                 tooltip="Opens the highlighted chat; the present one stays saved."),
         Binding("r", "rename", "Rename", id="transcripts_rename",
                 tooltip="Gives the highlighted chat another title."),
-        Binding("delete", "delete", "Delete", key_display="Del", id="transcripts_delete",
+        Binding("delete", "delete", "Delete", id="transcripts_delete",
                 tooltip="Deletes the highlighted chat; z brings it back."),
         Binding("z", "undo", "Undo", id="transcripts_undo",
                 tooltip="Takes the last deletion or renaming back."),
-        Binding("slash", "filter", "Filter", key_display="/", id="transcripts_filter",
+        Binding("slash", "filter", "Filter", id="transcripts_filter",
                 tooltip="Narrows the list; any other letter does that too."),
         CLOSE,
     ]  # fmt: skip
@@ -100,6 +100,9 @@ class TranscriptsScreen(ListSheet[str]):
     def _show_chats(self, chats: list[ChatSummary]) -> None:
         self._chats = chats
         if not chats:
+            if self._session.save_state is None:
+                self.say("Nothing is saved in this run.", "Start without --no-save to keep chats.")
+                return
             self.say("No chat is saved yet.", "Every chat is saved as it happens, from the first "
                      "message on. You find it here again.")  # fmt: skip
             return

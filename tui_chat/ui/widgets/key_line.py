@@ -1,7 +1,8 @@
 """The footer: the keys that do something now, in one line.
 
-Owns which of the active keys fit and how they are written. One widget instead of one for each key,
-so that it can follow every change of focus without being composed again.
+Owns which of the active keys fit and how they are written, on the chat and on modal screens. One
+widget instead of one for each key, so that it can follow every change of focus without being
+composed again.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class KeyLine(Widget):
         self._places = []
         column = 0
         for key, label in self._keys():
-            shown = short_key(key)
+            shown = self._written(key)
             piece = Content.assemble(
                 (shown, key_style), " ", plain_line(label).stylize(label_style)
             )
@@ -79,6 +80,10 @@ class KeyLine(Widget):
             pieces.append(piece)
         self._shown = Content(" " * gap).join(pieces)
         return self._shown
+
+    def _written(self, key: str) -> str:
+        """A key as people write it."""
+        return short_key(key)
 
     def _keys(self) -> list[tuple[str, str]]:
         """The keys to show, in order: one for each action."""
@@ -104,3 +109,33 @@ class KeyLine(Widget):
         for start, end, key in self._places:
             if start <= event.x < end:
                 self.app.simulate_key(key)
+
+
+class SheetKeys(KeyLine):
+    """The keys of a modal screen; where there is little room, the last one stays: Esc."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda action: action.label)
+        self._displays: dict[str, str] = {}
+
+    def _written(self, key: str) -> str:
+        return self._displays.get(key) or short_key(key)
+
+    def _keys(self) -> list[tuple[str, str]]:
+        labels: dict[str, tuple[str, str]] = {}
+        self._displays = {}
+        for key, active in self.screen.active_bindings.items():
+            binding = active.binding
+            if binding.show and active.enabled and binding.action not in labels:
+                labels[binding.action] = (key, binding.description)
+                self._displays[key] = binding.key_display or ""
+        keys = list(labels.values())
+        while len(keys) > 1 and self._width(keys) > self.size.width:
+            del keys[-2]
+        return keys
+
+    def _width(self, keys: list[tuple[str, str]]) -> int:
+        """Cells of the line, gaps included."""
+        gap = 3 if self.size.width >= 70 else 2
+        pieces = [len(self._written(key)) + 1 + len(label) for key, label in keys]
+        return sum(pieces) + gap * (len(pieces) - 1)

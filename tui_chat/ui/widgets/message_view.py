@@ -6,6 +6,7 @@ Owns how a message, its facts and its marks are laid out. Reads nothing; what it
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,7 +21,9 @@ from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_notes import mark_text, meta_text, time_text, version_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.reply_body import ReplyBody
-from tui_chat.ui.widgets.reply_markdown import CodeBlock
+
+if TYPE_CHECKING:
+    from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
 _LONGEST_USER_TEXT = 64 * 1024
 

@@ -185,10 +185,11 @@ class PromptBar(Vertical):
             self._accept(row)
             if row.needs_more:
                 return
-        draft = self.draft
-        if draft.full.strip():
+        if self.draft.full.strip():
             self.close_completions()
-            self.post_message(self.Submitted(draft, self.editing))
+            editing = self.editing
+            # Taken at once: the next key may be in the queue already, and belongs to the next draft.
+            self.post_message(self.Submitted(self.take(), editing))
 
     def newline(self) -> None:
         """Make a new line at the cursor, behind all that was typed before."""

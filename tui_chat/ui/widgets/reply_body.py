@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from textual.containers import Vertical
 from textual.content import Content
@@ -15,7 +16,9 @@ from textual.widgets import Static
 
 from tui_chat.safe_text import safe_text
 from tui_chat.ui.message_notes import needs_plain
-from tui_chat.ui.widgets.reply_markdown import CodeBlock, ReplyMarkdown
+
+if TYPE_CHECKING:
+    from tui_chat.ui.widgets.reply_markdown import CodeBlock, ReplyMarkdown
 
 _LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 0.12
 _SHARE = 5
@@ -107,6 +110,8 @@ class ReplyBody(Vertical):
             self._plain = None
             await self.remove_children()
         if text:
+            from tui_chat.ui.widgets.reply_markdown import ReplyMarkdown
+
             self._markdown = ReplyMarkdown(text)
             await self.mount(self._markdown)
 

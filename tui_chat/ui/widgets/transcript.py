@@ -88,6 +88,7 @@ class Transcript(SteadyScroll, can_focus=True):
         self._dropped = ContextView()
         self._pushed = False
         self._height_left_at: int | None = None
+        self._is_typed_past = False
 
     # What is mounted ------------------------------------------------------------------------------
 
@@ -115,17 +116,19 @@ class Transcript(SteadyScroll, can_focus=True):
         async with self._lock:
             self.selected, self._code_number = None, 0
             self._path = path
-            self.follow()
+            self.go_to_end()
             await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
         self.run_worker(self._fill(), group="fill", exclusive=True)
 
     async def show(self, path: Sequence[Message]) -> None:
         """Show a changed path; what is the same stays mounted and where it is."""
         async with self._lock:
+            place = self._index(self.selected) if self.selected is not None else None
             self._path = path
             await self._mount_window(self._window.moved_to(len(path)))
-            if self.selected is not None and self._index(self.selected) is None:
-                self.selected = path[-1].id if path else None
+            if place is not None and self.selected_message is None:
+                # another version stands there now, or what is left of the path
+                self.selected = path[min(place, len(path) - 1)].id if path else None
 
     def show_message(self, message: Message) -> None:
         """Show a newer state of one message."""
@@ -337,10 +340,21 @@ class Transcript(SteadyScroll, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         """Pass on what is typed here by mistake."""
-        keys = {key for action in _ACTIONS for key in pressed_keys(self.app, action)}
-        if event.is_printable and event.character is not None and event.key not in keys:
-            event.stop()
-            self.post_message(self.Typed(event.character))
+        if not event.is_printable or event.character is None:
+            return
+        if not self._is_typed_past:
+            keys = {key for action in _ACTIONS for key in pressed_keys(self.app, action)}
+            if event.key in keys:
+                return
+        # Letters can still come here before the focus has moved, when somebody types fast: after
+        # the first one that was meant for the prompt, none of them is a command.
+        self._is_typed_past = True
+        event.stop()
+        self.post_message(self.Typed(event.character))
+
+    def on_focus(self) -> None:
+        """Letters are commands again."""
+        self._is_typed_past = False
 
     # The forget line ------------------------------------------------------------------------------
 

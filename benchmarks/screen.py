@@ -1,0 +1,231 @@
+"""How the screen behaves, measured from outside on the real program with the built-in model.
+
+    python -m benchmarks.screen first-paint | key-echo | cancel | open | decode [--rounds N]
+
+Each prints a line for people and ends with one JSON line. Ratios come from alternating rounds in
+one run, since machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.random_model import make_random_model
+from benchmarks.terminal_program import TerminalProgram, chat_argv
+
+PROMPT = "Type a message"
+QUESTION = "What can you do?"
+WRITING = "▸ writing"
+
+
+@contextmanager
+def chat(home: Path, *options: str) -> Iterator[TerminalProgram]:
+    """The chat with an own home, ready to type."""
+    with TerminalProgram(chat_argv(*options), {"TUI_CHAT_HOME": str(home)}) as program:
+        program.wait_for(lambda text: PROMPT in text)
+        yield program
+
+
+def ready(program: TerminalProgram) -> None:
+    """Wait until the model is loaded."""
+    program.wait_for(lambda text: "· cpu ·" in text or "· cuda" in text)
+
+
+def first_paint(rounds: int) -> dict[str, float]:
+    """Process start to the first frame, against a bare Textual app with the same widgets."""
+    ours, bare = [], []
+    bare_argv = [sys.executable, "-m", "benchmarks.bare_app"]
+    with tempfile.TemporaryDirectory() as home:
+        for _ in range(rounds + 1):
+            for argv, times in ((chat_argv(), ours), (bare_argv, bare)):
+                with TerminalProgram(argv, {"TUI_CHAT_HOME": home}) as program:
+                    times.append(program.wait_for(lambda text: PROMPT in text) - program.started)
+    ours, bare = ours[1:], bare[1:]  # the first round warms the disk
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+    return {
+        "first_paint_s": statistics.median(ours),
+        "bare_s": statistics.median(bare),
+        "ratio": statistics.median(ratios),
+    }
+
+
+@contextmanager
+def large_model() -> Iterator[Path]:
+    """A model large enough to be decoded on all cores: 302 million random weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield make_random_model(Path(folder), layers=24, width=1024)
+
+
+def long_replies(model: Path | str) -> tuple[str, ...]:
+    """Options under which a reply goes on until it is stopped or the context is full."""
+    return ("--model", str(model), "--template", "oasst", "--preset", "greedy", "--set",
+            "max_new_tokens=1500")  # fmt: skip
+
+
+def keep_decoding(program: TerminalProgram) -> None:
+    """Have a reply written that does not end by itself for a long time."""
+    program.send(QUESTION + "\r")
+    program.wait_for(lambda text: WRITING in text)
+
+
+def key_echo(rounds: int) -> dict[str, float]:
+    """A key press to its character on the screen, while a reply is decoded on all cores."""
+    times: list[float] = []
+    with (
+        large_model() as model,
+        tempfile.TemporaryDirectory() as home,
+        chat(Path(home), *long_replies(model)) as program,
+    ):
+        ready(program)
+        typed = ""
+        while len(times) < rounds:
+            if WRITING not in program.text:
+                keep_decoding(program)
+            typed += "abcdefghij"[len(typed) % 10]
+            began = time.perf_counter()
+            program.send(typed[-1])
+            shown = program.wait_for(lambda text, t=typed: t in text, 10)
+            times.append(shown - began)
+            read_for(program, 0.05)
+            if len(typed) == 40:
+                program.send("\x03")
+                program.wait_for(lambda text, t=typed: t not in text)
+                typed = ""
+    times.sort()
+    return {
+        "keys": len(times),
+        "median_ms": statistics.median(times) * 1000,
+        "p99_ms": times[min(len(times) - 1, int(len(times) * 0.99))] * 1000,
+    }
+
+
+def read_for(program: TerminalProgram, seconds: float) -> None:
+    """Take what the program draws, as a terminal would, between two key presses."""
+    deadline = time.perf_counter() + seconds
+    while (left := deadline - time.perf_counter()) > 0:
+        program.pump(left)
+
+
+def cancel(rounds: int) -> dict[str, float]:
+    """Esc to an idle engine on the screen, with a model of the guide's size."""
+    times = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as home,
+        chat(Path(home), *long_replies(make_random_model(Path(folder), 6, 256))) as program,
+    ):
+        ready(program)
+        for _ in range(rounds):
+            keep_decoding(program)
+            read_for(program, 0.3)
+            began = time.perf_counter()
+            program.send("\x1b")
+            times.append(program.wait_for(lambda text: WRITING not in text, 20) - began)
+            program.send("/new\r")
+            program.wait_for(lambda text: "stopped" not in text)
+    return {"median_ms": statistics.median(times) * 1000, "max_ms": max(times) * 1000}
+
+
+def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
+    """Process start to the newest message of a long chat, against starting with an empty one."""
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.storage.writer import TranscriptWriter
+
+    long, empty = [], []
+    with tempfile.TemporaryDirectory() as home:
+        conversation = Conversation(title="A long chat")
+        for number in range(messages):
+            text = f"Message {number} of a long chat, with **some** text and `code` in it."
+            conversation.append("assistant" if number % 2 else "user", text)
+        writer = TranscriptWriter(Path(home) / "transcripts.db").start()
+        writer.save_conversation(conversation)
+        writer.flush(60)
+        writer.close()
+        last = f"Message {messages - 1} "
+        for _ in range(rounds):
+            for options, shown, times in (
+                (("--resume", "last"), last, long),
+                ((), PROMPT, empty),
+            ):
+                env = {"TUI_CHAT_HOME": home}
+                with TerminalProgram(chat_argv(*options), env) as program:
+                    end = program.wait_for(lambda text, s=shown: s in text)
+                    times.append(end - program.started)
+    more = [a - b for a, b in zip(long, empty, strict=True)]
+    return {
+        "messages": messages,
+        "start_with_it_s": statistics.median(long),
+        "start_empty_s": statistics.median(empty),
+        "opening_s": statistics.median(more),
+    }
+
+
+def decode(rounds: int) -> dict[str, float]:
+    """Tokens per second of the same reply with and without the screen around it."""
+    figures: dict[str, float] = {}
+    sizes = {"guide_size": (6, 256), "all_cores": (24, 1024)}
+    for name, (layers, width) in sizes.items():
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+            model = make_random_model(Path(folder), layers, width)
+            options = (*long_replies(model)[:-1], "max_new_tokens=400")
+            pairs = [_decode_pair(home, options) for _ in range(rounds)]
+        figures[f"{name}_with_screen"] = statistics.median(a for a, _ in pairs)
+        figures[f"{name}_without"] = statistics.median(b for _, b in pairs)
+        figures[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
+    return figures
+
+
+def _decode_pair(home: str, options: tuple[str, ...]) -> tuple[float, float]:
+    """Tokens per second of one reply with the screen, and of the same one without."""
+    with chat(Path(home), *options) as program:
+        ready(program)
+        keep_decoding(program)
+        program.wait_for(lambda text: WRITING not in text)
+    exported = json.loads(_run(home, "transcripts", "export", "last", "--format", "json"))
+    asked = json.loads(_run(home, "ask", QUESTION, "--json", *options))
+    reply = exported["messages"][-1]
+    return reply["stats"]["decode_tokens_per_s"], asked["decode_tokens_per_s"]
+
+
+def _run(home: str, *arguments: str) -> str:
+    """What a command of the program prints."""
+    argv = [sys.executable, "-m", "tui_chat", *arguments]
+    env = {**os.environ, "TUI_CHAT_HOME": home}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+
+MEASUREMENTS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
+    "first-paint": (first_paint, 7),
+    "key-echo": (key_echo, 300),
+    "cancel": (cancel, 20),
+    "open": (open_transcript, 5),
+    "decode": (decode, 5),
+}
+
+
+def main() -> None:
+    """Run one measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=MEASUREMENTS)
+    parser.add_argument("--rounds", type=int)
+    options = parser.parse_args()
+    os.environ.pop("NO_COLOR", None)
+    measure, rounds = MEASUREMENTS[options.what]
+    figures = measure(options.rounds or rounds)
+    for name, value in figures.items():
+        print(f"{name:>18}  {value:.3f}")
+    print(json.dumps({"measurement": options.what, **figures}))
+
+
+if __name__ == "__main__":
+    main()

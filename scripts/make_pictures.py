@@ -1,0 +1,99 @@
+"""Make every picture of the documentation from the real program with the built-in model.
+
+    make docs
+
+Each picture is one scene in one dark and one light theme, written as SVG to docs/pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.local import LocalBackend
+from tui_chat.engine.registry import load_registry
+from tui_chat.session import ChatSession, SessionSettings
+from tui_chat.ui.app import TuiChat, UiSettings
+
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+THEMES = {"dark": "night", "light": "paper"}
+SIZE = (100, 30)
+Scene = Callable[[TuiChat, Pilot[int]], Awaitable[None]]
+
+
+async def until(pilot: Pilot[int], predicate: Callable[[], object], limit: float = 120.0) -> None:
+    """Let the program run until the predicate holds."""
+    end = time.monotonic() + limit
+    while not predicate():
+        if time.monotonic() > end:
+            raise TimeoutError("the scene never came about")
+        await pilot.pause(0.05)
+
+
+async def ask(app: TuiChat, pilot: Pilot[int], question: str) -> None:
+    """Type a question, send it, and wait for the whole answer."""
+    for character in question:
+        await pilot.press({" ": "space", "?": "question_mark"}.get(character, character))
+    before = len(app.session.messages())
+    await pilot.press("enter")
+    await until(pilot, lambda: len(app.session.messages()) > before and not app.session.is_busy)
+    await pilot.pause(0.3)
+
+
+async def talking(app: TuiChat, pilot: Pilot[int]) -> None:
+    """A short conversation, and a draft."""
+    await ask(app, pilot, "How do I make the answers less random?")
+    await ask(app, pilot, "How can I copy only a code block?")
+    for character in "What is the forget line":
+        await pilot.press({" ": "space"}.get(character, character))
+    await pilot.pause(0.3)
+
+
+async def parameters(app: TuiChat, pilot: Pilot[int]) -> None:
+    """The parameters beside the text."""
+    await ask(app, pilot, "What does temperature do?")
+    await pilot.press("f2")
+    await pilot.pause(0.3)
+
+
+async def precision(app: TuiChat, pilot: Pilot[int]) -> None:
+    """What each precision needs."""
+    await pilot.press("f4")
+    await pilot.pause(1.5)
+
+
+SCENES: dict[str, Scene] = {"chat": talking, "parameters": parameters, "precision": precision}
+
+
+async def make(name: str, scene: Scene, variant: str) -> None:
+    """Run one scene in one theme and write its picture."""
+    registry = load_registry()
+    settings = SessionSettings(LoadRequest("guide"), overrides={"seed": 1})
+    session = ChatSession(LocalBackend(registry), registry, settings)
+    app = TuiChat(session, UiSettings(theme=THEMES[variant]))
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: session.state == "ready")
+        await scene(app, pilot)
+        path = PICTURES / f"{name}-{variant}.svg"
+        path.write_text(app.export_screenshot(title="tui-chat"), encoding="utf-8")
+        print(path.name)
+
+
+def main() -> None:
+    """Make all pictures, as a terminal with all colours shows them."""
+    os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+    os.environ.pop("NO_COLOR", None)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, scene in SCENES.items():
+        for variant in THEMES:
+            asyncio.run(make(name, scene, variant))
+
+
+if __name__ == "__main__":
+    main()

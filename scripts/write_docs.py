@@ -1,0 +1,110 @@
+"""Write the parts of the documentation that the program itself declares.
+
+Key tables, parameters and presets come from `tui_chat.actions` and `tui_chat.chat.params`, the list
+of files from the modules' own first lines. `--check` only says whether anything is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+from tui_chat.actions import SLASH_COMMANDS, Scope, actions_in
+from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS
+
+ROOT = Path(__file__).resolve().parent.parent
+SCOPES: dict[Scope, str] = {
+    "app": "Anywhere",
+    "prompt": "In the prompt",
+    "transcript": "In the transcript",
+    "parameters": "In the parameters panel",
+}
+
+
+def key_tables() -> str:
+    """Every key by the place where it works."""
+    parts = []
+    for scope, title in SCOPES.items():
+        rows = [
+            f"| {' '.join(f'`{key}`' for key in action.key_text.split(' / '))} | {action.help} |"
+            for action in actions_in(scope)
+            if action.keys
+        ]
+        parts.append("\n".join([f"**{title}**", "", "| key | does |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def slash_commands() -> str:
+    """Every slash command."""
+    rows = [f"| `{action.slash}` | {action.help} |" for action in SLASH_COMMANDS.values()]
+    return "\n".join(["| command | does |", "|---|---|", *rows])
+
+
+def parameters() -> str:
+    """Every sampling parameter."""
+    rows = [
+        f"| `{spec.name}`{''.join(f', `{alias}`' for alias in spec.aliases)} | {spec.range_text} "
+        f"| {'-' if spec.off is None else spec.format(spec.off)} | {spec.help} |"
+        for spec in PARAM_SPECS
+    ]
+    return "\n".join(["| name | range | off | what it does |", "|---|---|---|---|", *rows])
+
+
+def presets() -> str:
+    """Every built-in preset."""
+    rows = [
+        f"| `{preset.name}` | {', '.join(f'{k} {v}' for k, v in preset.values.items())} "
+        f"| {preset.source} |"
+        for preset in BUILTIN_PRESETS.values()
+    ]
+    return "\n".join(["| preset | values | from |", "|---|---|---|", *rows])
+
+
+def house() -> str:
+    """A line for each module: the first line of its docstring."""
+    lines = []
+    for path in sorted((ROOT / "tui_chat").rglob("*.py"), key=lambda p: (p.parent, p.name)):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if docstring:
+            first = re.split(r"(?<=\.)\s", docstring.strip(), maxsplit=1)[0].replace("\n", " ")
+            lines.append(f"- `{path.relative_to(ROOT).as_posix()}`: {first}")
+    return "\n".join(lines)
+
+
+SECTIONS = {
+    "keys": key_tables,
+    "slash-commands": slash_commands,
+    "parameters": parameters,
+    "presets": presets,
+    "house": house,
+}
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md")
+
+
+def rewritten(text: str) -> str:
+    """The document with every declared section filled in."""
+    for name, write in SECTIONS.items():
+        pattern = rf"(<!-- {name}: written by make docs -->\n).*?(<!-- end {name} -->)"
+        text = re.sub(pattern, lambda m, w=write: f"{m[1]}\n{w()}\n\n{m[2]}", text, flags=re.DOTALL)
+    return text
+
+
+def main() -> int:
+    """Write the documents, or with `--check` return 1 if one is out of date."""
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if (new := rewritten(text)) != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'out of date' if '--check' in sys.argv else 'written'}: {', '.join(stale)}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""What is said beside messages and below them: times, figures, marks and the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.ui.chat_app import NOON
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
+from tui_chat.ui.key_bindings import short_key
+from tui_chat.ui.message_notes import mark_text, meta_text, needs_plain, time_text, version_text
+from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text
+from tui_chat.ui.widgets.loading_line import _of, _time_left
+
+REPLY = Message(
+    "1", None, "assistant", "text", NOON, model="guide", finish_reason="eos",
+    stats={"completion_tokens": 1143, "decode_tokens_per_s": 38.2, "ttft_s": 0.091},
+)  # fmt: skip
+
+
+def test_times_say_the_day_only_where_it_is_another() -> None:
+    assert time_text(REPLY, NOON) == "12:04"
+    assert time_text(REPLY, NOON + timedelta(days=1)) == "4 May 12:04"
+    assert time_text(REPLY, datetime(2027, 1, 1, tzinfo=UTC)) == "4 May 2026"
+
+
+def test_figures_of_a_reply() -> None:
+    assert meta_text(REPLY, NOON) == "guide · 1 143 tok · 38 tok/s · 0.09 s  12:04"
+    assert meta_text(REPLY, NOON, is_short=True) == "1 143 tok  12:04"
+    assert meta_text(replace(REPLY, status="streaming"), NOON) == ""
+    assert version_text((2, 3)) == "2/3"
+    assert version_text((1, 1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "waiting", "text": ""}, "waits for the model"),
+        ({"status": "streaming", "text": ""}, "reading 12 / 480 tok"),
+        ({"status": "streaming"}, ""),
+        ({"status": "stopped"}, "■ stopped at 1 143 tok, > continues, r retries"),
+        ({"status": "interrupted", "text": ""}, "■ interrupted at 1 143 tok, r retries"),
+        ({"status": "failed", "error": "It broke. Try again."},
+         "✗ It broke. Try again. > continues, r retries"),
+        ({"finish_reason": "length"}, "■ cut by the length limit at 1 143 tok, > continues"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_how_a_reply_ended(changes: dict[str, str], said: str) -> None:
+    assert mark_text(replace(REPLY, **changes), Prefill(480, 0, 12)) == said  # type: ignore[arg-type]
+
+
+def test_the_state_is_said_as_far_as_there_is_room() -> None:
+    status = Status("decoding", prefill=Prefill(63, 1412), rate=38.4, first_s=0.09)
+    whole = "▸   38 tok/s · reused 1 412 · new 63 · first 0.09 s"
+    assert status_text(status, 80) == whole
+    assert status_text(status, len(whole) - 1) == "▸   38 tok/s · reused 1 412 · new 63"
+    assert status_text(status, 12) == "▸   38 tok/s"
+    assert status_text(Status("empty"), 20) == "no model"
+    loading = Loading("m", "fp16", "weights", 36, 100)
+    assert status_text(Status("loading", loading=loading), 20) == "▸ loading  36 %"
+    assert status_text(Status("prefill", prefill=Prefill(1204, 0, 512)), 40).startswith(
+        "▸ reading   512 / 1 204"
+    )
+    last = Stats(prompt_tokens=100, reused_tokens=60, ttft_s=0.2, dropped_turns=1)
+    assert status_text(Status("ready", last=last), 80) == (
+        "reused 60 · new 40 · first 0.20 s · 1 turn left out"
+    )
+
+
+def test_live_speed_is_that_of_the_last_moments() -> None:
+    speed = LiveSpeed()
+    speed.begin(10.0)
+    assert speed.rate == 0.0
+    for step in range(1, 41):
+        speed.add(2, 10.0 + step * 0.1)
+    assert speed.first_s == pytest.approx(0.1)
+    assert speed.rate == pytest.approx(20.0, rel=0.1)
+
+
+def test_the_title_names_the_model() -> None:
+    info = ModelInfo("oasst-12b", "s", "8bit", "cuda:0", "oasst", 2048, 512, 1, 1)
+    assert model_text(info, "x", 12 * 1024**3, False) == "oasst-12b · 8bit · cuda:0 · 12.0 GiB"
+    assert model_text(info, "x", 12 * 1024**3, True) == "oasst-12b · 8bit"
+    assert model_text(None, "evil\x1b[2J", 0, False) == "evil␛[2J"
+
+
+def test_loading_says_bytes_in_one_unit_and_the_time_left() -> None:
+    gib = 1024**3
+    assert _of(int(7.9 * gib), int(22.1 * gib)) == " 7.9 of 22.1 GiB"
+    assert _time_left(Loading("m", "fp16", "weights", gib, 4 * gib, 10.0)).strip() == "30 s left"
+    assert _time_left(Loading("m", "fp16", "weights", gib, 4 * gib, 0.5)) == ""
+    assert _time_left(Loading("m", "fp16", "weights", 1, 100, 60)).strip() == "99 min left"
+
+
+def test_large_replies_are_plain() -> None:
+    assert not needs_plain("word " * 1000)
+    assert "characters" in needs_plain("a" * 40_000)
+    assert "blocks" in needs_plain("- item\n" * 500)
+    assert "columns" in needs_plain("|" * 60)
+    assert not needs_plain("a line of a long paragraph\n" * 500)
+
+
+def test_keys_are_written_short() -> None:
+    keys = ["ctrl+o", "escape", "f1", "greater_than_sign", "alt+up", "shift+enter", "G", "ctrl+end"]
+    shown = [short_key(key) for key in keys]
+    assert shown == ["^O", "Esc", "F1", ">", "Alt+↑", "Shift+Enter", "G", "^End"]
