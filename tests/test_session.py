@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tui_chat.storage.writer import TranscriptWriter
 
 from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready, Unloaded
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.registry import load_registry
 from tui_chat.engine.scripted import Script, ScriptedBackend
-from tui_chat.errors import BusyError, ContextError, MemoryShortError, ModelLoadError
+from tui_chat.errors import (
+    BusyError,
+    ContextError,
+    MemoryShortError,
+    ModelLoadError,
+    ModelNotFoundError,
+)
 from tui_chat.session import (
     ChatSession,
     EngineUpdate,
@@ -23,6 +28,7 @@ from tui_chat.session import (
     SessionEvent,
     SessionSettings,
 )
+from tui_chat.storage.writer import TranscriptWriter
 
 
 def wait_until(predicate: Callable[[], object], limit: float = 20.0) -> None:
@@ -277,6 +283,16 @@ def test_switching_frees_the_old_model_and_keeps_the_chat():
         assert run.session.info.precision == "8bit"
         assert len(run.engine(Unloaded)) == 1
         assert run.texts()[0] == "Hi"
+
+
+def test_a_misspelt_model_stops_nothing():
+    with running(Script(load_s=0.02)) as run:
+        run.session.start()
+        wait_until(lambda: run.engine(Loading))
+        with pytest.raises(ModelNotFoundError, match="oasst-12b"):
+            run.session.switch_model("oast-12b")
+        wait_until(lambda: run.engine(Ready))
+        assert run.session.info.name == "guide"
 
 
 def test_what_does_not_fit_is_refused_and_the_loaded_model_stays():

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
 from tui_chat import paths
 from tui_chat.actions import ACTIONS
 from tui_chat.chat.memory import PRECISION_NAMES
@@ -27,6 +25,7 @@ from tui_chat.config_file import ConfigFile, read_config_file, write_setting
 from tui_chat.errors import ConfigError, ParameterError, UsageError
 from tui_chat.keymap import key_conflicts, read_keys
 from tui_chat.safe_text import safe_line
+from tui_chat.strict_values import Check, text, truth, whole
 
 _PREFIX = "TUI_CHAT_"
 _OTHER_VARIABLES = ("TUI_CHAT_HOME", "TUI_CHAT_LOG")
@@ -34,47 +33,65 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _MAX_CONTEXT = 1_048_576
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True)
+class Settings:
     """Every setting. Scalars can also be set as `TUI_CHAT_` and the name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    model: str | None = Field(None, min_length=1, max_length=4096)
+    model: str | None = None
     """Registry name, directory or hub id; None is the registry's default."""
     precision: str = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")
+    device: str = "auto"
     template: str | None = None
     """None is the model's own."""
-    context: int | None = Field(None, ge=16, le=_MAX_CONTEXT)
+    context: int | None = None
     """Most tokens of prompt and reply together."""
-    reserve: int | None = Field(None, ge=1, le=_MAX_CONTEXT)
+    reserve: int | None = None
     """Tokens of the context kept free for the reply."""
-    preset: str | None = Field(None, min_length=1, max_length=64)
+    preset: str | None = None
     """None is the preset of the model."""
-    system: str = Field("", max_length=1_000_000)
+    system: str = ""
     """The system message of new chats."""
-    theme: str | None = Field(None, min_length=1, max_length=64)
+    theme: str | None = None
     """None follows the terminal's background."""
     save: bool = True
     """Whether chats are saved."""
-    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     """Sampling parameters laid over the preset."""
-    keys: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
 
-    @field_validator("precision")
-    @classmethod
-    def _known_precision(cls, value: str) -> str:
-        return _one_of("precision", value, PRECISION_NAMES)
 
-    @field_validator("template")
-    @classmethod
-    def _known_template(cls, value: str | None) -> str | None:
-        return value if value is None else _one_of("template", value, TEMPLATE_NAMES)
+def _one_of(what: str, known: tuple[str, ...]) -> Check:
+    """One of the words that there are; the nearest one is part of the error."""
+
+    def check(value: Any) -> str:
+        name: str = text()(value)
+        if name in known:
+            return name
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+        raise ValueError(f"there is no {what} {safe_line(name, 40)!r}, {hint}")
+
+    return check
 
 
-SCALARS = tuple(name for name in Settings.model_fields if name not in ("parameters", "keys"))
+_CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "model": text(1, 4096),
+        "precision": _one_of("precision", PRECISION_NAMES),
+        "device": text(pattern="^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"),
+        "template": _one_of("template", TEMPLATE_NAMES),
+        "context": whole(16, _MAX_CONTEXT),
+        "reserve": whole(1, _MAX_CONTEXT),
+        "preset": text(1, 64),
+        "system": text(most=1_000_000),
+        "theme": text(1, 64),
+        "save": truth,
+    }
+)
+SCALARS = tuple(_CHECKS)
 """The settings with one value, in the order of their declaration."""
+_NAMES = (*SCALARS, "parameters", "keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +178,8 @@ def _from_file(path: Path, problems: list[ConfigError]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for name, value in file.values.items():
         where = file.where(name)
-        if name not in Settings.model_fields:
-            problems.append(_unknown("setting", name, Settings.model_fields, where))
+        if name not in _NAMES:
+            problems.append(_unknown("setting", name, _NAMES, where))
         elif name in SCALARS:
             try:
                 layer[name] = _checked(name, value)
@@ -272,20 +289,12 @@ def _checked(name: str, value: Any) -> Any:
         ValueError: With what is wrong, in words.
     """
     try:
-        return getattr(Settings.model_validate({name: value}), name)
-    except ValidationError as error:
-        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        return _CHECKS[name](value)
+    except ValueError as error:
+        message = str(error)
         if name == "device":
             message = "known are auto, cpu, mps, cuda and cuda:N"
         raise ValueError(safe_line(message[:1].lower() + message[1:], 200)) from None
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
-    if value in known:
-        return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-    raise ValueError(f"there is no {what} {safe_line(value, 40)!r}, {hint}")
 
 
 def _unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigError:

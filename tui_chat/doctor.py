@@ -11,7 +11,7 @@ import platform
 import sqlite3
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -73,7 +73,7 @@ def examine(read_theme_problems: Callable[[], tuple[TuiChatError, ...]]) -> Repo
         "files": _files(),
         "settings": {
             name: value
-            for name, value in settings.settings.model_dump(mode="json").items()
+            for name, value in asdict(settings.settings).items()
             if name in settings.sources
         },
         "sources": dict(settings.sources),

@@ -69,12 +69,11 @@ class LogFile(RotatingFileHandler):
 class _OneLine(logging.Formatter):
     """Records that cannot forge other records: line breaks in a message become `\\n`."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
-        return safe_text(line.replace("\r", "\\r").replace("\n", "\\n"))
+    def format(self, record: logging.LogRecord) -> str:
+        return safe_text(super().format(record))
 
-    def formatException(self, ei: Any) -> str:
-        return safe_text(super().formatException(ei))
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def configure(environ: Mapping[str, str] = os.environ) -> LogFile | None:

@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready
 from tui_chat.chat.memory import format_bytes
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import TuiChatError
-from tui_chat.safe_text import safe_line, safe_text
+from tui_chat.safe_text import safe_line
+from tui_chat.safe_writer import SafeWriter
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 
 USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
@@ -30,52 +31,6 @@ USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
 _QUIET_S = 2.0
 """Loading that takes longer than this is talked about, when somebody sees it."""
 _NARRATE_EVERY_S = 5.0
-
-
-class SafeWriter:
-    """Writes pieces of a text so that together they cannot steer a terminal.
-
-    Args:
-        stream: Where to.
-        is_terminal: Whether it is shown; other streams get the exact text.
-    """
-
-    def __init__(self, stream: IO[str], is_terminal: bool) -> None:
-        self._stream = stream
-        self._is_terminal = is_terminal
-        self._line = ""
-        self._shown = ""
-        self.ends_line = True
-        """Whether the last character written was a line break."""
-
-    def write(self, piece: str) -> None:
-        """Write a piece at once."""
-        if self._is_terminal:
-            self._write_safely(piece)
-        else:
-            self._put(piece)
-
-    def end_line(self) -> None:
-        """Begin a new line unless one has begun."""
-        self._line = self._shown = ""
-        if not self.ends_line:
-            self._put("\n")
-
-    def _write_safely(self, piece: str) -> None:
-        """Clean the line as a whole: a stack of marks or CR LF may come in several pieces."""
-        self._line += piece
-        held = "\r" if self._line.endswith("\r") else ""
-        shown = safe_text(self._line.removesuffix(held) if held else self._line)
-        self._put(shown[len(self._shown) :])
-        self._shown = shown
-        if len(self._line) > 4096 or shown.endswith("\n"):
-            self._line, self._shown = held, ""
-
-    def _put(self, text: str) -> None:
-        if text:
-            self.ends_line = text.endswith("\n")  # first, since a signal may end the writing
-            self._stream.write(text)
-            self._stream.flush()
 
 
 class LineClient:

@@ -10,6 +10,7 @@ because its loop is blocked or the terminal takes no more output, the process is
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import select
@@ -22,14 +23,15 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
+from tui_chat.ending import end_process, flush_output
 from tui_chat.errors import UsageError
 from tui_chat.logs import LogFile
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that end the program in good order, with exit code 128 + n."""
-DEADLINE_S = 2.2
+DEADLINE_S = 2.0
 """How long after a signal the process may live."""
 _AGAIN_S = 0.2
 """A second signal this much later ends the process at once; a closed terminal sends several."""
@@ -97,6 +99,7 @@ class OwnedTerminal:
         self._is_lent = False
         self._modes = termios.tcgetattr(0)
         self._output = os.dup(1)
+        self._screen = _Output(self._output)
         self._saved = (os.dup(1), os.dup(2))
         self._streams = (sys.__stdout__, sys.__stderr__)
         self._handlers: dict[int, Any] = {}
@@ -130,10 +133,10 @@ class OwnedTerminal:
 
     def take(self) -> None:
         """Redirect output, handle signals, watch for the terminal being closed."""
-        _flush()
+        flush_output()
         # Textual writes to sys.__stderr__ and measures sys.__stdout__.
-        setattr(sys, "__stdout__", _text_stream(self._output))  # noqa: B010 - read-only for mypy
-        setattr(sys, "__stderr__", _text_stream(self._output))  # noqa: B010
+        setattr(sys, "__stdout__", self._screen)  # noqa: B010 - read-only for mypy
+        setattr(sys, "__stderr__", self._screen)  # noqa: B010
         self._redirect()
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
@@ -175,7 +178,7 @@ class OwnedTerminal:
             os.dup2(saved, descriptor)
 
     def _restore_terminal(self, is_clean: bool) -> None:
-        if not is_clean:
+        if not is_clean and self._screen.was_used:
             _write_soon(self._output, _LEAVE.encode())
         # In the background, changing modes would stop the process.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
@@ -296,41 +299,17 @@ def lent_terminal() -> Iterator[None]:
             yield
 
 
-def end_process(code: int) -> NoReturn:
-    """End at once, whatever other threads are doing inside native code."""
-    _flush()
-    with suppress(Exception):
-        logging.shutdown()
-    os._exit(code)
+class _Output(io.TextIOWrapper):
+    """A text stream for a terminal that leaves its descriptor open."""
 
+    def __init__(self, descriptor: int) -> None:
+        self.was_used = False
+        raw = io.FileIO(descriptor, "w", closefd=False)
+        super().__init__(io.BufferedWriter(raw), "utf-8", "replace", newline="")
 
-class Ended(BaseException):
-    """A signal asked a line-by-line command to end; raised in the main thread."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.exit_code = 128 + signum
-
-
-@contextmanager
-def signals_raised() -> Iterator[None]:
-    """Turn TERM and HUP into `Ended` in this block, so that `finally` clauses run."""
-
-    def raise_ended(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
-        raise Ended(number)
-
-    before = {n: signal.signal(n, raise_ended) for n in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _text_stream(descriptor: int) -> IO[str]:
-    """A text stream for the terminal that leaves its descriptor open."""
-    return open(descriptor, "w", encoding="utf-8", errors="replace", newline="", closefd=False)
+    def write(self, text: str, /) -> int:
+        self.was_used = True
+        return super().write(text)
 
 
 def _write_soon(descriptor: int, data: bytes) -> None:
@@ -340,9 +319,3 @@ def _write_soon(descriptor: int, data: bytes) -> None:
     if any(event & select.POLLOUT for _, event in poll.poll(100)):
         with suppress(OSError):
             os.write(descriptor, data)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()

@@ -149,3 +149,14 @@ def test_a_message_that_is_too_long_is_refused_with_its_size(run: CommandLine, t
         assert len(text.split()) == 1  # one word is one token for this tokenizer
         return
     assert result.code == 1 and "too long" in result.complaint and "3" in result.complaint
+
+
+def test_a_home_that_cannot_be_written_costs_only_the_saving(run: CommandLine, home: Path) -> None:
+    home.rmdir()
+    home.write_text("in the way")
+    result = run("ask", "hi")
+    assert (result.code, result.out) == (0, "Hello! This reply comes from a script.\n")
+    lines = result.err.splitlines()
+    assert any("Chats are not saved" in line for line in lines)
+    assert all(line.startswith("tui-chat: ") for line in lines)
+    assert home.read_text() == "in the way"

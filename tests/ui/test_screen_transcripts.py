@@ -111,7 +111,7 @@ async def test_an_empty_list_says_so() -> None:
     app = Stage(session=SavedChats([]))
     async with app.run_test() as pilot:
         await app.show(TranscriptsScreen(app.session), pilot)
-        await until(pilot, lambda: "No chat is saved yet" in app.shown())
+        await until(pilot, lambda: "Nothing is saved in this run" in app.shown())
         await pilot.press("enter", "delete", "r", "x", "escape")
         await until(pilot, lambda: app.results == [None])
 

@@ -23,7 +23,6 @@ from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
     MAX_FILE_BYTES,
-    THEME_VARIABLE_DEFAULTS,
     THEME_VARIABLES,
     contrast,
     load_themes,
@@ -100,7 +99,7 @@ def test_contrast_is_that_of_wcag() -> None:
 def test_every_theme_of_textual_gets_the_variables_too() -> None:
     for theme in BUILTIN_THEMES.values():
         assert set(THEME_VARIABLES) <= set(variable_defaults(theme))
-    assert set(THEME_VARIABLE_DEFAULTS) == set(THEME_VARIABLES)
+    assert set(variable_defaults(BUILTIN_THEMES["textual-dark"])) == set(THEME_VARIABLES)
 
 
 @pytest.mark.parametrize("theme", ["night", "paper", "contrast-light", "terminal", "ansi-dark"])

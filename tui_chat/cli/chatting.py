@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tui_chat import paths
+from tui_chat.cli import full_screen
 from tui_chat.cli import options as opt
 from tui_chat.cli.output import complain, is_terminal, narrate, print_json
 from tui_chat.cli.prompts import piped_lines, scripted_prompts, typed_line, whole_prompt
-from tui_chat.errors import TuiChatError, UsageError
+from tui_chat.cli.typed import Typed
+from tui_chat.errors import UsageError
 
 if TYPE_CHECKING:
-    from tui_chat.logs import LogFile
     from tui_chat.session import ChatSession
 
 _CHAT_ID = re.compile(r"last|[0-9a-fA-F]{4,32}")
@@ -47,7 +47,7 @@ def chat(
     no_save: opt.NoSave = False,
 ) -> int:
     """Open the chat. This is what happens without a command."""
-    typed = opt.Typed(
+    typed = Typed(
         model, precision, device, template, context, reserve, preset, assignments, system, seed,
         theme, no_save,
     )  # fmt: skip
@@ -55,56 +55,11 @@ def chat(
         return _plain(typed, resume, script)
     if script is not None:
         raise UsageError("--script needs --plain", "The full-screen chat reads keys")
-    from tui_chat import logs, terminal
-
-    terminal.require_terminal()
-    log_file = logs.configure()
-    loaded = typed.load_settings()
-    from tui_chat.cli.opening import open_session
-
-    opened = open_session(loaded, resume)
-
-    def program() -> int:
-        from tui_chat.ui import app
-
-        ui_settings = app.UiSettings(
-            theme=loaded.settings.theme, keys=loaded.settings.keys, notices=opened.notices
-        )
-        return app.run(opened.session, ui_settings)
-
-    return full_screen(opened.session, program, log_file)
-
-
-def full_screen(session: ChatSession, program: Callable[[], int], log_file: LogFile | None) -> int:
-    """Run a full-screen program on a session, and give the terminal back however it ends.
-
-    Args:
-        session: Closed at the end.
-        program: Runs the screens, closes the session, and returns the exit code.
-        log_file: Takes what native code and libraries print.
-    """
-    from tui_chat import terminal
-
-    with terminal.owned_terminal(lambda: session.close(_CLOSE_S), log_file) as owned:
-        try:
-            code = program()
-        except BaseException:
-            session.close(_CLOSE_S)
-            raise
-        has_ended = session.close(_AGAIN_S)
-    if owned.signum:
-        code = 128 + owned.signum
-    elif code:
-        complain(f"The screens broke off. What happened is in {paths.log_file()}.")
-    if not has_ended:
-        terminal.end_process(code)  # the engine is inside native code and cannot be joined
-    return code
+    return full_screen.open_chat(typed, resume)
 
 
 _CLOSE_S = 1.8
 """How long to wait for the engine at the end; a signal leaves a little more than two seconds."""
-_AGAIN_S = 0.1
-"""How long to wait for it once more, when the screens have waited already."""
 
 
 def ask(
@@ -132,7 +87,7 @@ def ask(
     no_save: opt.NoSave = False,
 ) -> int:  # fmt: skip
     """Print one reply. The prompt comes from the argument, from stdin, or from both."""
-    typed = opt.Typed(
+    typed = Typed(
         model, precision, device, template, context, reserve, preset, assignments, system, seed,
         None, no_save,
     )  # fmt: skip
@@ -143,11 +98,12 @@ def ask(
     loaded = typed.load_settings()
     from tui_chat import plain
     from tui_chat.cli.opening import open_session
+    from tui_chat.safe_writer import SafeWriter
 
     opened = open_session(loaded, resume)
     for notice in (*opened.notices, *opened.saving_notices()):
         complain(notice)
-    out = plain.SafeWriter(sys.stdout, is_terminal(sys.stdout))
+    out = SafeWriter(sys.stdout, is_terminal(sys.stdout))
 
     def reply() -> int:
         client = plain.LineClient(opened.session, narrate)
@@ -183,33 +139,17 @@ def _ignore(_: str) -> None:
 
 def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
     """Run a line-by-line command on a session, and save and close it however it ends."""
-    from tui_chat import terminal
+    from tui_chat import ending
 
     try:
-        with terminal.signals_raised():
-            code = talk()
-    except BaseException as error:
+        with ending.signals_raised():
+            return talk()
+    finally:
         if not session.close(_CLOSE_S):
-            _explain(error)
-            terminal.end_process(_exit_code(error))
-        raise
-    if not session.close(_CLOSE_S):
-        terminal.end_process(code)
-    return code
+            ending.leave_thread_behind()
 
 
-def _explain(error: BaseException) -> None:
-    if isinstance(error, TuiChatError):
-        complain(error.one_line)
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    return int(getattr(error, "exit_code", 1))
-
-
-def _plain(typed: opt.Typed, resume: str | None, script: Path | None) -> int:
+def _plain(typed: Typed, resume: str | None, script: Path | None) -> int:
     scripted = scripted_prompts(script, os.environ)
     from tui_chat import logs
 
@@ -217,11 +157,12 @@ def _plain(typed: opt.Typed, resume: str | None, script: Path | None) -> int:
     loaded = typed.load_settings()
     from tui_chat import plain
     from tui_chat.cli.opening import open_session
+    from tui_chat.safe_writer import SafeWriter
 
     opened = open_session(loaded, resume)
     for notice in (*opened.notices, *opened.saving_notices()):
         complain(notice)
-    out = plain.SafeWriter(sys.stdout, is_terminal(sys.stdout))
+    out = SafeWriter(sys.stdout, is_terminal(sys.stdout))
     is_typed = scripted is None and is_terminal(sys.stdin)
     if is_typed:
         narrate("An empty line ends the chat, Ctrl+C stops a reply, /help lists the commands.")

@@ -8,6 +8,7 @@ import typer
 
 from tui_chat.cli import options as opt
 from tui_chat.cli.output import complain, narrate, print_json
+from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
 
 
@@ -52,7 +53,7 @@ def bench(
     from tui_chat import logs
 
     logs.configure()
-    loaded = opt.Typed(model=model, precision=precision, device=device).load_settings()
+    loaded = Typed(model=model, precision=precision, device=device).load_settings()
     from dataclasses import replace
 
     from tui_chat.bench import BenchOptions, measure, report

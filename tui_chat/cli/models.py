@@ -9,6 +9,7 @@ import typer
 
 from tui_chat.cli import options as opt
 from tui_chat.cli.output import complain, narrate, print_json, print_table
+from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 
@@ -109,7 +110,7 @@ def check(
 ) -> int:
     """Load a model, run its checks, and report problems."""
     registry = _registry()
-    loaded = opt.Typed(model=name or None, precision=precision, device=device).load_settings()
+    loaded = Typed(model=name or None, precision=precision, device=device).load_settings()
     from tui_chat.cli.opening import load_request
     from tui_chat.engine.local import LocalBackend
 

@@ -139,4 +139,4 @@ def _with_known_preset(
     if source == "flag":
         raise error
     problems.append(UsageError(error.title, f"It is set in {source}", hint))
-    return replace(loaded, settings=loaded.settings.model_copy(update={"preset": None}))
+    return replace(loaded, settings=replace(loaded.settings, preset=None))

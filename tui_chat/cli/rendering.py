@@ -9,6 +9,7 @@ import typer
 
 from tui_chat.cli import options as opt
 from tui_chat.cli.output import complain, print_json, print_table
+from tui_chat.cli.typed import Typed
 from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line
 
@@ -54,9 +55,7 @@ def render(
     """Print what would be sent: ids, tokens, roles, and what is left out."""
     if (chat_id is None) == (messages is None):
         raise UsageError("There is nothing to render", "", "Give either --chat or --message")
-    typed = opt.Typed(
-        model=model, template=template, context=context, reserve=reserve, system=system
-    )
+    typed = Typed(model=model, template=template, context=context, reserve=reserve, system=system)
     from tui_chat import logs
 
     logs.configure()

@@ -13,15 +13,24 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from types import MappingProxyType
+from typing import Any
 
 from tui_chat.chat.memory import PRECISION_NAMES, ModelShape, gpt_neox_shape, llama_shape
 from tui_chat.chat.templates import TEMPLATE_NAMES
 from tui_chat.engine.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
 from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
+from tui_chat.strict_values import (
+    Check,
+    Mistake,
+    TableError,
+    checked_table,
+    either,
+    text,
+    truth,
+    whole,
+)
 
 MAX_BYTES = 1024**2
 """A models.toml is refused when it is larger."""
@@ -31,84 +40,104 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _TOP_KEYS = ("default", "models", "presets")
 _MAX_CONTEXT = 1_048_576
-_Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+def _one_of(what: str, known: tuple[str, ...]) -> Check:
+    """One of the words that there are; the nearest one is part of the error."""
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_control_characters(cls, value: Any) -> Any:
-        if isinstance(value, str) and _CONTROL.search(value):
-            raise ValueError("control characters are not allowed")
-        return value
+    def check(value: Any) -> str:
+        name: str = text()(value)
+        if name in known:
+            return name
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+        raise ValueError(f"there is no {what} {name!r}, {hint}")
 
-
-class ShapeTable(_Strict):
-    """`[models.NAME.shape]`: enough to compute sizes before a download."""
-
-    family: Literal["gpt_neox", "llama"] = "gpt_neox"
-    layers: _Count
-    hidden: _Count
-    vocab: _Count
-    heads: _Count
-    kv_heads: _Count | None = None
-    intermediate: _Count | None = None
-    tied: bool = False
-    qkv_bias: bool = False
-
-    @model_validator(mode="after")
-    def _heads_divide_hidden(self) -> ShapeTable:
-        if self.hidden % self.heads:
-            raise ValueError("hidden must be a multiple of heads")
-        return self
-
-    def shape(self) -> ModelShape:
-        """The shape that these numbers stand for."""
-        if self.family == "gpt_neox":
-            return gpt_neox_shape(self.layers, self.hidden, self.vocab, self.intermediate)
-        return llama_shape(
-            layers=self.layers,
-            hidden=self.hidden,
-            vocab=self.vocab,
-            intermediate=self.intermediate or 4 * self.hidden,
-            heads=self.heads,
-            kv_heads=self.kv_heads or self.heads,
-            is_tied=self.tied,
-            has_qkv_bias=self.qkv_bias,
-        )
+    return check
 
 
-class ModelTable(_Strict):
-    """`[models.NAME]`."""
+def _printable(checks: Mapping[str, Check]) -> Mapping[str, Check]:
+    """The same checks, refusing control characters in any text first."""
 
-    source: str = Field(min_length=1, max_length=4096)
-    revision: str = Field("main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")
-    template: str | None = None
-    context: int | None = Field(None, ge=16, le=_MAX_CONTEXT)
-    reserve: int | None = Field(None, ge=1, le=_MAX_CONTEXT)
-    precision: str = "auto"
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")
-    preset: str | None = None
-    description: str = Field("", max_length=400)
-    shape: ShapeTable | None = None
+    def printable(check: Check) -> Check:
+        def checked(value: Any) -> Any:
+            if isinstance(value, str) and _CONTROL.search(value):
+                raise ValueError("control characters are not allowed")
+            return check(value)
 
-    @field_validator("template")
-    @classmethod
-    def _known_template(cls, value: str | None) -> str | None:
-        return _one_of("template", value, TEMPLATE_NAMES)
+        return checked
 
-    @field_validator("precision")
-    @classmethod
-    def _known_precision(cls, value: str) -> str:
-        return str(_one_of("precision", value, PRECISION_NAMES))
+    return MappingProxyType({key: printable(check) for key, check in checks.items()})
 
-    @model_validator(mode="after")
-    def _reserve_fits(self) -> ModelTable:
-        if self.context and self.reserve and self.reserve >= self.context:
-            raise ValueError(f"reserve {self.reserve} leaves no room in context {self.context}")
-        return self
+
+_COUNT = whole(1, 10_000_000)
+_SHAPE_KEYS = _printable(
+    {
+        "family": either("gpt_neox", "llama"),
+        "layers": _COUNT,
+        "hidden": _COUNT,
+        "vocab": _COUNT,
+        "heads": _COUNT,
+        "kv_heads": _COUNT,
+        "intermediate": _COUNT,
+        "tied": truth,
+        "qkv_bias": truth,
+    }
+)
+"""`[models.NAME.shape]`: enough to compute sizes before a download."""
+
+
+def _shape(table: Any) -> ModelShape:
+    """The shape that the numbers of a table stand for."""
+    if not isinstance(table, dict):
+        raise ValueError("Input should be a valid dictionary or instance of ShapeTable")
+    values = checked_table(table, _SHAPE_KEYS, ("layers", "hidden", "vocab", "heads"))
+    layers, hidden, heads = values["layers"], values["hidden"], values["heads"]
+    if hidden % heads:
+        raise ValueError("hidden must be a multiple of heads")
+    if values.get("family", "gpt_neox") == "gpt_neox":
+        return gpt_neox_shape(layers, hidden, values["vocab"], values.get("intermediate"))
+    return llama_shape(
+        layers=layers,
+        hidden=hidden,
+        vocab=values["vocab"],
+        intermediate=values.get("intermediate") or 4 * hidden,
+        heads=heads,
+        kv_heads=values.get("kv_heads") or heads,
+        is_tied=values.get("tied", False),
+        has_qkv_bias=values.get("qkv_bias", False),
+    )
+
+
+_MODEL_KEYS = _printable(
+    {
+        "source": text(1, 4096),
+        "revision": text(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"),
+        "template": _one_of("template", TEMPLATE_NAMES),
+        "context": whole(16, _MAX_CONTEXT),
+        "reserve": whole(1, _MAX_CONTEXT),
+        "precision": _one_of("precision", PRECISION_NAMES),
+        "device": text(pattern="^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"),
+        "preset": text(),
+        "description": text(most=400),
+        "shape": _shape,
+    }
+)
+"""`[models.NAME]`; what is left out has the default of `ModelSpec`."""
+
+
+def _model_values(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `[models.NAME]`.
+
+    Raises:
+        TableError: If there is a mistake.
+    """
+    values = checked_table(table, _MODEL_KEYS, ("source",))
+    context, reserve = values.get("context"), values.get("reserve")
+    if context and reserve and reserve >= context:
+        message = f"reserve {reserve} leaves no room in context {context}"
+        raise TableError([Mistake("wrong", (), table, message)])
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +165,10 @@ class RawFile:
         """
         section = f"models.{name}"
         try:
-            table = ModelTable.model_validate(values)
-        except ValidationError as error:
-            raise self._invalid(section, error) from None
-        source = table.source
+            checked = _model_values(values)
+        except TableError as error:
+            raise self._invalid(section, error.mistakes[0]) from None
+        source = checked["source"]
         if is_path(source):
             folder = Path(source).expanduser()
             source = str(folder if folder.is_absolute() else (self.path.parent / folder).resolve())
@@ -149,38 +178,24 @@ class RawFile:
                 self.where(section, "source"),
                 f"Write a hub id as owner/name, a directory from / or ~, or {GUIDE_SOURCE}",
             )
-        return ModelSpec(
-            name=name,
-            source=source,
-            revision=table.revision,
-            template=table.template,
-            context=table.context,
-            reserve=table.reserve,
-            precision=table.precision,
-            device=table.device,
-            preset=table.preset,
-            description=table.description,
-            shape=table.shape.shape() if table.shape else None,
-        )
+        return ModelSpec(**{**checked, "name": name, "source": source})
 
-    def _invalid(self, section: str, error: ValidationError) -> ConfigError:
-        """The first mistake that pydantic found, in our words."""
-        first = error.errors(include_url=False, include_context=False, include_input=True)[0]
-        location = [str(part) for part in first["loc"]]
-        key = location[-1] if location else ""
-        if len(location) > 1:
-            section = ".".join((section, *location[:-1]))
+    def _invalid(self, section: str, mistake: Mistake) -> ConfigError:
+        """A mistake in a section, with its place."""
+        key = mistake.keys[-1] if mistake.keys else ""
+        if len(mistake.keys) > 1:
+            section = ".".join((section, *mistake.keys[:-1]))
         where = self.where(section, key)
-        table = ShapeTable if section.endswith(".shape") else ModelTable
-        if first["type"] == "extra_forbidden":
-            return _unknown_key(section, key, tuple(table.model_fields), where)
+        if mistake.kind == "unknown":
+            known = _SHAPE_KEYS if section.endswith(".shape") else _MODEL_KEYS
+            return _unknown_key(section, key, tuple(known), where)
         shown = safe_line(key, 64)
-        if first["type"] == "missing":
+        if mistake.kind == "missing":
             return ConfigError(
                 f"[{section}] was skipped: {shown} is missing", where, f"Add a line {shown} = ..."
             )
-        problem = safe_line(first["msg"].removeprefix("Value error, "), 200)
-        subject = f"{shown} = {safe_line(repr(first['input']), 80)}" if key else "the values"
+        problem = safe_line(mistake.message, 200)
+        subject = f"{shown} = {safe_line(repr(mistake.value), 80)}" if key else "the values"
         return ConfigError(
             f"[{section}] was skipped: {subject} is not valid",
             f"{problem[:1].upper()}{problem[1:]} ({where})",
@@ -273,19 +288,6 @@ def _unknown_key(section: str, key: str, known: tuple[str, ...], where: str) -> 
         hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(known)
     place = f"[{section}] was skipped: there" if section else "There"
     return ConfigError(f"{place} is no key {safe_line(key, 64)!r}", where, hint)
-
-
-def _one_of(what: str, value: str | None, known: tuple[str, ...]) -> str | None:
-    """The value, if it is one of the known ones.
-
-    Raises:
-        ValueError: With the nearest known value.
-    """
-    if value is None or value in known:
-        return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-    raise ValueError(f"there is no {what} {value!r}, {hint}")
 
 
 def _line_of(text: str, section: str, key: str) -> int:

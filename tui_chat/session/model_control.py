@@ -24,7 +24,12 @@ class ModelControl(SessionCore):
     def switch_model(
         self, model: str, precision: str = "auto", template: str | None = None
     ) -> None:
-        """Load another model; the present one is freed first and comes back if that fails."""
+        """Load another model; the present one is freed first and comes back if that fails.
+
+        Raises:
+            ModelNotFoundError: If there is no such model; nothing is stopped or freed then.
+        """
+        self._registry.resolve(model)
         self._load(LoadRequest(model, precision, self._wanted.device, template))
 
     def switch_precision(self, precision: str) -> None:

@@ -24,7 +24,6 @@ from tui_chat.errors import StoreError
 from tui_chat.paths import cache_dir, private_dir
 from tui_chat.storage.atomic import write_atomically
 from tui_chat.storage.connection import is_environment
-from tui_chat.storage.formats.json_format import message_from_values, message_values
 from tui_chat.storage.leases import is_live
 from tui_chat.storage.pending import (
     Change,
@@ -176,6 +175,8 @@ def _values(change: Change) -> dict[str, Any]:
             "params": None if header.params is None else dict(header.params),
         }
     if isinstance(change, SaveMessage):
+        from tui_chat.storage.formats.json_format import message_values
+
         return {"kind": kind, "chat": change.chat_id, "message": message_values(change.message)}
     if isinstance(change, MarkDeleted):
         ids = list(change.message_ids)
@@ -205,6 +206,8 @@ def _header(values: Mapping[str, Any]) -> ChatHeader:
 
 
 def _saved_message(values: Mapping[str, Any]) -> Message:
+    from tui_chat.storage.formats.json_format import message_from_values
+
     return message_from_values(values["message"])
 
 

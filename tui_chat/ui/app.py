@@ -7,6 +7,7 @@ started after the first frame. What actions do is in `commands`, what is shown i
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,12 +29,14 @@ from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.key_bindings import bindings_of
+from tui_chat.ui.legacy_keys import learn_legacy_keys
 from tui_chat.ui.messages import EngineBatch, EventsWaiting
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
+    find_theme,
     has_few_colours,
     load_themes,
     variable_defaults,
@@ -103,6 +106,7 @@ class TuiChat(App[int]):
         settings: UiSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
+        learn_legacy_keys()
         super().__init__()
         self.session = session
         self.settings = settings or UiSettings()
@@ -116,7 +120,8 @@ class TuiChat(App[int]):
         self._is_quitting = False
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
-        self._register_themes()
+        self._has_all_themes = False
+        self._choose_theme()
         self.set_keymap(_keymap(self.settings.keys))
 
     # Beginning ------------------------------------------------------------------------------------
@@ -133,24 +138,40 @@ class TuiChat(App[int]):
         """The project's own colours, from the theme's."""
         return variable_defaults(self.current_theme)
 
-    def _register_themes(self) -> None:
+    def _choose_theme(self) -> None:
+        """Begin with the theme of the settings, else with one that fits the terminal."""
+        wanted = self.settings.theme
+        names = self._fitting_themes()
+        if wanted is not None:
+            names.insert(0, wanted)
+        self.theme = next(name for name in names if self._has_theme(name))
+        if wanted not in (None, self.theme):
+            self._notices.append(f"There is no theme {wanted!r}; the default is used.")
+
+    def _has_theme(self, name: str) -> bool:
+        """Whether there is a theme, which is registered then; all of them would take too long."""
+        theme = find_theme(name)
+        if theme is not None:
+            self.register_theme(theme)
+        return name in self.available_themes
+
+    def _fitting_themes(self) -> list[str]:
+        """By what the terminal says of its background, and of its colours; the best one first."""
+        background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+        names = [DEFAULT_LIGHT if background in ("7", "15") else DEFAULT_DARK, "textual-dark"]
+        if has_few_colours(self) and not self.no_color:
+            names.insert(0, "terminal")
+        return names
+
+    def register_themes(self) -> None:
+        """Register all themes; what is wrong with their files is told at the start."""
+        if self._has_all_themes:
+            return
+        self._has_all_themes = True
         loaded = load_themes()
         for theme in loaded.themes:
             self.register_theme(theme)
         self._notices += [error.one_line for error in loaded.errors]
-        wanted = self.settings.theme
-        if wanted is not None and wanted not in self.available_themes:
-            self._notices.append(f"There is no theme {wanted!r}; the default is used.")
-            wanted = None
-        self.theme = wanted or self._fitting_theme()
-
-    def _fitting_theme(self) -> str:
-        """By what the terminal says of its background, and of its colours."""
-        if has_few_colours(self) and not self.no_color and "terminal" in self.available_themes:
-            return "terminal"
-        background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
-        name = DEFAULT_LIGHT if background in ("7", "15") else DEFAULT_DARK
-        return name if name in self.available_themes else "textual-dark"
 
     def on_mount(self) -> None:
         """Tell the prompt what can follow a command."""
@@ -184,6 +205,10 @@ class TuiChat(App[int]):
     def _start(self) -> None:
         if self._is_quitting:
             return
+        if not gc.isenabled():  # `cli.full_screen` has put it off until here
+            gc.freeze()  # what the start has left stays
+            gc.enable()
+        self.register_themes()
         for notice in self._notices:
             notify_plain(self.screen, notice, severity="warning", timeout=10)
         self.session.start()

@@ -230,6 +230,7 @@ class Commands:
     def _palette(self) -> None:
         from textual.command import CommandPalette
 
+        self._app.register_themes()
         self._app.push_screen(CommandPalette())
 
     async def _model(self, name: str) -> None:
@@ -260,6 +261,7 @@ class Commands:
         self._app.push_screen(PrecisionScreen(self._app.session), chosen)
 
     async def _theme(self, name: str) -> None:
+        self._app.register_themes()
         if name:
             if name not in self._app.available_themes:
                 near = difflib.get_close_matches(name, self._app.available_themes, n=1)

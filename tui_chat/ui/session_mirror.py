@@ -256,7 +256,11 @@ class SessionMirror:
     def _show_all(self) -> None:
         """Show what is not text: at once where something begins or ends, else now and then."""
         now, session = self._screen.clock.monotonic(), self._session
-        doing = (session.state, session.is_busy, self._streaming, len(session.conversation))
+        saving = session.save_state
+        is_saving = saving is None or saving.ok
+        doing = (
+            session.state, session.is_busy, self._streaming, len(session.conversation), is_saving
+        )  # fmt: skip
         if doing == self._doing and now - self._shown_at < _STATUS_INTERVAL_S:
             return
         self._shown_at = now

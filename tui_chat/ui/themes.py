@@ -10,7 +10,8 @@ import difflib
 import functools
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -119,13 +120,13 @@ def load_themes(directories: Iterable[Path] | None = None) -> ThemeSet:
             the user's.
     """
     if directories is None:
-        directories = (paths.builtin_themes_dir(), paths.user_themes_dir())
+        directories = _directories()
     themes: dict[str, Theme] = {}
     errors: list[ConfigError] = []
     for directory in directories:
         of_directory: dict[str, Path] = {}
         try:
-            files = sorted(path for path in directory.glob("*.toml") if path.is_file())
+            files = _theme_files(directory)
         except OSError as error:
             errors.append(_skipped(directory, _reason(error), "Check the folder's permissions"))
             continue
@@ -145,14 +146,46 @@ def load_themes(directories: Iterable[Path] | None = None) -> ThemeSet:
     return ThemeSet(tuple(themes[name] for name in sorted(themes)), tuple(errors))
 
 
+def find_theme(name: str, directories: Sequence[Path] | None = None) -> Theme | None:
+    """The theme that `load_themes` has under a name; None if there is none.
+
+    The other themes are not made, which is most of the work. Problems are left to `load_themes`.
+
+    Args:
+        name: Of the theme, not of its file.
+        directories: As for `load_themes`.
+    """
+    for directory in reversed(_directories() if directories is None else directories):
+        with suppress(OSError):
+            for path in _theme_files(directory):
+                with suppress(ConfigError):
+                    table = _read_toml(path)
+                    if table.get("name") == name:
+                        return _theme(path, table)
+    return None
+
+
+def _directories() -> tuple[Path, Path]:
+    return paths.builtin_themes_dir(), paths.user_themes_dir()
+
+
+def _theme_files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("*.toml") if path.is_file())
+
+
 def read_theme(path: Path) -> Theme:
     """Read one theme file.
 
     Raises:
         ConfigError: If it cannot be read, or says something that no theme can say.
     """
+    return _theme(path, _read_toml(path))
+
+
+def _theme(path: Path, table: Mapping[str, Any]) -> Theme:
+    """The theme of a table; raises ConfigError, naming the file, if it is none."""
     try:
-        fields = checked_table(_read_toml(path), _KEYS, ("name", "primary"))
+        fields = checked_table(table, _KEYS, ("name", "primary"))
     except TableError as error:
         raise _skipped(path, *_first_problem(error)) from None
     theme = Theme(**fields)
@@ -214,7 +247,7 @@ def _refuse_ansi(path: Path, fields: Mapping[str, Any]) -> None:
 def _check_variable(path: Path, key: str, value: str, ansi: bool) -> None:
     """Refuse a variable that nothing reads, or whose value no stylesheet could use."""
     shown = safe_line(key, 60)
-    if key not in _known_variables():
+    if not _is_known(key):
         raise _skipped(
             path, f"There is no variable {shown!r}", _nearest(key, sorted(_known_variables()))
         )
@@ -334,15 +367,19 @@ _ANSI_DEFAULTS = {
     "forgotten": "ansi_bright_black",
 }
 
-THEME_VARIABLE_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    variable_defaults(BUILTIN_THEMES["textual-dark"])
-)
-"""The variables as Textual's own default theme would have them, for tests and small apps."""
+
+def _is_known(variable: str) -> bool:
+    """Whether it is a variable of the project or of one of Textual's own themes."""
+    if variable in THEME_VARIABLES:
+        return True
+    return any(variable in _variables_of(name) for name in BUILTIN_THEMES)
+
+
+def _known_variables() -> frozenset[str]:
+    return frozenset(THEME_VARIABLES).union(*(_variables_of(name) for name in BUILTIN_THEMES))
 
 
 @functools.cache
-def _known_variables() -> frozenset[str]:
-    """The variables of the project and of Textual's own themes."""
-    return frozenset(THEME_VARIABLES).union(
-        *(theme.to_color_system().generate() for theme in BUILTIN_THEMES.values())
-    )
+def _variables_of(name: str) -> frozenset[str]:
+    """The variables of one of Textual's own themes; nearly all are in the first one."""
+    return frozenset(BUILTIN_THEMES[name].to_color_system().generate())

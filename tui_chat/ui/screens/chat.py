@@ -244,7 +244,7 @@ class ChatScreen(Screen[None]):
             MeterValues(
                 view.context, view.system, view.history, view.draft, view.reserve, view.free,
                 view.dropped_turns, view.dropped_tokens, is_current, view.is_too_long,
-                event.pushed_turns,
+                event.pushed_turns, max(0, view.draft - view.longest_draft),
             )
             if view.is_exact
             else None

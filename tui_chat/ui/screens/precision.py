@@ -22,6 +22,7 @@ from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 
 _PROMISE = "The loaded model is freed first. The chat and your draft stay."
+_SUM = "Memory: weights + cache and working room."
 _GIB = 1024**3
 
 
@@ -85,7 +86,7 @@ class PrecisionScreen(ListSheet[str]):
     @on(ChoiceList.Moved)
     def _moved(self, event: ChoiceList.Moved) -> None:
         event.stop()
-        self._promise(_PROMISE)
+        self._promise(_PROMISE if self.has_class("-narrow") else f"{_SUM}\n{_PROMISE}")
 
     def _promise(self, text: str, is_refusal: bool = False) -> None:
         line = Content.styled(text, "$warning" if is_refusal else "$text-muted")

@@ -188,7 +188,7 @@ class PromptBar(Vertical):
         if self.draft.full.strip():
             self.close_completions()
             editing = self.editing
-            # Taken at once: the next key may be in the queue already, and belongs to the next draft.
+            # Taken at once: keys behind this one belong to the next draft.
             self.post_message(self.Submitted(self.take(), editing))
 
     def newline(self) -> None:

@@ -57,6 +57,8 @@ class MeterValues:
     """Whether system message, draft and reserve alone do not fit the context."""
     pushed_turns: int | None = None
     """How many of the dropped turns this draft is to blame for; None counts them all."""
+    excess: int = 0
+    """By how many tokens the draft is too long; 0 where the parts themselves say it."""
 
     @property
     def used(self) -> int:
@@ -330,7 +332,7 @@ class TokenMeter(Widget):
 
     def _alert(self, values: MeterValues) -> Content | None:
         if values.too_long:
-            over = max(1, values.used - values.context)
+            over = values.excess or max(1, values.used - values.context)
             text = f"{grouped(over)} token{'s' if over != 1 else ''} too long to send"
         elif values.overflow:
             text = f"{_turns(values)} will not be sent"

@@ -1,0 +1,54 @@
+"""Keys that arrive faster than the focus moves, in one piece, or where nothing takes them."""
+
+from __future__ import annotations
+
+from textual import events
+from textual._xterm_parser import XTermParser
+
+from tests.ui.chat_app import chat_app, chat_of, running, talk, until
+from tui_chat.ui.legacy_keys import learn_legacy_keys
+
+
+async def test_a_burst_over_the_transcript_is_typed_and_runs_no_command() -> None:
+    async with running(chat_app(conversation=talk("One", "Two"))) as pilot:
+        await pilot.press("escape")
+        await until(pilot, lambda: chat_of(pilot).transcript.has_focus)
+        before = len(pilot.app.session.conversation)  # type: ignore[attr-defined]
+        for character in "/xyreuz":  # after the first, letters that are commands of the transcript
+            key = "slash" if character == "/" else character
+            pilot.app.post_message(events.Key(key, character))
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "/xyreuz")
+        assert len(pilot.app.session.conversation) == before  # type: ignore[attr-defined]
+
+
+async def test_letters_are_commands_again_when_the_transcript_gets_the_focus_back() -> None:
+    async with running(chat_app(conversation=talk("One", "Two"))) as pilot:
+        await pilot.press("escape", "x")
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "x")
+        await pilot.press("escape")
+        await until(pilot, lambda: chat_of(pilot).transcript.has_focus)
+        await pilot.press("k")
+        assert chat_of(pilot).bar.draft.full == "x"
+
+
+async def test_a_paste_over_the_transcript_goes_to_the_prompt() -> None:
+    async with running(chat_app(conversation=talk("One", "Two"))) as pilot:
+        await pilot.press("escape")
+        await until(pilot, lambda: chat_of(pilot).transcript.has_focus)
+        pilot.app.post_message(events.Paste("from elsewhere"))
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "from elsewhere")
+        assert chat_of(pilot).bar.prompt.has_focus
+
+
+async def test_a_narrow_sheet_still_shows_how_to_leave() -> None:
+    async with running(chat_app(conversation=talk("One", "Two")), size=(24, 12)) as pilot:
+        await pilot.press("f4")
+        await until(pilot, lambda: pilot.app.screen is not chat_of(pilot))
+        keys = pilot.app.screen.query_one("SheetKeys")
+        await until(pilot, lambda: "Esc Close" in str(keys.render()))
+
+
+def test_alt_enter_of_a_plain_terminal_is_one_key() -> None:
+    learn_legacy_keys()
+    keys = [event.key for event in XTermParser().feed("\x1b\r") if isinstance(event, events.Key)]
+    assert keys == ["alt+enter"]

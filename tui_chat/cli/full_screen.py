@@ -1,0 +1,89 @@
+"""The full-screen chat: from what was typed to the screens, and back to the terminal.
+
+Imports no parser of command lines: without arguments there is nothing to parse, and the first
+frame waits for every import.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tui_chat import paths
+from tui_chat.cli.output import complain
+from tui_chat.cli.typed import Typed
+
+if TYPE_CHECKING:
+    from tui_chat.logs import LogFile
+    from tui_chat.session import ChatSession
+
+
+def open_chat(typed: Typed, resume: str | None = None) -> int:
+    """Chat full-screen.
+
+    Args:
+        typed: The options of the command line.
+        resume: A saved chat to go on with, by its id, the beginning of it, or `last`.
+
+    Returns:
+        The exit code.
+    """
+    gc.disable()  # until the first frame: what is imported stays, and looking for garbage is slow
+    try:
+        return _open_chat(typed, resume)
+    finally:
+        gc.enable()
+
+
+def _open_chat(typed: Typed, resume: str | None) -> int:
+    from tui_chat import logs, terminal
+
+    terminal.require_terminal()
+    log_file = logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat.cli.opening import open_session
+
+    opened = open_session(loaded, resume)
+
+    def program() -> int:
+        from tui_chat.ui import app
+
+        ui_settings = app.UiSettings(
+            theme=loaded.settings.theme, keys=loaded.settings.keys, notices=opened.notices
+        )
+        return app.run(opened.session, ui_settings)
+
+    return run_screens(opened.session, program, log_file)
+
+
+def run_screens(session: ChatSession, program: Callable[[], int], log_file: LogFile | None) -> int:
+    """Run a full-screen program on a session, and give the terminal back however it ends.
+
+    Args:
+        session: Closed at the end.
+        program: Runs the screens, closes the session, and returns the exit code.
+        log_file: Takes what native code and libraries print.
+    """
+    from tui_chat import ending, terminal
+
+    with terminal.owned_terminal(lambda: session.close(_CLOSE_S), log_file) as owned:
+        try:
+            code = program()
+        except BaseException:
+            session.close(_CLOSE_S)
+            raise
+        has_ended = session.close(_AGAIN_S)
+    if owned.signum:
+        code = 128 + owned.signum
+    elif code:
+        complain(f"The screens broke off. What happened is in {paths.log_file()}.")
+    if not has_ended:
+        ending.leave_thread_behind()
+    return code
+
+
+_CLOSE_S = 1.8
+"""How long to wait for the engine at the end; a signal leaves a little more than two seconds."""
+_AGAIN_S = 0.1
+"""How long to wait for it once more, when the screens have waited already."""

@@ -1,0 +1,95 @@
+"""The commands and their options, put together, and what is wrong with a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tui_chat import __version__
+from tui_chat.cli import chatting, diagnosis, models, rendering, transcripts
+from tui_chat.cli.output import complain
+from tui_chat.safe_text import safe_line
+
+_CLICK_ERROR: type[Exception] = next(
+    c
+    for c in typer.BadParameter.__mro__
+    if issubclass(c, Exception) and c.__name__ == "ClickException"
+)
+_ABOUT = ("-h", "--help", "--version")
+
+app = typer.Typer(
+    name="tui-chat",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tui-chat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Chat full-screen with a language model that runs in this process.
+
+    Without a command, options are those of `chat`.
+    """
+
+
+app.command("chat")(chatting.chat)
+app.command("ask")(chatting.ask)
+app.add_typer(models.app, name="models")
+app.add_typer(transcripts.app, name="transcripts")
+app.command("render")(rendering.render)
+app.command("bench")(diagnosis.bench)
+app.command("doctor")(diagnosis.doctor)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command of a command line; wrong usage is one line on stderr.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = app(_completed(arguments), prog_name="tui-chat", standalone_mode=False)
+    except typer.Abort:
+        return 130
+    except _CLICK_ERROR as error:
+        complain(_usage_problem(error))
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _completed(arguments: Sequence[str]) -> list[str]:
+    """The command line with what may be left out: `chat`, and the value of `ask --continue`."""
+    words = list(arguments)
+    if not words or (words[0].startswith("-") and words[0] not in _ABOUT):
+        words.insert(0, "chat")
+    return chatting.with_continue_value(words) if words[0] == "ask" else words
+
+
+def _usage_problem(error: Any) -> str:
+    """What is wrong with the command line, in one line."""
+    context = error.ctx if hasattr(error, "ctx") else None
+    command = context.command_path if context is not None else "tui-chat"
+    message = safe_line(error.format_message(), 300).rstrip(".")
+    closing = "" if message.endswith("?") else "."
+    return f"{message}{closing} See `{command} --help`."

@@ -1,0 +1,7 @@
+"""Where the corpus lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"

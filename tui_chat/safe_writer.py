@@ -1,0 +1,60 @@
+"""Text that arrives in pieces, written to a terminal so that the pieces together are safe.
+
+Cleaning each piece by itself is not enough: CR and LF, or a stack of combining marks, can be spread
+over several.
+"""
+
+from __future__ import annotations
+
+from typing import IO
+
+from tui_chat.safe_text import safe_text
+
+_LONGEST_LINE = 4096
+"""A line is cleaned anew with each piece, up to this many characters."""
+
+
+class SafeWriter:
+    """Writes pieces of a text so that together they cannot steer a terminal.
+
+    Args:
+        stream: Where to.
+        is_terminal: Whether it is shown; other streams get the exact text.
+    """
+
+    def __init__(self, stream: IO[str], is_terminal: bool) -> None:
+        self._stream = stream
+        self._is_terminal = is_terminal
+        self._line = ""
+        self._shown = ""
+        self.ends_line = True
+        """Whether the last character written was a line break."""
+
+    def write(self, piece: str) -> None:
+        """Write a piece at once."""
+        if self._is_terminal:
+            self._write_safely(piece)
+        else:
+            self._put(piece)
+
+    def end_line(self) -> None:
+        """Begin a new line unless one has begun."""
+        self._line = self._shown = ""
+        if not self.ends_line:
+            self._put("\n")
+
+    def _write_safely(self, piece: str) -> None:
+        """Clean the line as a whole: a stack of marks or CR LF may come in several pieces."""
+        self._line += piece
+        held = "\r" if self._line.endswith("\r") else ""
+        shown = safe_text(self._line.removesuffix(held) if held else self._line)
+        self._put(shown[len(self._shown) :])
+        self._shown = shown
+        if len(self._line) > _LONGEST_LINE or shown.endswith("\n"):
+            self._line, self._shown = held, ""
+
+    def _put(self, text: str) -> None:
+        if text:
+            self.ends_line = text.endswith("\n")  # first, since a signal may end the writing
+            self._stream.write(text)
+            self._stream.flush()
