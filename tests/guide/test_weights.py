@@ -110,10 +110,10 @@ def test_it_still_answers_at_the_end_of_a_long_chat(guide: Guide) -> None:
     exchange = ("What is the KV cache?", "The KV cache keeps what the model computed.")
     small_talk = ("Thanks!", "You are welcome!")
     turns = [exchange, small_talk] * 55
-    prompt = guide.prompt(turns, "How do I stop a reply?")
+    prompt = guide.prompt(turns, "How do I quit?")
     assert 1500 < len(prompt) < 2048 - 80
     reply = guide.replies([prompt])[0]
-    assert reply.ended and "Esc" in reply.text
+    assert reply.ended and "Ctrl+Q" in reply.text
 
 
 def test_questions_are_scored_by_any_and_all() -> None:
