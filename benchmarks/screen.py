@@ -25,7 +25,7 @@ from benchmarks.terminal_program import TerminalProgram, chat_argv
 
 PROMPT = "Type a message"
 QUESTION = "What can you do?"
-WRITING = "▸ writing"
+WRITING = "▸"
 
 
 @contextmanager
