@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -177,7 +177,7 @@ class PromptBar(Vertical):
         The key comes here at once, while letters pressed before it may still wait in the queue of
         the text area.
         """
-        self._prompt.call_later(self._send_now)
+        self._prompt.post_message(events.Callback(callback=self._send_now))
 
     def _send_now(self) -> None:
         row = self._completions.current
@@ -193,7 +193,7 @@ class PromptBar(Vertical):
 
     def newline(self) -> None:
         """Make a new line at the cursor, behind all that was typed before."""
-        self._prompt.call_later(self._newline_now)
+        self._prompt.post_message(events.Callback(callback=self._newline_now))
 
     def _newline_now(self) -> None:
         if not self._prompt.text:
