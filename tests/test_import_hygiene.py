@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pexpect
 import pytest
 
 HEAVY = ("torch", "transformers", "bitsandbytes", "accelerate")
@@ -23,13 +26,13 @@ def imported_by(statement: str) -> set[str]:
     ("statement", "forbidden"),
     [
         ("import tui_chat", ("typer", "pydantic", "textual", "rich", *HEAVY)),
-        ("import tui_chat.cli", ("textual", "pydantic", "sqlite3", "tokenizers", *HEAVY)),
-        ("import tui_chat.ui.app", HEAVY),
+        ("import tui_chat.cli", ("textual", "typer", "pydantic", "sqlite3", "tokenizers", *HEAVY)),
+        ("import tui_chat.ui.app", ("typer", "pydantic", "markdown_it", *HEAVY)),
         ("import tui_chat.session", ("textual", *HEAVY)),
         ("import tui_chat.plain", ("textual", *HEAVY)),
         ("import tui_chat.engine.local", ("textual", *HEAVY)),
         ("import tui_chat.storage.writer", ("textual", *HEAVY)),
-        ("import tui_chat.config", ("textual", *HEAVY)),
+        ("import tui_chat.config", ("textual", "pydantic", *HEAVY)),
         ("import tui_chat.terminal", ("textual", "pydantic", *HEAVY)),
     ],
 )
@@ -47,3 +50,48 @@ def test_looking_at_chats_and_help_needs_no_torch(tmp_path_factory: pytest.TempP
             f"with contextlib.redirect_stdout(io.StringIO()): assert cli.run({words!r}) == 0"
         )
         assert imported_by(statement).isdisjoint(("textual", *HEAVY))
+
+
+FIRST_FRAME = """
+import sys
+from textual.drivers._writer_thread import WriterThread
+from tui_chat.ui.app import TuiChat
+
+def write(self, text, write=WriterThread.write):
+    if not seen and "ype a message" in text:
+        seen.extend(sys.modules)
+    write(self, text)
+
+def start(self):
+    self.exit(0)
+
+seen = []
+WriterThread.write = write
+TuiChat._start = start
+from tui_chat.cli import run
+code = run([])
+print("SEEN", *seen, "SEEN")
+sys.exit(code)
+"""
+
+
+def test_the_first_frame_needs_none_of_what_is_used_later(tmp_path: Path) -> None:
+    """In a terminal of its own, with a theme in the settings, up to the write of the frame."""
+    (tmp_path / "config").mkdir()
+    for folder in (tmp_path, tmp_path / "config"):
+        (folder / "config.toml").write_text('theme = "paper"\n')
+    env = {**os.environ, "TUI_CHAT_HOME": str(tmp_path), "TERM": "xterm-256color"}
+    program = pexpect.spawn(
+        sys.executable, ["-c", FIRST_FRAME], env=env, dimensions=(30, 100), timeout=120
+    )
+    program.expect(pexpect.EOF)
+    seen = set(program.before.decode().split("SEEN")[1].split())
+    assert "tui_chat.ui.screens.chat" in seen
+    later = {
+        "typer", "pydantic", "markdown_it",
+        "tui_chat.cli.program", "tui_chat.storage.formats.json_format", "tui_chat.ui.palette",
+        "tui_chat.ui.clipboard", "tui_chat.ui.external_editor",
+    }  # fmt: skip
+    screens = {name for name in seen if name.startswith("tui_chat.ui.screens.")}
+    assert screens == {"tui_chat.ui.screens.chat"}
+    assert seen & {*later, *HEAVY} == set()

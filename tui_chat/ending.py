@@ -39,6 +39,9 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
 class Ended(BaseException):
     """A signal asked a line-by-line command to end; raised in the main thread."""
 
@@ -49,13 +52,13 @@ class Ended(BaseException):
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Turn TERM and HUP into `Ended` in this block, so that `finally` clauses run."""
+    """Turn TERM, HUP and QUIT into `Ended` in this block, so that `finally` clauses run."""
 
     def raise_ended(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
         raise Ended(number)
 
-    before = {n: signal.signal(n, raise_ended) for n in (signal.SIGTERM, signal.SIGHUP)}
+    before = {n: signal.signal(n, raise_ended) for n in _SIGNALS}
     try:
         yield
     finally:

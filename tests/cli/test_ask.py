@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import CommandLine
+from tui_chat import ending
 from tui_chat.chat.events import Failed
 from tui_chat.storage.reading import read_transcripts
 
@@ -160,3 +162,15 @@ def test_a_home_that_cannot_be_written_costs_only_the_saving(run: CommandLine, h
     assert any("Chats are not saved" in line for line in lines)
     assert all(line.startswith("tui-chat: ") for line in lines)
     assert home.read_text() == "in the way"
+
+
+def test_a_system_message_that_takes_the_room_is_named(run: CommandLine) -> None:
+    result = run("ask", "hi", "--system", "word " * 3000)
+    assert result.code == 1 and "of the system message" in result.complaint
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_a_command_in_order(number: signal.Signals) -> None:
+    with pytest.raises(ending.Ended) as ended, ending.signals_raised():
+        signal.raise_signal(number)
+    assert ended.value.exit_code == 128 + number

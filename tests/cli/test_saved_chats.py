@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import CommandLine
+from tui_chat.storage.transcripts import TranscriptStore
 
 
 @pytest.fixture
@@ -98,3 +100,18 @@ def test_a_damaged_database_is_set_aside_by_a_chat(run: CommandLine, home: Path)
     result = run("ask", "hi", "--json")
     assert result.code == 0 and "damaged" in result.complaint
     assert len(run("transcripts", "list", "--json").json) == 1
+
+
+def test_a_chat_that_cannot_be_deleted_is_one_line(
+    run: CommandLine, chat_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        error = sqlite3.OperationalError("attempt to write a readonly database")
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+        raise error
+
+    monkeypatch.setattr(TranscriptStore, "delete", read_only)
+    result = run("transcripts", "delete", chat_id)
+    assert (result.code, result.out) == (1, "")
+    assert "read-only" in result.complaint
+    assert run("transcripts", "show", chat_id).code == 0

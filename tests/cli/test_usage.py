@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +106,43 @@ def test_ctrl_c_is_130(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(chatting, "whole_prompt", interrupted)
     result = run("ask", "hi")
     assert (result.code, result.out, result.err) == (130, "", "")
+
+
+@pytest.mark.parametrize("is_buffered", [True, False])
+def test_a_full_disk_behind_stdout_is_one_line_and_1(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, is_buffered: bool
+) -> None:
+    for arguments in (("ask", "hi"), ("ask", "hi", "--json"), ("transcripts", "list", "--json")):
+        with monkeypatch.context() as patch, open("/dev/full", "wb", buffering=0) as full:
+            raw = io.BufferedWriter(full) if is_buffered else full
+            out = io.TextIOWrapper(raw, encoding="utf-8", write_through=not is_buffered)  # type: ignore[arg-type]  # as python -u does
+            patch.setattr(sys, "stdout", out)
+            result = run(*arguments)
+        assert result.code == 1
+        assert "No space left on device" in result.complaint, arguments
+
+
+def test_a_closed_stdout_is_refused_before_anything_is_loaded(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (("ask", "hi"), ("--plain",), ("bench",), ("models", "list", "--json")):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", None)
+            result = run(*arguments)
+        assert (result.code, "Standard output is closed" in result.complaint) == (1, True)
+    assert not run.prompts
+
+
+def test_a_reader_that_left_is_no_failure(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (("ask", "hi"), ("models", "list"), ("transcripts", "list", "--json")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with monkeypatch.context() as patch, open(writing, "w", encoding="utf-8") as pipe:
+            patch.setattr(sys, "stdout", pipe)
+            result = run(*arguments)
+        assert (result.code, result.err) == (0, ""), arguments
 
 
 @pytest.mark.parametrize(

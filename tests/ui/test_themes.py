@@ -25,6 +25,7 @@ from tui_chat.ui.themes import (
     MAX_FILE_BYTES,
     THEME_VARIABLES,
     contrast,
+    find_theme,
     load_themes,
     variable_defaults,
 )
@@ -182,6 +183,21 @@ def test_a_broken_theme_is_skipped_and_reported(
     assert str(tmp_path / "t0.toml") in error
     assert error.isprintable()
     assert set(themes) == {*BUILTIN, "good"}
+
+
+def test_a_theme_is_found_by_its_name_as_when_all_are_loaded(tmp_path: Path) -> None:
+    contents = [
+        'name = "night"\nprimary = "red"', 'name = "paper"\nprimary = "no colour"',
+        'name = "x"\nprimary = "red"', 'name = "x"\nprimary = "green"', "name = ",
+    ]  # fmt: skip
+    for number, content in enumerate(contents):
+        (tmp_path / f"t{number}.toml").write_text(content)
+    directories = [paths.builtin_themes_dir(), tmp_path / "missing", tmp_path]
+    themes = load_themes(directories).themes
+    assert {"night", "paper", "x"} <= {theme.name for theme in themes}
+    for theme in themes:
+        assert find_theme(theme.name, directories) == theme
+    assert find_theme("y", directories) is None
 
 
 def test_two_files_with_one_name_are_reported(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ the parser is only imported when there is something to parse.
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,14 +17,14 @@ from contextlib import suppress
 from tui_chat.cli.output import complain
 from tui_chat.errors import TuiChatError
 
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
 
 def main() -> None:
     """Run the program and end the process with its exit code."""
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError, AttributeError):
-        _discard_output()
+    with suppress(ValueError):  # what the command was is decided; Ctrl+C only changed its code now
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     ending = sys.modules.get("tui_chat.ending")  # only commands that talk have imported it
     if ending is None:
         sys.exit(code)
@@ -42,14 +44,10 @@ def run(arguments: Sequence[str]) -> int:
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # None if closed
     try:
-        if not arguments:
-            from tui_chat.cli import full_screen
-            from tui_chat.cli.typed import Typed
-
-            return full_screen.open_chat(Typed())
-        from tui_chat.cli import program
-
-        return program.run(arguments)
+        code = _command(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except TuiChatError as error:
         complain(error.one_line)
         return error.exit_code
@@ -58,13 +56,43 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _discard_output()
         return 0
+    except OSError as error:
+        return _output_lost(error) if _is_output_lost(error) else _bug(error)
     except Exception as error:
         return _bug(error)
     except BaseException as error:
-        code = getattr(error, "exit_code", None)  # `ending.Ended`, which is not imported here
-        if code is None:
+        ended = getattr(error, "exit_code", None)  # `ending.Ended`, which is not imported here
+        if ended is None:
             raise
-        return int(code)
+        return int(ended)
+
+
+def _command(arguments: Sequence[str]) -> int:
+    if not arguments:
+        from tui_chat.cli import full_screen
+        from tui_chat.cli.typed import Typed
+
+        return full_screen.open_chat(Typed())
+    from tui_chat.cli import program
+
+    return program.run(arguments)
+
+
+def _is_output_lost(error: OSError) -> bool:
+    """Whether stdout refused what was printed; every other file that fails has a name."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        return True  # it still holds what it cannot get rid of
+    return error.filename is None and error.errno in _WRITE_ERRORS
+
+
+def _output_lost(error: OSError) -> int:
+    """Say why what was printed did not arrive."""
+    _discard_output()
+    reason = error.strerror or type(error).__name__
+    complain(f"Standard output could not be written: {reason}. Print to another place.")
+    return 1
 
 
 def _bug(error: Exception) -> int:

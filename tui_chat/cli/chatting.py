@@ -13,7 +13,7 @@ import typer
 
 from tui_chat.cli import full_screen
 from tui_chat.cli import options as opt
-from tui_chat.cli.output import complain, is_terminal, narrate, print_json
+from tui_chat.cli.output import complain, is_terminal, narrate, print_json, require_output
 from tui_chat.cli.prompts import piped_lines, scripted_prompts, typed_line, whole_prompt
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import UsageError
@@ -91,6 +91,7 @@ def ask(
         model, precision, device, template, context, reserve, preset, assignments, system, seed,
         None, no_save,
     )  # fmt: skip
+    require_output()
     text = whole_prompt(prompt)
     from tui_chat import logs
 
@@ -150,6 +151,7 @@ def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
 
 
 def _plain(typed: Typed, resume: str | None, script: Path | None) -> int:
+    require_output()
     scripted = scripted_prompts(script, os.environ)
     from tui_chat import logs
 

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from tui_chat.cli import options as opt
-from tui_chat.cli.output import complain, narrate, print_json
+from tui_chat.cli.output import complain, narrate, print_json, require_output
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
 
 
 def doctor(as_json: opt.Json = False) -> int:
     """Show hardware, versions, which precisions work, where files are, and what is broken."""
+    require_output()
     from tui_chat import doctor as examination
     from tui_chat import logs
 
@@ -50,6 +51,7 @@ def bench(
     as_json: opt.Json = False,
 ) -> int:
     """Measure speed and memory: a table, then one JSON line."""
+    require_output()
     from tui_chat import logs
 
     logs.configure()

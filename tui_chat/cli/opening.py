@@ -37,7 +37,8 @@ class Opened:
         state = self.writer.state
         notices = [notice.text for notice in self.writer.notices]
         if not state.ok:
-            notices.append(f"Chats are not saved at the moment: {state.detail}")
+            reason = state.detail.removeprefix("Nothing is saved: ")
+            notices.append(f"Chats are not saved: {reason}.")
         return notices
 
 

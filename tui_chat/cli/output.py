@@ -11,16 +11,31 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, safe_text
+
+
+def require_output() -> None:
+    """Refuse to work for a stdout that was closed before the program began.
+
+    Raises:
+        TuiChatError: If there is none.
+    """
+    if sys.stdout is None:
+        raise TuiChatError(
+            "Standard output is closed", "There is nowhere to print to", "Redirect it to a file"
+        )
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value on one line, as ASCII, so that no terminal can be steered by it."""
+    require_output()
     print(json.dumps(value, ensure_ascii=True, allow_nan=False))
 
 
 def print_text(text: str) -> None:
     """Print a text: exactly to a file or a pipe, safely to a terminal."""
+    require_output()
     sys.stdout.write(safe_text(text) if is_terminal(sys.stdout) else text)
     if not text.endswith("\n"):
         sys.stdout.write("\n")
@@ -28,6 +43,7 @@ def print_text(text: str) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print columns, aligned by the cells they take on a screen; no lines, no colours."""
+    require_output()
     from rich.cells import cell_len
 
     table = [list(header), *([safe_line(cell) for cell in row] for row in rows)]

@@ -75,6 +75,8 @@ def run(arguments: Sequence[str]) -> int:
     except _CLICK_ERROR as error:
         complain(_usage_problem(error))
         return 2
+    except SystemExit:  # all that the parser makes of a broken pipe
+        raise BrokenPipeError from None
     return code if isinstance(code, int) else 0
 
 

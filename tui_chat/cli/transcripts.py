@@ -98,15 +98,21 @@ def delete(
     as_json: opt.Json = False,
 ) -> int:
     """Delete saved chats. For 30 days they can be brought back with --undo."""
+    import sqlite3
+
     from tui_chat import paths
+    from tui_chat.storage.connection import unusable
     from tui_chat.storage.transcripts import TranscriptStore
 
     with TranscriptStore(paths.database_file()) as store:
         found = [store.find(name, include_deleted=undo) for name in chat_ids]
         titles = {chat.id: chat.title for chat in store.list_chats(include_deleted=True)}
-        with store.change():
-            for chat_id in found:
-                (store.undelete if undo else store.delete)(chat_id)
+        try:
+            with store.change():
+                for chat_id in found:
+                    (store.undelete if undo else store.delete)(chat_id)
+        except sqlite3.Error as error:
+            raise unusable(paths.database_file(), error) from None
     found = list(dict.fromkeys(found))
     if as_json:
         print_json({"restored" if undo else "deleted": found})

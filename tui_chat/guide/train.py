@@ -150,12 +150,12 @@ def save(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, out: Path, card: str) 
         fresh.rename(out)
 
 
-def _rate(step: int, steps: int) -> float:
+def _rate(peak: float, step: int, steps: int) -> float:
     warm = max(1, min(100, steps // 20))
     if step < warm:
-        return PEAK_RATE * (step + 1) / warm
+        return peak * (step + 1) / warm
     done = (step - warm) / max(1, steps - warm)
-    return PEAK_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _optimisers(model: GPTNeoXForCausalLM) -> list[torch.optim.Optimizer]:
@@ -183,13 +183,36 @@ def _tokenizer_texts(source: DialogueSource) -> Iterator[str]:
         yield from (turn.text for turn in next(endless))
 
 
-def train(out: Path, steps: int, seed: int, layers: int, width: int) -> None:
-    """Train from scratch and write the model to `out`."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one training run does."""
+
+    out: Path
+    steps: int
+    seed: int
+    rate: float
+    """The highest learning rate."""
+    layers: int
+    width: int
+    start: Path | None
+    """A trained model to go on from, with its tokenizer; None starts from scratch."""
+
+
+def _beginning(plan: Plan, corpus: topics.Corpus) -> tuple[Tokenizer, GPTNeoXForCausalLM]:
+    if plan.start is not None:
+        model = GPTNeoXForCausalLM.from_pretrained(plan.start, dtype=torch.float32)
+        return Tokenizer.from_file(str(plan.start / "tokenizer.json")), model
+    tokenizer = train_tokenizer(_tokenizer_texts(DialogueSource(corpus, plan.seed + 1)))
+    return tokenizer, build_model(tokenizer, plan.layers, plan.width)
+
+
+def train(plan: Plan) -> None:
+    """Train and write the model to `plan.out`, now and then and at the end."""
+    steps, seed, out = plan.steps, plan.seed, plan.out
     torch.manual_seed(seed)
     torch.set_num_threads(2)
     corpus = topics.build(seed)
-    tokenizer = train_tokenizer(_tokenizer_texts(DialogueSource(corpus, seed + 1)))
-    model = build_model(tokenizer, layers, width)
+    tokenizer, model = _beginning(plan, corpus)
     encoder = DialogueEncoder(tokenizer, seed, dropout=0.25)
     stream = batches(DialogueSource(corpus, seed), encoder, seed)
     checks = batches(DialogueSource(corpus, seed, True), DialogueEncoder(tokenizer), seed)
@@ -205,7 +228,7 @@ def train(out: Path, steps: int, seed: int, layers: int, width: int) -> None:
     model.gpt_neox.emb_dropout.p = EMBEDDING_DROPOUT
     for step in range(steps):
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
-            group["lr"] = _rate(step, steps)
+            group["lr"] = _rate(plan.rate, step, plan.steps)
         batch = next(stream)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(model, batch)
@@ -245,8 +268,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
-    given = parser.parse_args()
-    train(given.out, given.steps, given.seed, given.layers, given.width)
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="a trained model to go on from")
+    train(Plan(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

@@ -40,10 +40,11 @@ class Talking(ModelControl):
         view = self.context_view(text)
         composer = self._current_composer()
         if view.is_too_long and composer is not None:
+            system = f" and the {view.system} of the system message" * bool(view.system)
             raise ContextError(
                 "The message is too long",
                 f"It has {view.draft} tokens, and {view.longest_draft} fit beside the "
-                f"{composer.reserve} kept for the reply",
+                f"{composer.reserve} kept for the reply{system}",
                 "Shorten it, or start the program with a smaller --reserve",
             )
         with self._lock:
