@@ -213,7 +213,6 @@ class TuiChat(App[int]):
             notify_plain(self.screen, notice, severity="warning", timeout=10)
         self.session.start()
         self.chat.expect_model()
-        self.chat.mount_panel()
 
     # Events of the session ------------------------------------------------------------------------
 
