@@ -37,8 +37,8 @@ def chat(home: Path, *options: str) -> Iterator[TerminalProgram]:
 
 
 def ready(program: TerminalProgram) -> None:
-    """Wait until the model is loaded."""
-    program.wait_for(lambda text: "· cpu ·" in text or "· cuda" in text)
+    """Wait until the model is loaded and nothing is going on."""
+    program.wait_for(lambda text: ("· cpu ·" in text or "· cuda" in text) and WRITING not in text)
 
 
 def first_paint(rounds: int) -> dict[str, float]:
@@ -89,17 +89,17 @@ def key_echo(rounds: int) -> dict[str, float]:
         ready(program)
         typed = ""
         while len(times) < rounds:
-            if WRITING not in program.text:
+            if not typed and WRITING not in program.text:
                 keep_decoding(program)
             typed += "abcdefghij"[len(typed) % 10]
             began = time.perf_counter()
             program.send(typed[-1])
-            shown = program.wait_for(lambda text, t=typed: t in text, 10)
+            shown = program.wait_for(lambda text, t=f"› {typed}": t in text, 10)
             times.append(shown - began)
             read_for(program, 0.05)
             if len(typed) == 40:
                 program.send("\x03")
-                program.wait_for(lambda text, t=typed: t not in text)
+                program.wait_for(lambda text: PROMPT in text)
                 typed = ""
     times.sort()
     return {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.ui.pictures import Picture, comparing
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TUI_CHAT_HOME", str(tmp_path / "home"))
     for name in ("NO_COLOR", "TMUX", "STY", "WT_SESSION", "SSH_CONNECTION", "SSH_TTY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def picture(snap_compare: Callable[..., bool]) -> Picture:
+    """Compares a picture of an app with the stored one, once its screen is still."""
+    return comparing(snap_compare)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import NOON, chat_app, chat_of, idle, say, talk, until
+from tests.ui.pictures import Act, Picture
 from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import Failed
@@ -16,8 +17,6 @@ from tui_chat.engine.scripted import Script
 from tui_chat.session import ChatSession
 from tui_chat.ui.app import TuiChat
 
-Act = Callable[[Pilot[Any]], Awaitable[None]]
-Compare = Callable[..., bool]
 Size = tuple[int, int]
 WIDE, NORMAL, NARROW = (120, 40), (80, 24), (40, 12)
 
@@ -93,7 +92,6 @@ async def stream(pilot: Pilot[Any]) -> None:
     await until(
         pilot, lambda: "writing" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
     )
-    await pilot.pause()
 
 
 async def load(pilot: Pilot[Any]) -> None:
@@ -104,7 +102,6 @@ async def load(pilot: Pilot[Any]) -> None:
     await until(
         pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
     )
-    await pilot.pause()
 
 
 async def fail(pilot: Pilot[Any]) -> None:
@@ -120,19 +117,16 @@ async def push_out(pilot: Pilot[Any]) -> None:
     chat_of(pilot).bar.prompt.insert("And then some more words " * 6)
     await until(pilot, lambda: pilot.app.screen.query("ForgetLine"))
     await until(pilot, lambda: chat_of(pilot).bar.tokens and chat_of(pilot).bar.tokens > 25)
-    await pilot.pause()
 
 
 async def open_panel(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     await pilot.press("f2", "down", "down", "right")
-    await pilot.pause()
 
 
 async def select_code(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     await pilot.press("escape", "u")
-    await pilot.pause()
 
 
 LIGHTHOUSE = """\
@@ -167,8 +161,8 @@ PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_picture(name: str, snap_compare: Compare) -> None:
+def test_picture(name: str, picture: Picture) -> None:
     size, theme, script, has_chat, is_held, act = PICTURES[name]
     app = chat_app(script, chat() if has_chat else None, theme, is_held=is_held)
     app.animation_level = "none"
-    assert snap_compare(app, terminal_size=size, run_before=act)
+    assert picture(app, size, act)

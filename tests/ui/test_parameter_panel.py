@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from textual import events, on
 from textual.pilot import Pilot
 from textual.widgets import Button
 
+from tests.ui.pictures import Picture
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.actions import actions_in
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS, SPECS, SamplingParams
@@ -415,9 +416,9 @@ async def test_without_colours_the_bar_is_made_of_blocks(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("theme", ["night", "paper"])
-def test_the_look_of_the_panel(theme: str, snap_compare: Callable[..., bool]) -> None:
+def test_the_look_of_the_panel(theme: str, picture: Picture) -> None:
     values: Mapping[str, Any] = {"temperature": 0.7, "max_new_tokens": 512}
     app = PieceApp(
         ParameterPanel(K50.with_values(values), "k50", BUILTIN_PRESETS, 2048), theme=theme
     )
-    assert snap_compare(app, terminal_size=(34, 26))
+    assert picture(app, (34, 26))

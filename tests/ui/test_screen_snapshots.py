@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
 
+from tests.ui.pictures import Picture
 from tests.ui.piece_app import until
 from tests.ui.stage import NOW, SavedChats, Stage, loaded, log_file, session_for_tests, summaries
 from tui_chat.engine.scripted import GIB, Script
@@ -54,7 +55,7 @@ def steady(app: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_sheet(name: str, snap_compare: Callable[..., bool]) -> None:
+def test_sheet(name: str, picture: Picture) -> None:
     theme, text, make = SCREENS[name]
     session = session_for_tests(Script(models=("oasst-12b", "guide"), free=int(15.2 * GIB)))
     app = Stage(theme, session)
@@ -70,15 +71,14 @@ def test_sheet(name: str, snap_compare: Callable[..., bool]) -> None:
             await until(pilot, lambda: not session.is_busy)
         await app.show(make(session), pilot)
         await until(pilot, lambda: text in app.shown() and "Esc " in app.shown())
-        await pilot.pause()
         steady(app)
         session.close()
 
-    assert snap_compare(app, terminal_size=(100, 30), run_before=open_sheet)
+    assert picture(app, (100, 30), open_sheet)
 
 
 @pytest.mark.parametrize(("theme", "size"), [("night", (100, 30)), ("paper", (130, 36))])
-def test_saved_chats(theme: str, size: tuple[int, int], snap_compare: Callable[..., bool],
+def test_saved_chats(theme: str, size: tuple[int, int], picture: Picture,
                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setattr("tui_chat.ui.screens.transcripts.chat_date", lambda moment, now: "12 Mar")
     chats = SavedChats(summaries(40))
@@ -94,10 +94,10 @@ def test_saved_chats(theme: str, size: tuple[int, int], snap_compare: Callable[.
         await until(pilot, lambda: "Esc Close" in app.shown())
         steady(app)
 
-    assert snap_compare(app, terminal_size=size, run_before=open_sheet)
+    assert picture(app, size, open_sheet)
 
 
-def test_log(tmp_path: Path, snap_compare: Callable[..., bool]) -> None:
+def test_log(tmp_path: Path, picture: Picture) -> None:
     path = log_file(tmp_path / "chat.log", 50)
     app = Stage("night")
 
@@ -109,7 +109,6 @@ def test_log(tmp_path: Path, snap_compare: Callable[..., bool]) -> None:
         await until(pilot, lambda: 0 < view.max_scroll_y == view.scroll_offset.y)
         screen.note = "chat.log"
         await until(pilot, lambda: "Esc Close" in app.shown())
-        await pilot.pause()
         steady(app)
 
-    assert snap_compare(app, terminal_size=(100, 30), run_before=open_sheet)
+    assert picture(app, (100, 30), open_sheet)

@@ -12,6 +12,7 @@ from textual.color import Color
 from textual.content import Content
 from textual.pilot import Pilot
 
+from tests.ui.pictures import Picture
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.ui.widgets.token_meter import MeterValues, TokenMeter, grouped, partition
 
@@ -217,9 +218,9 @@ async def test_the_tooltip_holds_what_a_narrow_meter_leaves_out() -> None:
 
 
 @pytest.mark.parametrize("theme", ["night", "paper"])
-def test_the_look_of_the_meter(theme: str, snap_compare: Callable[..., bool]) -> None:
+def test_the_look_of_the_meter(theme: str, picture: Picture) -> None:
     meters = [TokenMeter(values) for values in (USUAL, OVERFLOW, TOO_LONG, None)]
     meters[0].set_reactive(TokenMeter.status, Content("▸ decoding 38 tok/s · reused 628"))
     app = PieceApp(*meters, theme=theme)
     app.animation_level = "none"
-    assert snap_compare(app, terminal_size=(100, 9))
+    assert picture(app, (100, 9))
