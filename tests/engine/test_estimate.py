@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 from tests.engine.conftest import ModelFactory
 from tui_chat.chat.memory import ModelShape, gpt_neox_shape, llama_shape, weight_bytes
-from tui_chat.engine import estimate
+from tui_chat.engine import devices, estimate
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.devices import DeviceMemory
 from tui_chat.engine.estimate import (
@@ -38,6 +39,13 @@ def hub(tmp_path: Path) -> Hub:
 def registry(tmp_path: Path) -> Registry:
     """The project's registry without anybody's own file."""
     return load_registry(user=tmp_path / "none.toml")
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU with bf16 arithmetic, whatever the one is that runs the tests."""
+    features = replace(devices.cpu_features(), has_bf16=True)
+    monkeypatch.setattr(devices, "cpu_features", lambda: features)
 
 
 def free_memory(monkeypatch: pytest.MonkeyPatch, free: float) -> None:

@@ -22,6 +22,7 @@ from tui_chat.guide.evaluate import (
 )
 
 HELD_OUT = Path(__file__).parent / "heldout.toml"
+EXAM = Path(__file__).parent / "exam.toml"
 TAGS = ("<|prompter|>", "<|assistant|>", "<|system|>", "<|prefix_begin|>", "<|prefix_end|>")
 
 
@@ -75,17 +76,16 @@ def test_it_loads_without_missing_or_unexpected_weights() -> None:
     assert not any(info.values())
 
 
-REACHED = 0.75
-"""What the committed weights reach, less a little for other processors. The goal is 0.8."""
-
-
-def test_at_least_60_held_out_questions_are_answered_as_well_as_before(
-    outcomes: list[Outcome],
-) -> None:
+def test_four_of_five_held_out_questions_are_answered(outcomes: list[Outcome]) -> None:
     right = sum(outcome.right for outcome in outcomes)
-    print(report(outcomes))
     assert len(outcomes) >= 60
-    assert right >= REACHED * len(outcomes), report(outcomes)
+    assert right >= 0.8 * len(outcomes), report(outcomes)
+
+
+def test_the_exam_of_somebody_else_is_passed_too(guide: Guide) -> None:
+    outcomes = answer(guide, read_questions(EXAM))
+    assert len(outcomes) >= 150
+    assert sum(outcome.right for outcome in outcomes) >= 0.75 * len(outcomes), report(outcomes)
 
 
 def test_every_reply_ends_and_holds_no_role_token(outcomes: list[Outcome]) -> None:

@@ -145,6 +145,20 @@ def _reordered(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def _scattered(text: str, rng: random.Random) -> str:
+    """All words in any order: what is asked mostly hangs on the words, not on their order."""
+    words = text.split(" ")
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def _thinned(text: str, rng: random.Random) -> str:
+    """A fifth of the plain words left out, so that no single one decides what is answered."""
+    words = text.split(" ")
+    kept = [word for word in words if not word.isalpha() or rng.random() > 0.2]
+    return " ".join(kept) if len(kept) > 1 else text
+
+
 def _keywords(text: str) -> str:
     kept = [w for w in text.split(" ") if w not in _SMALL_WORDS and w not in _QUESTION_STARTS]
     return " ".join(kept) if len(kept) > 1 else text
@@ -167,6 +181,10 @@ def spoken(wording: str, rng: random.Random, other: str = "") -> str:
         text = _reordered(text, rng)
     if rng.random() < 0.07:
         text = _keywords(text)
+    if rng.random() < 0.3:
+        text = _thinned(text, rng)
+    if rng.random() < 0.12:
+        text = _scattered(text, rng)
     if rng.random() < 0.16:
         text = f"{rng.choice(_OPENERS)} {text}"
     if rng.random() < 0.12:

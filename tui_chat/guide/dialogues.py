@@ -14,6 +14,8 @@ from tui_chat.guide.augment import spoken
 from tui_chat.guide.topics import Corpus, FollowUp, Topic, digest, held_out_digests
 
 VALIDATION_SHARE = 0.03
+SAID_SHARE = 0.6
+"""How often a written wording is drawn where a topic has some, rather than an expanded one."""
 _SYSTEM_MESSAGES = (
     "You are a helpful assistant.", "You are guide, the built-in model of tui-chat.", "Be brief.",
     "Answer in one or two sentences.", "You are a friendly helper.", "Be polite and exact.",
@@ -44,12 +46,14 @@ class DialogueSource:
         self._plain = validation
         self._topics = [t for t in corpus.topics if t.wordings]
         self._wordings = {t.id: _side(t.wordings, validation) for t in self._topics}
+        self._said = {t.id: _side(t.said, validation) for t in self._topics}
         self._topics = [t for t in self._topics if self._wordings[t.id]]
         self._weights = [t.weight for t in self._topics]
         self._follows = {f.kind: f for f in corpus.follow_ups}
         self._follow_wordings = {
             f.kind: _side(f.wordings, validation) or f.wordings for f in corpus.follow_ups
         }
+        self._follow_said = {f.kind: _side(f.said, validation) for f in corpus.follow_ups}
         self._held_out = held_out_digests()
 
     def wordings_of(self, topic_id: str) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ class DialogueSource:
         if rng.random() < 0.04:
             return self._follow(rng.choice(list(self._follows.values())), None)
         topic = rng.choices(self._topics, self._weights)[0]
-        turns = self._asked(self._wordings[topic.id], topic.answer)
+        turns = self._asked(self._wordings[topic.id], self._said[topic.id], topic.answer)
         kinds = list(topic.then)
         while rng.random() < (0.3 if kinds else 0.05):
             kind = rng.choice(kinds) if kinds and rng.random() < 0.85 else rng.choice(
@@ -86,7 +90,8 @@ class DialogueSource:
                 turns[-1] = self._stopped(turns[-1])
         return turns
 
-    def _asked(self, wordings: tuple[str, ...], answer: str) -> list[Turn]:
+    def _asked(self, expanded: tuple[str, ...], said: tuple[str, ...], answer: str) -> list[Turn]:
+        wordings = said if said and self._rng.random() < SAID_SHARE else expanded
         wording, other = self._rng.choice(wordings), self._rng.choice(wordings)
         question = wording if self._plain else spoken(wording, self._rng, other)
         if digest(question) in self._held_out:
@@ -95,7 +100,8 @@ class DialogueSource:
 
     def _follow(self, follow: FollowUp, topic: Topic | None) -> list[Turn]:
         answer = topic.then.get(follow.kind, follow.fallback) if topic else follow.fallback
-        return self._asked(self._follow_wordings[follow.kind], answer)
+        kind = follow.kind
+        return self._asked(self._follow_wordings[kind], self._follow_said[kind], answer)
 
     def _stopped(self, turn: Turn) -> Turn:
         words = turn.text.split(" ")
@@ -106,9 +112,9 @@ class DialogueSource:
         """Dialogues of the training mixture: mostly short, some long."""
         while True:
             draw = self._rng.random()
-            if draw < 0.72:
+            if draw < 0.9:
                 yield self.dialogue(1)
-            elif draw < 0.94:
+            elif draw < 0.985:
                 yield self.dialogue(self._rng.randint(2, 3))
             else:
                 yield self.dialogue(self._rng.randint(5, 9))

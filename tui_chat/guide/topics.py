@@ -38,6 +38,8 @@ class Topic:
     then: Mapping[str, str] = field(default_factory=dict)
     """Answers to follow-up questions, by kind."""
     weight: float = 1.0
+    said: tuple[str, ...] = ()
+    """Wordings of `corpus/said`: written one by one, far richer in words than expanded ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class FollowUp:
     wordings: tuple[str, ...]
     fallback: str
     """The answer where the turn before has none of its own."""
+    said: tuple[str, ...] = ()
+    """Wordings of `corpus/said/follow.toml`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,9 @@ class Corpus:
     def wordings(self) -> Iterable[str]:
         """Every wording of every topic and follow-up."""
         for topic in self.topics:
-            yield from topic.wordings
+            yield from (*topic.wordings, *topic.said)
         for follow in self.follow_ups:
-            yield from follow.wordings
+            yield from (*follow.wordings, *follow.said)
 
     def answers(self) -> Iterable[str]:
         """Every answer, with the follow-up answers."""
@@ -109,6 +113,20 @@ def _read_tables() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]
                 raise CorpusError(f"{path.name} [{topic_id}]: {unknown or 'twice, or no answer'}")
             topics[topic_id] = table
     return topics, words
+
+
+def _read_said() -> dict[str, tuple[str, ...]]:
+    """The written wordings by topic; a kind of follow-up is `follow.KIND`."""
+    held_out = held_out_digests()
+    said: dict[str, tuple[str, ...]] = {}
+    for path in sorted((CORPUS / "said").glob("*.toml")):
+        prefix = "follow." if path.stem == "follow" else ""
+        for name, text in tomllib.loads(path.read_text("utf-8")).items():
+            if prefix + name in said:
+                raise CorpusError(f"{path.name} [{name}]: twice")
+            lines = (line for line in _lines(text) if digest(line) not in held_out)
+            said[prefix + name] = tuple(lines)
+    return said
 
 
 def _lines(text: str) -> list[str]:
@@ -204,27 +222,33 @@ def build(seed: int = 0) -> Corpus:
     """Read the corpus and expand it.
 
     Raises:
-        CorpusError: If a file has an unknown key, a topic twice or no answer.
+        CorpusError: If a file has an unknown key, a topic twice or no answer, or if wordings
+            are given for a topic that does not exist.
         GrammarError: If a wording cannot be read.
         FactError: If an answer names a key, command or parameter that does not exist.
     """
     tables, words = _read_tables()
+    said = _read_said()
     expander = _Expander(words, seed)
     follow_ups = []
     for kind, table in words["follow"].items():
         lines = _lines(table["ask"])
         wordings = expander.expand(f"then {kind}", [(lines, len(lines) * 14)])
-        follow_ups.append(FollowUp(kind, wordings, fill(table["fallback"])))
+        written = said.pop(f"follow.{kind}", ())
+        follow_ups.append(FollowUp(kind, wordings, fill(table["fallback"]), written))
     topics: list[Topic] = []
     for topic_id, table in tables.items():
         term = words["names"].get("stop" if topic_id == "stop_strings" else topic_id, "")
         term = term if topic_id != "stop" else ""
         wordings = expander.expand(topic_id, _groups(expander, topic_id, table, term))
         topic = Topic(topic_id, wordings, fill(table["answer"]), _then(topic_id, table))
-        topics.append(replace(topic, weight=table.get("weight", 1.0)))
+        written = said.pop(topic_id, ())
+        topics.append(replace(topic, weight=table.get("weight", 1.0), said=written))
     for source in declared.sources(words["names"]):
         lines = [frame.replace("{}", f"({source.names})") for frame in source.frames]
         wordings = expander.expand(source.id, [(lines, len(lines) * 5)])
         then = {kind: fill(text) for kind, text in source.then.items()}
         topics.append(Topic(source.id, wordings, fill(source.answer), then, source.weight))
+    if said:
+        raise CorpusError(f"corpus/said has wordings for what is no topic: {', '.join(said)}")
     return Corpus(tuple(topics), tuple(follow_ups))

@@ -37,7 +37,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 PEAK_RATE = 2e-3
 BATCH_TOKENS = 3072
 POOL = 768
-CUT_SHARE = 0.7
+CUT_SHARE = 0.8
 EMBEDDING_DROPOUT = 0.1
 _IGNORED = -100
 
@@ -264,7 +264,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m tui_chat.guide.train", description=__doc__)
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="directory to write")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
