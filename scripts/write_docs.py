@@ -1,7 +1,8 @@
 """Write the parts of the documentation that the program itself declares.
 
-Key tables, parameters and presets come from `tui_chat.actions` and `tui_chat.chat.params`, the list
-of files from the modules' own first lines. `--check` only says whether anything is out of date.
+Key tables, parameters, presets, settings, variables, theme fields and options come from where the
+program declares them, the list of files from the modules' own first lines. `--check` only says
+whether anything is out of date.
 """
 
 from __future__ import annotations
@@ -10,9 +11,16 @@ import ast
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-from tui_chat.actions import SLASH_COMMANDS, Scope, actions_in
+import typer
+
+from tui_chat.actions import ACTIONS, SLASH_COMMANDS, Scope, actions_in
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS
+from tui_chat.cli import program
+from tui_chat.config import OTHER_VARIABLES, variable
+from tui_chat.settings import SETTING_SPECS
+from tui_chat.ui.themes import THEME_FIELDS, THEME_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 SCOPES: dict[Scope, str] = {
@@ -21,6 +29,8 @@ SCOPES: dict[Scope, str] = {
     "transcript": "In the transcript",
     "parameters": "In the parameters panel",
 }
+COMMANDS = ("chat", "ask", "render", "bench")
+"""The commands that share options."""
 
 
 def key_tables() -> str:
@@ -38,7 +48,10 @@ def key_tables() -> str:
 
 def slash_commands() -> str:
     """Every slash command."""
-    rows = [f"| `{action.slash}` | {action.help} |" for action in SLASH_COMMANDS.values()]
+    rows = [
+        f"| `{action.slash.replace('|', chr(92) + '|')}` | {action.help} |"  # | ends a cell
+        for action in SLASH_COMMANDS.values()
+    ]
     return "\n".join(["| command | does |", "|---|---|", *rows])
 
 
@@ -62,6 +75,69 @@ def presets() -> str:
     return "\n".join(["| preset | values | from |", "|---|---|---|", *rows])
 
 
+def settings() -> str:
+    """Every setting of config.toml with one value."""
+    rows = [
+        f"| `{name}` | {spec.values} | {spec.default} | {spec.help} |"
+        for name, spec in SETTING_SPECS.items()
+    ]
+    return "\n".join(
+        ["| setting | values | without it | what it is for |", "|---|---|---|---|", *rows]
+    )
+
+
+def variables() -> str:
+    """Every variable of the program's own."""
+    rows = [f"| `{name}` | {text} |" for name, text in OTHER_VARIABLES.items()]
+    rows += [
+        f"| `{variable(name)}` | As `{name}` of `config.toml`. {spec.help} |"
+        for name, spec in SETTING_SPECS.items()
+    ]
+    return "\n".join(["| variable | what it is for |", "|---|---|", *rows])
+
+
+def action_ids() -> str:
+    """The name of every action that can have keys."""
+    rows = [
+        f"| `{action.id}` | {' '.join(f'`{key}`' for key in action.key_text.split(' / '))} "
+        f"| {action.label} |"
+        for action in ACTIONS
+        if action.keys
+    ]
+    return "\n".join(["| action | keys | footer |", "|---|---|---|", *rows])
+
+
+def theme_fields() -> str:
+    """Every field of a theme file, and the project's own variables."""
+    fields = [f"| `{name}` | {text} |" for name, text in THEME_FIELDS.items()]
+    own = [f"| `{name}` | {text} |" for name, text in THEME_VARIABLES.items()]
+    head = ["|---|---|"]
+    return "\n".join(
+        ["| field | what it is for |", *head, *fields, "", "| variable | colours |", *head, *own]
+    )
+
+
+def options() -> str:
+    """The options that commands share, and which command takes them."""
+    group: Any = typer.main.get_command(program.app)
+    taken: dict[str, dict[str, str]] = {}
+    for command in COMMANDS:
+        for option in group.commands[command].params:
+            for name in option.opts:
+                if option.param_type_name == "option" and name.startswith("--"):
+                    taken.setdefault(name, {})[command] = option.help or ""
+    shared = {name: of for name, of in taken.items() if len(of) > 1 or name == "--theme"}
+    rows = [
+        f"| `{name}` | {next(iter(of.values()))} | "
+        + " | ".join("yes" if command in of else "" for command in COMMANDS)
+        + " |"
+        for name, of in shared.items()
+        if name != "--help"
+    ]
+    head = f"| option | what it is for | {' | '.join(f'`{c}`' for c in COMMANDS)} |"
+    return "\n".join([head, "|---|---|" + "---|" * len(COMMANDS), *rows])
+
+
 def house() -> str:
     """A line for each module: the first line of its docstring."""
     lines = []
@@ -78,6 +154,11 @@ SECTIONS = {
     "slash-commands": slash_commands,
     "parameters": parameters,
     "presets": presets,
+    "settings": settings,
+    "variables": variables,
+    "action-ids": action_ids,
+    "theme-fields": theme_fields,
+    "options": options,
     "house": house,
 }
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md")

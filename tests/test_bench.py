@@ -48,6 +48,11 @@ def test_numbers_that_measure_nothing_are_refused(context: int, new: int):
         measure(LocalBackend(), options)
 
 
+def test_more_tokens_than_the_model_holds_are_refused_with_the_numbers():
+    with pytest.raises(UsageError, match=r"4096 tokens.*guide can hold 2048.*at most 2048"):
+        measure(LocalBackend(), BenchOptions(LoadRequest("guide"), context=4096))
+
+
 def test_a_path_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="eager"):
         measure(LocalBackend(), BenchOptions(LoadRequest("guide"), paths=("turbo",)))

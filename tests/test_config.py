@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 import tomllib
 from pathlib import Path
@@ -14,6 +15,7 @@ from tui_chat import config, config_file
 from tui_chat.actions import ACTIONS
 from tui_chat.errors import ConfigError, UsageError
 from tui_chat.keymap import key_conflicts, read_key, read_keys
+from tui_chat.settings import SETTING_SPECS, Settings
 
 
 def load(path: Path, text: str | bytes = "", environ: dict[str, str] | None = None, **flags):
@@ -140,12 +142,16 @@ def test_a_wrong_flag_is_an_error(path: Path, name: str, value: object) -> None:
 def test_parameters_of_the_file_lie_under_typed_ones(path: Path) -> None:
     loaded = load(path, "[parameters]\ntemperature = 0.5\nk = 7\n", parameters={"temperature": 0.0})
     assert loaded.settings.parameters == {"temperature": 0.0, "top_k": 7}
+    assert loaded.sources["parameters.temperature"] == "flag"
+    assert loaded.sources["parameters.top_k"] == "config.toml"
 
 
 def test_a_typed_preset_takes_the_parameters_of_the_file_out(path: Path) -> None:
     text = 'preset = "k50"\n[parameters]\ntemperature = 0.5\n'
     assert load(path, text).settings.parameters == {"temperature": 0.5}
-    assert load(path, text, preset="greedy").settings.parameters == {}
+    without = load(path, text, preset="greedy")
+    assert without.settings.parameters == {}
+    assert dict(without.sources) == {"preset": "flag"}
 
 
 def test_keys_are_read_as_people_write_them(path: Path) -> None:
@@ -189,6 +195,15 @@ def test_any_text_is_a_key_or_a_clear_error(text: str) -> None:
 
 
 # Writing one setting ----------------------------------------------------------------------------
+
+
+def test_every_setting_is_declared_with_its_default() -> None:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    assert names == {*SETTING_SPECS, "parameters", "keys"}
+    for name, spec in SETTING_SPECS.items():
+        default = getattr(Settings(), name)
+        assert default is None or spec.check(default) == default
+        assert spec.help.endswith(".") and spec.values and spec.default
 
 
 def test_a_setting_is_written_into_a_new_private_file(path: Path) -> None:

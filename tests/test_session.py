@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready, Unloaded
+from tui_chat.chat.params import BUILTIN_PRESETS, Preset
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.registry import load_registry
 from tui_chat.engine.scripted import Script, ScriptedBackend
@@ -20,6 +22,7 @@ from tui_chat.errors import (
     MemoryShortError,
     ModelLoadError,
     ModelNotFoundError,
+    ParameterError,
 )
 from tui_chat.session import (
     ChatSession,
@@ -335,6 +338,56 @@ def test_parameters_act_on_a_reply_that_is_being_written():
         run.session.set_param("max_new_tokens", 1)
         run.idle()
         assert run.session.messages()[-1].finish_reason == "length"
+
+
+def test_a_reply_longer_than_the_context_is_refused_and_the_old_value_stays():
+    with running(Script(context=512)) as run:
+        with pytest.raises(ParameterError, match="1 to 2048"):  # as far as is known before loading
+            run.session.set_param("max_new_tokens", 2049)
+        run.ready()
+        run.session.set_param("max_new_tokens", 512)
+        with pytest.raises(ParameterError, match=r"600 is more than the context.*1 to 512"):
+            run.session.set_param("output_length", 600)
+        assert run.session.params.max_new_tokens == 512
+
+
+def test_an_own_preset_that_asks_for_more_than_the_context_is_refused():
+    presets = {**BUILTIN_PRESETS, "mine": Preset("mine", {"max_new_tokens": 900, "top_k": 3})}
+    with running(Script(context=512)) as run:
+        run.session._registry = replace(run.session._registry, presets=presets)
+        run.ready()
+        before = run.session.params
+        with pytest.raises(ParameterError, match="'mine' does not fit"):
+            run.session.apply_preset("mine")
+        assert (run.session.params, run.session.preset) == (before, "greedy")
+        run.session.apply_preset("k50")
+        assert run.session.params.max_new_tokens == 512
+
+
+def test_a_model_with_a_smaller_context_cuts_the_reply_says_so_and_gives_it_back():
+    with running() as run:
+        run.ready()
+        run.session.set_param("max_new_tokens", 1500)
+        run.backend.script.context = 1000
+        run.session.switch_model("oasst-12b", "8bit")
+        wait_until(lambda: len(run.engine(Ready)) == 2)
+        assert run.session.params.max_new_tokens == 1000
+        (warning,) = run.engine(Ready)[-1].info.warnings
+        assert "1500" in warning and "1000" in warning
+        run.say("Q")
+        assert run.session.messages()[-1].params["max_new_tokens"] == 1000
+        run.backend.script.context = 2048
+        run.session.switch_model("guide")
+        wait_until(lambda: len(run.engine(Ready)) == 3)
+        assert run.session.params.max_new_tokens == 1500
+        assert run.engine(Ready)[-1].info.warnings == ()
+
+
+def test_a_shipped_preset_gives_way_to_a_small_context_in_silence():
+    with running(Script(context=300), preset="k50") as run:
+        run.ready()
+        assert run.session.params.max_new_tokens == 300
+        assert run.engine(Ready)[-1].info.warnings == ()
 
 
 def test_a_seed_is_used_and_stored():

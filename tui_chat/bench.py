@@ -21,7 +21,10 @@ from tui_chat.chat.params import SamplingParams
 from tui_chat.engine.backend import Backend, GenerateRequest, LoadRequest
 from tui_chat.errors import TuiChatError, UsageError
 
-_FILLER = "The quick brown fox jumps over the lazy dog, and then it writes another sentence. "
+FILLER = "The quick brown fox jumps over the lazy dog, and then it writes another sentence. "
+GREEDY = SamplingParams(temperature=0.0)
+DEFAULT_CONTEXT = 512
+"""Tokens of prompt and reply together, of models that can hold as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,15 @@ class BenchOptions:
     """What to measure."""
 
     load: LoadRequest
-    context: int = 512
-    """Tokens of prompt and reply together."""
+    context: int | None = None
+    """Tokens of prompt and reply together, at most the model's; None is `DEFAULT_CONTEXT`, or the
+    model's where that is smaller."""
     new_tokens: int = 128
     """Tokens to decode."""
+    params: SamplingParams = GREEDY
+    """What the reply is sampled with; its `max_new_tokens` is not used."""
+    text: str = FILLER
+    """What the prompt is made of, repeated until it is long enough."""
     paths: tuple[str, ...] = ("eager",)
     rounds: int = 3
     """The medians of this many rounds are reported."""
@@ -62,27 +70,41 @@ def measure(backend: Backend, options: BenchOptions) -> list[BenchRun]:
     """Load the model and measure each path.
 
     Raises:
-        UsageError: If the numbers make no sense or a path does not exist.
+        UsageError: If the numbers make no sense, the model cannot hold as many tokens, or a path
+            does not exist.
         TuiChatError: If the model cannot be loaded or a reply fails.
     """
-    if not 1 <= options.new_tokens < options.context:
-        raise UsageError(
-            "Nothing can be measured",
-            f"--new is {options.new_tokens}, and --context {options.context}",
-            "Choose at least 1 new token and a larger context",
-        )
+    _check_numbers(options.context or DEFAULT_CONTEXT, options.new_tokens)
     unknown = [path for path in options.paths if path != "eager"]
     if unknown:
         raise UsageError(f"There is no path {unknown[0]!r}", "", "This version has: eager")
     info = backend.load(backend.preflight(options.load), _ignore, Event())
-    return [_measure_path(backend, info, path, options) for path in options.paths]
+    context = options.context or min(DEFAULT_CONTEXT, info.context)
+    if context > info.context:
+        raise UsageError(
+            f"A context of {context} tokens cannot be measured",
+            f"{info.name} can hold {info.context}",
+            f"Ask for at most {info.context}",
+        )
+    _check_numbers(context, options.new_tokens)
+    return [_measure_path(backend, info, path, context, options) for path in options.paths]
 
 
-def _measure_path(backend: Backend, info: ModelInfo, path: str, options: BenchOptions) -> BenchRun:
+def _check_numbers(context: int, new_tokens: int) -> None:
+    if not 1 <= new_tokens < context:
+        raise UsageError(
+            "Nothing can be measured",
+            f"{new_tokens} new tokens are asked for, and the context has {context}",
+            "Choose at least 1 new token (--new) and a larger --context",
+        )
+
+
+def _measure_path(
+    backend: Backend, info: ModelInfo, path: str, context: int, options: BenchOptions
+) -> BenchRun:
     from tui_chat.engine.bandwidth import peak_bytes, read_bandwidth
 
-    context = min(options.context, info.context)
-    request = _request(backend, context, options.new_tokens)
+    request = _request(backend, context, options)
     rounds = [_one_reply(backend, request, number) for number in range(options.rounds)]
     ttft = statistics.median(s.ttft_s for s in rounds)
     decode = statistics.median(s.decode_tokens_per_s for s in rounds)
@@ -104,15 +126,16 @@ def _measure_path(backend: Backend, info: ModelInfo, path: str, options: BenchOp
     )
 
 
-def _request(backend: Backend, context: int, new_tokens: int) -> GenerateRequest:
+def _request(backend: Backend, context: int, options: BenchOptions) -> GenerateRequest:
     """A prompt that fills the context but for the reply, which nothing but the length ends."""
     encoder = backend.encoder
     assert encoder is not None
-    count = context - new_tokens
-    ids = encoder.encode(_FILLER)
+    count = context - options.new_tokens
+    ids = encoder.encode(options.text) or encoder.encode(FILLER)
     prompt = tuple((ids * (count // len(ids) + 1))[:count])
-    params = SamplingParams(temperature=0.0, max_new_tokens=new_tokens)
-    return GenerateRequest(prompt, lambda: params, 0, (), context, ignore_eos=True)
+    params = options.params.with_values({"max_new_tokens": options.new_tokens, "stop": ()})
+    seed = params.seed or 0
+    return GenerateRequest(prompt, lambda: params, seed, (), context, ignore_eos=True)
 
 
 def _one_reply(backend: Backend, request: GenerateRequest, number: int) -> Stats:

@@ -1,9 +1,8 @@
-"""Settings: one strict declaration, and the layers that fill it.
+"""The layers that fill the settings, and what is wrong with them.
 
 Defaults < `config.toml` < environment variables < typed flags. A mistake in the file or in the
 environment costs the one setting it is in and is reported in `LoadedSettings.problems`; a mistake
-in a typed flag is an error at once. Whether a model, preset or theme of some name exists is for
-others to say.
+in a typed flag is an error at once. What each setting may be is declared in `settings`.
 """
 
 from __future__ import annotations
@@ -18,78 +17,25 @@ from typing import Any
 
 from tui_chat import paths
 from tui_chat.actions import ACTIONS
-from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.chat.params import find_spec
-from tui_chat.chat.templates import TEMPLATE_NAMES
 from tui_chat.config_file import ConfigFile, read_config_file, write_setting
 from tui_chat.errors import ConfigError, ParameterError, UsageError
 from tui_chat.keymap import key_conflicts, read_keys
+from tui_chat.logs import LEVEL_VARIABLE, LEVELS
 from tui_chat.safe_text import safe_line
-from tui_chat.strict_values import Check, text, truth, whole
+from tui_chat.settings import SETTING_SPECS, Settings
 
 _PREFIX = "TUI_CHAT_"
-_OTHER_VARIABLES = ("TUI_CHAT_HOME", "TUI_CHAT_LOG")
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_MAX_CONTEXT = 1_048_576
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Every setting. Scalars can also be set as `TUI_CHAT_` and the name in capitals."""
-
-    model: str | None = None
-    """Registry name, directory or hub id; None is the registry's default."""
-    precision: str = "auto"
-    device: str = "auto"
-    template: str | None = None
-    """None is the model's own."""
-    context: int | None = None
-    """Most tokens of prompt and reply together."""
-    reserve: int | None = None
-    """Tokens of the context kept free for the reply."""
-    preset: str | None = None
-    """None is the preset of the model."""
-    system: str = ""
-    """The system message of new chats."""
-    theme: str | None = None
-    """None follows the terminal's background."""
-    save: bool = True
-    """Whether chats are saved."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Sampling parameters laid over the preset."""
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Check:
-    """One of the words that there are; the nearest one is part of the error."""
-
-    def check(value: Any) -> str:
-        name: str = text()(value)
-        if name in known:
-            return name
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-        raise ValueError(f"there is no {what} {safe_line(name, 40)!r}, {hint}")
-
-    return check
-
-
-_CHECKS: Mapping[str, Check] = MappingProxyType(
+OTHER_VARIABLES: Mapping[str, str] = MappingProxyType(
     {
-        "model": text(1, 4096),
-        "precision": _one_of("precision", PRECISION_NAMES),
-        "device": text(pattern="^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"),
-        "template": _one_of("template", TEMPLATE_NAMES),
-        "context": whole(16, _MAX_CONTEXT),
-        "reserve": whole(1, _MAX_CONTEXT),
-        "preset": text(1, 64),
-        "system": text(most=1_000_000),
-        "theme": text(1, 64),
-        "save": truth,
+        paths.HOME_VARIABLE: "One folder for all files, in place of the platform's own folders.",
+        LEVEL_VARIABLE: f"What the log holds: {', '.join(LEVELS)}. Without it, info.",
     }
 )
-SCALARS = tuple(_CHECKS)
+"""The variables of the program that are no settings, and what each one is for."""
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+SCALARS = tuple(SETTING_SPECS)
 """The settings with one value, in the order of their declaration."""
 _NAMES = (*SCALARS, "parameters", "keys")
 
@@ -101,7 +47,7 @@ class LoadedSettings:
     settings: Settings
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not at its default comes from: `config.toml`, the name of a
-    variable, or `flag`."""
+    variable, or `flag`; also each value of a table, as `parameters.temperature`."""
     problems: tuple[ConfigError, ...] = ()
     """What was wrong with the file and the environment."""
 
@@ -142,9 +88,14 @@ def load_settings(
     for source, layer in layers:
         if "preset" in layer:
             values.pop("parameters", None)
+            for name in [name for name in sources if name.partition(".")[0] == "parameters"]:
+                del sources[name]
         for name, value in layer.items():
-            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
             sources[name] = variable(name) if source == "environment" else source
+            if isinstance(value, dict):
+                sources.update({f"{name}.{key}": source for key in value})
+                value = {**values.get(name, {}), **value}
+            values[name] = value
     return LoadedSettings(Settings(**values), MappingProxyType(sources), tuple(problems))
 
 
@@ -173,7 +124,7 @@ def _from_file(path: Path, problems: list[ConfigError]) -> dict[str, Any]:
     try:
         file = read_config_file(path)
     except ConfigError as error:
-        problems.append(error)
+        problems.append(error.in_file(path))
         return {}
     layer: dict[str, Any] = {}
     for name, value in file.values.items():
@@ -190,6 +141,8 @@ def _from_file(path: Path, problems: list[ConfigError]) -> dict[str, Any]:
         else:
             read = _read_parameters if name == "parameters" else _read_keys
             layer[name] = read(value, file, problems)
+    for problem in problems:
+        problem.in_file(path)
     return layer
 
 
@@ -240,7 +193,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[ConfigError]) -
             problems.append(
                 _skipped(f"{variable(name)}={text}", str(error), "environment", "Correct it")
             )
-    known = [variable(name) for name in SCALARS] + list(_OTHER_VARIABLES)
+    known = [variable(name) for name in SCALARS] + list(OTHER_VARIABLES)
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
@@ -289,11 +242,9 @@ def _checked(name: str, value: Any) -> Any:
         ValueError: With what is wrong, in words.
     """
     try:
-        return _CHECKS[name](value)
+        return SETTING_SPECS[name].check(value)
     except ValueError as error:
         message = str(error)
-        if name == "device":
-            message = "known are auto, cpu, mps, cuda and cuda:N"
         raise ValueError(safe_line(message[:1].lower() + message[1:], 200)) from None
 
 

@@ -10,9 +10,10 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from tui_chat import __version__, config, logs, paths
@@ -20,7 +21,7 @@ from tui_chat.chat.memory import format_bytes
 from tui_chat.engine import devices
 from tui_chat.engine.libraries import configure_libraries
 from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_text
 from tui_chat.storage.reading import read_transcripts
 
@@ -46,21 +47,28 @@ class Report:
         return {"ok": not problems, **self.facts, "problems": problems}
 
 
-def examine(read_theme_problems: Callable[[], tuple[TuiChatError, ...]]) -> Report:
+def examine(
+    read_problems: Callable[[config.LoadedSettings, Registry], Iterable[TuiChatError]],
+    read_theme_problems: Callable[[], Iterable[TuiChatError]],
+) -> Report:
     """Look at everything.
 
     Args:
+        read_problems: Says what is wrong with settings and models; the commands know how.
         read_theme_problems: Reads the theme files; the screens know how.
     """
     configure_libraries()
-    problems: list[TuiChatError] = []
     settings = config.load_settings()
-    problems += settings.problems
+    registry = load_registry()
+    problems = list(read_problems(settings, registry))
+    home_problem = paths.home_problem()
+    if home_problem is None:
+        problems += read_theme_problems()
+    else:
+        home = paths.home()
+        problems = [home_problem, *(p for p in problems if not _is_in(home, p))]
     level = logs.level_problem()
     problems += [level] if level is not None else []
-    registry = load_registry()
-    problems += registry.problems
-    problems += read_theme_problems()
     facts: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
@@ -79,11 +87,17 @@ def examine(read_theme_problems: Callable[[], tuple[TuiChatError, ...]]) -> Repo
         "sources": dict(settings.sources),
         "models": sorted(registry.models),
         "default_model": registry.default,
-        "chats": _asked(_chats, problems),
+        "chats": _asked(_chats, problems) if home_problem is None else None,
     }
-    problems += _unwritable()
+    problems += _unwritable() if home_problem is None else []
     problems += _missing_default(registry)
     return Report(facts, tuple(problems))
+
+
+def _is_in(home: Path | None, problem: TuiChatError) -> bool:
+    """Whether a problem is one of a file in this folder."""
+    file = problem.file if isinstance(problem, ConfigError) else None
+    return file is not None and home in file.parents
 
 
 def _asked(question: Callable[[], Any], problems: list[TuiChatError]) -> Any:

@@ -6,6 +6,9 @@ lay the three parts out. Exceptions hold text only, so keeping one never keeps a
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 
 def _sentence(text: str) -> str:
     """The text with the mark at its end that a sentence needs."""
@@ -50,6 +53,14 @@ class UsageError(TuiChatError):
 
 class ConfigError(TuiChatError):
     """A settings, theme or model file that cannot be used as written."""
+
+    file: Path | None = None
+    """The file that the mistake is in, where it is in one."""
+
+    def in_file(self, path: Path) -> Self:
+        """The same error, known to be a mistake in this file."""
+        self.file = path
+        return self
 
 
 class ParameterError(TuiChatError):

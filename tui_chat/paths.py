@@ -11,14 +11,61 @@ from pathlib import Path
 
 import platformdirs
 
+from tui_chat.errors import ConfigError
+from tui_chat.safe_text import safe_line
+
+HOME_VARIABLE = "TUI_CHAT_HOME"
+"""Names the folder of all files."""
 _APP = "tui-chat"
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def home() -> Path | None:
     """The folder named by `TUI_CHAT_HOME`; None where it is unset or empty."""
-    value = os.environ.get("TUI_CHAT_HOME", "")
-    return Path(value).expanduser().absolute() if value else None
+    value = os.environ.get(HOME_VARIABLE, "")
+    return Path(os.path.expanduser(value)).absolute() if value else None
+
+
+def home_problem() -> ConfigError | None:
+    """Why the folder of `TUI_CHAT_HOME` cannot be used, if it is set and cannot.
+
+    Makes the folder if it is missing. One that is there and cannot be written is none of this: it
+    can be read, and what cannot be saved is said by what saves.
+    """
+    folder = home()
+    if folder is None:
+        return None
+    try:
+        private_dir(folder)
+        os.scandir(folder).close()
+        return None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    shown = safe_line(str(folder), 160)
+    blocked = next((path for path in (folder, *folder.parents) if _is_no_folder(path)), None)
+    if blocked == folder:
+        detail = f"{shown} is a file"
+    elif blocked is not None:
+        detail = f"{shown} cannot be made: {safe_line(str(blocked), 160)} is a file"
+    else:
+        what = "read" if _exists(folder) else "made"
+        detail = f"{shown} cannot be {what}: {reason[:1].lower()}{reason[1:]}"
+    return ConfigError(
+        f"{HOME_VARIABLE} cannot be used",
+        f"{detail}. Settings are not read and chats are not saved",
+        "Set it to a folder, or unset it",
+    )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_no_folder(path: Path) -> bool:
+    return _exists(path) and not path.is_dir()
 
 
 def config_dir() -> Path:

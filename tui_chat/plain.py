@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from tui_chat.chat.conversation import Message
-from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready
+from tui_chat.chat.events import Delta, Failed, Finished, Loading, ModelInfo, Ready
 from tui_chat.chat.memory import format_bytes
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import TuiChatError
@@ -39,11 +39,18 @@ class LineClient:
     Args:
         session: Not started yet.
         narrate: Takes a line about what goes on, for people.
+        on_ready: Told of the model when it is loaded; may raise to refuse it.
     """
 
-    def __init__(self, session: ChatSession, narrate: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        session: ChatSession,
+        narrate: Callable[[str], None],
+        on_ready: Callable[[ModelInfo], None] | None = None,
+    ) -> None:
         self.session = session
         self._narrate = narrate
+        self._on_ready = on_ready
         self._events: queue.SimpleQueue[SessionEvent | None] = queue.SimpleQueue()
         self._told_at = time.monotonic()
         session.subscribe(self._events.put)
@@ -52,7 +59,7 @@ class LineClient:
         """Load the model and wait for it.
 
         Raises:
-            TuiChatError: If it cannot be loaded.
+            TuiChatError: If it cannot be loaded, or is refused.
         """
         self._told_at = time.monotonic() + _QUIET_S - _NARRATE_EVERY_S
         self.session.start()
@@ -61,6 +68,8 @@ class LineClient:
             if not isinstance(event, EngineUpdate) or event.message_id is not None:
                 continue
             if isinstance(event.event, Ready):
+                if self._on_ready is not None:
+                    self._on_ready(event.event.info)
                 return
             if isinstance(event.event, Failed):
                 raise _error(event.event)

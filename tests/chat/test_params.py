@@ -10,6 +10,7 @@ from tui_chat.chat.params import (
     BUILTIN_PRESETS,
     PARAM_SPECS,
     SPECS,
+    Preset,
     SamplingParams,
     find_spec,
     parse_assignment,
@@ -77,6 +78,53 @@ def test_a_misspelt_name_suggests_the_nearest():
     with pytest.raises(ParameterError) as caught:
         find_spec("temprature")
     assert "temperature" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("temp", "temperature"),
+        ("Temp", "temperature"),
+        ("rep", "repetition_penalty"),
+        ("top", "top_k or top_p"),
+        ("penalty", "repetition_penalty"),
+        ("max-new", "max_new_tokens"),
+        ("outputlength", "output_length"),
+    ],
+)
+def test_a_part_of_a_name_suggests_the_whole(typed: str, meant: str):
+    with pytest.raises(ParameterError) as caught:
+        find_spec(typed)
+    assert caught.value.hint == f"Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("typed", ["", "x", "t", "colour"])
+def test_a_name_near_to_nothing_lists_what_there_is(typed: str):
+    with pytest.raises(ParameterError, match="Known: temperature, "):
+        find_spec(typed)
+
+
+@given(st.integers(1, 4096), st.integers(1, 8192))
+def test_no_reply_is_longer_than_the_context(context: int, asked: int):
+    spec = SPECS["max_new_tokens"].within(context)
+    assert SamplingParams(max_new_tokens=asked).within(context).max_new_tokens == min(
+        asked, context
+    )
+    if asked <= context:
+        assert spec.check(asked) == asked
+    else:
+        with pytest.raises(ParameterError, match=f"more than the context.*1 to {context}"):
+            spec.check(asked)
+    assert SPECS["top_k"].within(context) is SPECS["top_k"]
+
+
+def test_an_own_preset_has_to_fit_and_a_shipped_one_gives_way():
+    BUILTIN_PRESETS["k50"].check_within(100)
+    Preset("mine", {"temperature": 0.2}).check_within(100)
+    for preset in (Preset("mine", {"output_length": 900}), Preset("k50", {"max_new_tokens": 900})):
+        preset.check_within(900)
+        with pytest.raises(ParameterError, match=f"'{preset.name}' does not fit.*1 to 899"):
+            preset.check_within(899)
 
 
 @given(st.sampled_from([s for s in PARAM_SPECS if s.kind in ("float", "int")]), st.data())

@@ -118,6 +118,23 @@ def test_the_table_has_a_row_for_each_token(real: CommandLine) -> None:
     assert "'<|prompter|>'" in result.out and "2048 tokens" in result.out
 
 
+def test_a_line_of_ask_can_be_rendered_with_all_its_options(real: CommandLine) -> None:
+    plain = real("render", "--json", "--message", "user:hi").json
+    result = real(
+        "render", "--json", "--message", "user:hi", "-p", "fp32", "--device", "cpu",
+        "--preset", "k50", "--set", "temperature=0.3", "--seed", "7",
+    )  # fmt: skip
+    assert (result.code, result.err, result.json) == (0, "", plain)
+    for words in (["-p", "fp61"], ["--device", "gpu"], ["--preset", "k51"], ["--set", "temp=1"]):
+        assert real("render", "--message", "user:hi", *words).code == 2
+
+
+def test_the_chat_to_render_can_be_named_as_elsewhere(real: CommandLine) -> None:
+    real("ask", "What is a token?", "--set", "max_new_tokens=4")
+    by_chat = real("render", "--chat", "last", "--json").json
+    assert real("render", "--resume", "last", "--json").json == by_chat
+
+
 def test_a_template_that_does_not_belong_to_the_model_is_an_error(real: CommandLine) -> None:
     result = real("render", "--template", "chatml", "--message", "user:hi")
     assert result.code == 1 and "<|im_start|>" in result.complaint

@@ -17,6 +17,9 @@ from tui_chat.errors import ParameterError
 
 Kind = Literal["float", "int", "seed", "stop"]
 
+MAX_CONTEXT = 1_048_576
+"""The largest context, in tokens, that can be asked for; that of a model is smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParamSpec:
@@ -40,6 +43,8 @@ class ParamSpec:
     label: str = ""
     """Short name for narrow columns; the full name where empty."""
     aliases: tuple[str, ...] = ()
+    is_bounded_by_context: bool = False
+    """Whether the context of the model is the largest value; `maximum` is that of any model."""
 
     @property
     def range_text(self) -> str:
@@ -48,8 +53,15 @@ class ParamSpec:
             return "a whole number from 0 to 2^64-1, or unset"
         if self.kind == "stop":
             return "up to 16 literal strings"
-        low, high = self.format(self.minimum), self.format(self.maximum)
-        return f"{low} to {high}"
+        is_open = self.is_bounded_by_context and self.maximum == MAX_CONTEXT
+        high = "the context" if is_open else self.format(self.maximum)
+        return f"{self.format(self.minimum)} to {high}"
+
+    def within(self, context: int) -> ParamSpec:
+        """The declaration for a model with a context of so many tokens, at least 1."""
+        if not self.is_bounded_by_context or self.maximum is None:
+            return self
+        return replace(self, maximum=min(self.maximum, max(1, context)))
 
     def format(self, value: Any) -> str:
         """Render a value in the form that `parse` reads back."""
@@ -89,6 +101,8 @@ class ParamSpec:
             value = float(value)
         low = 0 if self.kind == "seed" else self.minimum
         high = 2**64 - 1 if self.kind == "seed" else self.maximum
+        if self.is_bounded_by_context and high is not None and value > high:
+            raise self._error(value, "is more than the context")
         if (low is not None and value < low) or (high is not None and value > high):
             raise self._error(value, "is out of range")
         return value
@@ -174,9 +188,9 @@ PARAM_SPECS: tuple[ParamSpec, ...] = (
         label="repetition",
     ),
     ParamSpec(
-        "max_new_tokens", "int", 1, 1_048_576, 16, 128, 512, None,
+        "max_new_tokens", "int", 1, MAX_CONTEXT, 16, 128, 512, None,
         "The longest reply, in tokens. The context is the upper limit.",
-        label="max new", aliases=("output_length",),
+        label="max new", aliases=("output_length",), is_bounded_by_context=True,
     ),
     ParamSpec(
         "seed", "seed", None, None, 1, 1, None, None,
@@ -202,9 +216,17 @@ def find_spec(name: str) -> ParamSpec:
     key = _ALIASES.get(key, key)
     if key in SPECS:
         return SPECS[key]
-    near = difflib.get_close_matches(key, [*SPECS, *_ALIASES], n=1)
-    hint = f"Did you mean {near[0]}?" if near else "Known: " + ", ".join(SPECS)
+    near = _meant(key.lower())
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Known: " + ", ".join(SPECS)
     raise ParameterError(f"There is no parameter {name!r}", "", hint)
+
+
+def _meant(key: str) -> list[str]:
+    """The parameters that a name is short for, else the one that it is nearest to."""
+    short = [name for name in SPECS if len(key) > 1 and name.startswith(key)]
+    close = difflib.get_close_matches(key, [*SPECS, *_ALIASES], n=1)
+    part = [name for name in SPECS if len(key) > 2 and key in name]
+    return short or close or part
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +251,11 @@ class SamplingParams:
     def is_greedy(self) -> bool:
         """Whether the most probable token is always taken."""
         return self.temperature == 0.0
+
+    def within(self, context: int) -> SamplingParams:
+        """The values for a model with a context of so many tokens: no reply is longer than that."""
+        longest = max(1, context)
+        return self if self.max_new_tokens <= longest else replace(self, max_new_tokens=longest)
 
     def with_values(self, values: Mapping[str, Any]) -> SamplingParams:
         """Return a copy with some values replaced; names may be aliases.
@@ -273,6 +300,30 @@ class Preset:
     def params(self) -> SamplingParams:
         """The complete parameters of this preset."""
         return NEUTRAL.with_values(self.values)
+
+    @property
+    def has_own_length(self) -> bool:
+        """Whether its longest reply is its author's choice, not the program's default."""
+        shipped = BUILTIN_PRESETS.get(self.name)
+        usual = NEUTRAL if shipped is None else shipped.params()
+        return self.params().max_new_tokens != usual.max_new_tokens
+
+    def check_within(self, context: int) -> None:
+        """Refuse a preset of the user's that asks for more than the context.
+
+        The presets that ship with the program, and defaults, are for any model: their longest
+        reply gives way to the context, as `SamplingParams.within` says.
+
+        Raises:
+            ParameterError: If its `max_new_tokens` is its own, and more than `context`.
+        """
+        asked = self.params().max_new_tokens
+        if asked > context and self.has_own_length:
+            raise ParameterError(
+                f"The preset {self.name!r} does not fit",
+                f"Its max_new_tokens, {asked}, is more than the context",
+                f"Allowed: {SPECS['max_new_tokens'].within(context).range_text}",
+            )
 
 
 NEUTRAL = SamplingParams(top_k=0, top_p=1.0)

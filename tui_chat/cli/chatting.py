@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +107,7 @@ def ask(
     out = SafeWriter(sys.stdout, is_terminal(sys.stdout))
 
     def reply() -> int:
-        client = plain.LineClient(opened.session, narrate)
+        client = plain.LineClient(opened.session, narrate, opened.check_context)
         try:
             end = plain.ask(client, text, _ignore if as_json else out.write)
         finally:
@@ -119,8 +119,15 @@ def ask(
     return _in_lines(opened.session, reply)
 
 
-def with_continue_value(words: list[str]) -> list[str]:
-    """Give `-c` and `--continue` of `ask` their value `last` where no chat id follows."""
+def with_continue_value(words: list[str], takes_value: Container[str]) -> list[str]:
+    """Give `-c` and `--continue` of `ask` their value `last` where no chat id follows.
+
+    A word behind it is the id if it looks like one, or if another word is there to be the prompt.
+
+    Args:
+        words: The command line, from `ask` on.
+        takes_value: The options whose next word is their value.
+    """
     completed: list[str] = []
     for index, word in enumerate(words):
         if word == "--":
@@ -129,9 +136,24 @@ def with_continue_value(words: list[str]) -> list[str]:
             completed.append(word)
             continue
         following = words[index + 1] if index + 1 < len(words) else ""
-        has_value = _CHAT_ID.fullmatch(following) is not None
+        others = [*words[1:index], *words[index + 2 :]]
+        has_value = _CHAT_ID.fullmatch(following) is not None or (
+            following[:1] not in ("", "-") and _has_prompt(others, takes_value)
+        )
         completed.append("--continue" if has_value else "--continue=last")
     return completed
+
+
+def _has_prompt(words: Sequence[str], takes_value: Container[str]) -> bool:
+    """Whether one of these words is neither an option nor the value of one."""
+    is_value = False
+    for index, word in enumerate(words):
+        if word == "--":
+            return index + 1 < len(words)
+        if not is_value and not (word.startswith("-") and len(word) > 1):
+            return True
+        is_value = not is_value and word in takes_value
+    return False
 
 
 def _ignore(_: str) -> None:
@@ -171,6 +193,6 @@ def _plain(typed: Typed, resume: str | None, script: Path | None) -> int:
         prompts: Iterator[str] = plain.typed_prompts(typed_line, out.write)
     else:
         prompts = iter(scripted) if scripted is not None else piped_lines()
-    client = plain.LineClient(opened.session, narrate)
+    client = plain.LineClient(opened.session, narrate, opened.check_context)
     talk = plain.PlainChat(client, out, complain, is_scripted=not is_typed)
     return _in_lines(opened.session, lambda: talk.run(prompts))

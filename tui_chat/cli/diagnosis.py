@@ -17,9 +17,12 @@ def doctor(as_json: opt.Json = False) -> int:
     require_output()
     from tui_chat import doctor as examination
     from tui_chat import logs
+    from tui_chat.cli.opening import usable_settings
 
     logs.configure()
-    report = examination.examine(_theme_problems)
+    report = examination.examine(
+        lambda loaded, registry: usable_settings(loaded, registry)[1], _theme_problems
+    )
     if as_json:
         print_json(report.record)
     else:
@@ -38,37 +41,57 @@ def _theme_problems() -> tuple[TuiChatError, ...]:
 
 
 def bench(
-    model: opt.Model = None,
-    precision: opt.Precision = None,
-    device: opt.Device = None,
-    context: Annotated[
-        int, typer.Option("--context", metavar="N", help="Tokens of prompt and reply together.")
-    ] = 512,
-    new_tokens: Annotated[int, typer.Option("--new", metavar="N", help="Tokens to write.")] = 128,
+    new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--new", metavar="N", help="Tokens to write; by default as --reserve says, or 128."
+        ),
+    ] = None,
     rounds: Annotated[
         int, typer.Option("--rounds", metavar="N", min=1, help="The median of this many counts.")
     ] = 3,
     as_json: opt.Json = False,
+    model: opt.Model = None,
+    precision: opt.Precision = None,
+    device: opt.Device = None,
+    template: opt.Template = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context", metavar="N", help="Tokens of prompt and reply together; 512 by default."
+        ),
+    ] = None,
+    reserve: opt.Reserve = None,
+    preset: opt.PresetName = None,
+    assignments: opt.Set = None,
+    system: opt.System = None,
+    seed: opt.Seed = None,
+    resume: opt.Resume = None,
 ) -> int:
-    """Measure speed and memory: a table, then one JSON line."""
+    """Measure speed and memory: a table, then one JSON line.
+
+    The prompt is filler of the wanted length; with --resume it is made of that chat. Replies are
+    greedy unless --preset or --set say otherwise. Of config.toml, model, precision and device
+    count.
+    """
     require_output()
     from tui_chat import logs
 
     logs.configure()
-    loaded = Typed(model=model, precision=precision, device=device).load_settings()
-    from dataclasses import replace
-
-    from tui_chat.bench import BenchOptions, measure, report
-    from tui_chat.cli.opening import load_request
+    typed = Typed(
+        model, precision, device, template, context, reserve, preset, assignments, system, seed
+    )
+    loaded = typed.load_settings()
+    from tui_chat.bench import measure, report
+    from tui_chat.cli.benching import bench_options
     from tui_chat.engine.local import LocalBackend
     from tui_chat.engine.registry import load_registry
 
     registry = load_registry()
-    request = replace(load_request(loaded.settings, registry), context=None)
+    options = bench_options(loaded, registry, resume, new_tokens, rounds)
     backend = LocalBackend(registry)
-    narrate(f"Measuring {request.model}")
+    narrate(f"Measuring {options.load.model}")
     try:
-        options = BenchOptions(request, context, new_tokens, rounds=rounds)
         report(measure(backend, options), as_json)
     finally:
         backend.unload()

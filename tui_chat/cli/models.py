@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tui_chat.cli import options as opt
+from tui_chat.cli.file_problems import one_for_each_file
 from tui_chat.cli.output import complain, narrate, print_json, print_table
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
@@ -109,8 +111,8 @@ def check(
     device: opt.Device = None,
 ) -> int:
     """Load a model, run its checks, and report problems."""
-    registry = _registry()
     loaded = Typed(model=name or None, precision=precision, device=device).load_settings()
+    registry = _registry(loaded.problems)
     from tui_chat.cli.opening import load_request
     from tui_chat.engine.local import LocalBackend
 
@@ -153,15 +155,15 @@ def check(
     return 0
 
 
-def _registry() -> Registry:
-    """The registry; what is wrong with its files goes to stderr."""
+def _registry(problems: Iterable[TuiChatError] = ()) -> Registry:
+    """The registry; what is wrong with its files, and other problems, go to stderr."""
     from tui_chat import logs
     from tui_chat.engine.registry import load_registry
 
     logs.configure()
     registry = load_registry()
-    for problem in registry.problems:
-        complain(problem.one_line)
+    for line in one_for_each_file((*problems, *registry.problems)):
+        complain(line)
     return registry
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
-from tui_chat.config import LoadedSettings, Settings
+from tui_chat.chat.events import ModelInfo
+from tui_chat.cli.file_problems import one_for_each_file, require_home
+from tui_chat.cli.output import complain
+from tui_chat.cli.reply_length import within_context
+from tui_chat.config import LoadedSettings
 from tui_chat.engine.backend import Backend, LoadRequest
 from tui_chat.engine.registry import Registry, load_registry
+from tui_chat.engine.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
-from tui_chat.session import ChatSession, SessionSettings
+from tui_chat.session import ChatSession, SessionSettings, context_bound
+from tui_chat.settings import Settings
 from tui_chat.storage.reading import read_transcripts
 from tui_chat.storage.transcripts import TranscriptStore
 from tui_chat.storage.writer import TranscriptWriter
@@ -28,6 +35,8 @@ class Opened:
     notices: tuple[str, ...]
     """What is wrong with settings and models; what the session says itself is not in it."""
     writer: TranscriptWriter | None
+    check_context: Callable[[ModelInfo], None]
+    """Complains of what was asked for beyond the context of the model that was loaded."""
 
     def saving_notices(self) -> list[str]:
         """What there is to say about the database, once it is open. Waits for that."""
@@ -36,7 +45,8 @@ class Opened:
         self.writer.wait_ready(_OPEN_S)
         state = self.writer.state
         notices = [notice.text for notice in self.writer.notices]
-        if not state.ok:
+        is_told = any(notice.kind == "read-only" for notice in self.writer.notices)
+        if not state.ok and not is_told and paths.home_problem() is None:
             reason = state.detail.removeprefix("Nothing is saved: ")
             notices.append(f"Chats are not saved: {reason}.")
         return notices
@@ -50,16 +60,17 @@ def open_session(loaded: LoadedSettings, resume: str | None = None) -> Opened:
         resume: A saved chat to go on with, by its id, the beginning of it, or `last`.
 
     Raises:
-        UsageError: If a typed preset does not exist.
+        UsageError: If a typed preset does not exist, or asks for too long a reply, as a typed
+            `max_new_tokens` can.
         TuiChatError: If the chat to go on with cannot be read.
     """
     from tui_chat.engine.local import LocalBackend
 
     registry = load_registry()
-    problems: list[TuiChatError] = [*loaded.problems, *registry.problems]
-    loaded = _with_known_preset(loaded, registry, problems)
     conversation = _load_to_go_on(resume) if resume is not None else None
+    loaded, problems = usable_settings(loaded, registry, conversation)
     settings = session_settings(loaded, registry, conversation)
+    bound = _context_bound(settings.load, registry)
     writer = TranscriptWriter(paths.database_file()) if loaded.settings.save else None
     backend: Backend = LocalBackend(registry)
     session = ChatSession(backend, registry, settings, writer)
@@ -67,7 +78,50 @@ def open_session(loaded: LoadedSettings, resume: str | None = None) -> Opened:
         session.open_chat(conversation)
         if "system" in loaded.sources and loaded.sources["system"] == "flag":
             session.set_system(loaded.settings.system)
-    return Opened(session, tuple(problem.one_line for problem in problems), writer)
+
+    def check_context(info: ModelInfo) -> None:
+        if info.context < bound:
+            preset = registry.presets.get(session.preset)
+            for problem in within_context(loaded, preset, info.context)[1]:
+                complain(problem.one_line)
+
+    notices = tuple(one_for_each_file(problems))
+    return Opened(session, notices, writer, check_context)
+
+
+def usable_settings(
+    loaded: LoadedSettings, registry: Registry, conversation: Conversation | None = None
+) -> tuple[LoadedSettings, list[TuiChatError]]:
+    """The settings without what cannot be used with these models, and all that is wrong.
+
+    Args:
+        loaded: The settings as read.
+        registry: The known models and presets.
+        conversation: The saved chat to go on with, which brings its model along.
+
+    Raises:
+        UsageError: If what cannot be used was typed.
+    """
+    problems: list[TuiChatError] = [*loaded.problems, *registry.problems]
+    loaded = _with_known_preset(loaded, registry, problems)
+    request = session_settings(loaded, registry, conversation).load
+    spec = _spec(request, registry)
+    preset = loaded.settings.preset or (spec.preset if spec is not None else None) or ""
+    loaded, too_long = within_context(
+        loaded, registry.presets.get(preset), context_bound(request, spec)
+    )
+    return loaded, [*problems, *too_long]
+
+
+def _context_bound(request: LoadRequest, registry: Registry) -> int:
+    return context_bound(request, _spec(request, registry))
+
+
+def _spec(request: LoadRequest, registry: Registry) -> ModelSpec | None:
+    try:
+        return registry.resolve(request.model)
+    except TuiChatError:
+        return None  # loading it says so
 
 
 def load_request(settings: Settings, registry: Registry) -> LoadRequest:
@@ -110,7 +164,9 @@ def load_chat(name: str) -> Conversation:
     Raises:
         TranscriptNotFoundError: If there is none.
         StoreError: If several match, or the database cannot be read.
+        ConfigError: If there is no place for a database.
     """
+    require_home()
     with read_transcripts(paths.database_file()) as reader:
         return reader.load(reader.find(name))
 

@@ -39,7 +39,8 @@ System = Annotated[
     typer.Option("--system", metavar="TEXT|@FILE", help="The system message, or a file with it."),
 ]
 Seed = Annotated[
-    str | None, typer.Option("--seed", metavar="N", help="Starts the random numbers; repeatable.")
+    str | None,
+    typer.Option("--seed", metavar="N", help="Starts the random numbers; same seed, same reply."),
 ]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="ID|last", help="Go on with a saved chat.")

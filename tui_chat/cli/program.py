@@ -85,7 +85,16 @@ def _completed(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
     if not words or (words[0].startswith("-") and words[0] not in _ABOUT):
         words.insert(0, "chat")
-    return chatting.with_continue_value(words) if words[0] == "ask" else words
+    if words[0] == "ask" and not {"-c", "--continue"}.isdisjoint(words):
+        return chatting.with_continue_value(words, _value_options("ask"))
+    return words
+
+
+def _value_options(command: str) -> frozenset[str]:
+    """The options of a command that take a value."""
+    group: Any = typer.main.get_command(app)
+    options = (p for p in group.commands[command].params if p.param_type_name == "option")
+    return frozenset(name for p in options if not p.is_flag for name in p.opts)
 
 
 def _usage_problem(error: Any) -> str:

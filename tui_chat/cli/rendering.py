@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui_chat.cli import options as opt
+from tui_chat.cli.file_problems import one_for_each_file
 from tui_chat.cli.output import complain, print_json, print_table
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import UsageError
@@ -37,7 +38,8 @@ class _Rendered:
 
 def render(
     chat_id: Annotated[
-        str | None, typer.Option("--chat", metavar="ID", help="A saved chat, or `last`.")
+        str | None,
+        typer.Option("--chat", "--resume", metavar="ID|last", help="A saved chat."),
     ] = None,
     messages: Annotated[
         list[str] | None,
@@ -47,32 +49,46 @@ def render(
     ] = None,
     as_json: opt.Json = False,
     model: opt.Model = None,
+    precision: opt.Precision = None,
+    device: opt.Device = None,
     template: opt.Template = None,
     context: opt.Context = None,
     reserve: opt.Reserve = None,
+    preset: opt.PresetName = None,
+    assignments: opt.Set = None,
     system: opt.System = None,
+    seed: opt.Seed = None,
 ) -> int:
-    """Print what would be sent: ids, tokens, roles, and what is left out."""
+    """Print what would be sent: ids, tokens, roles, and what is left out.
+
+    Takes the options of `ask`, so that the same line can be looked at first. Precision, device
+    and parameters are checked; they change nothing of what is sent.
+    """
     if (chat_id is None) == (messages is None):
         raise UsageError("There is nothing to render", "", "Give either --chat or --message")
-    typed = Typed(model=model, template=template, context=context, reserve=reserve, system=system)
+    typed = Typed(
+        model, precision, device, template, context, reserve, preset, assignments, system, seed
+    )
     from tui_chat import logs
 
     logs.configure()
     loaded = typed.load_settings()
-    from tui_chat.cli.opening import load_chat, session_settings
+    from tui_chat.cli.opening import load_chat, session_settings, usable_settings
+    from tui_chat.cli.reply_length import within_context
     from tui_chat.engine.prompt_only import read_composer
     from tui_chat.engine.registry import load_registry
 
     registry = load_registry()
-    for problem in (*loaded.problems, *registry.problems):
-        complain(problem.one_line)
     saved = load_chat(chat_id) if chat_id is not None else None
+    loaded, problems = usable_settings(loaded, registry, saved)
+    for line in one_for_each_file(problems):
+        complain(line)
     conversation, offset = (saved, 0) if saved is not None else _conversation(messages or [])
     is_typed = loaded.sources.get("system") == "flag"
     if is_typed if saved is not None else offset == 0:
         conversation.system = loaded.settings.system
     composer = read_composer(session_settings(loaded, registry, saved).load, registry)
+    within_context(loaded, registry.presets.get(loaded.settings.preset or ""), composer.context)
     prompt, segments = _rendered(composer, conversation, offset, saved is not None)
     if as_json:
         print_json(_record(composer, prompt, segments))

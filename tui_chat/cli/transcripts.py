@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui_chat.cli import options as opt
+from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import print_json, print_table, print_text
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
@@ -31,6 +32,7 @@ def list_chats(
     from tui_chat import paths
     from tui_chat.storage.reading import read_transcripts
 
+    require_home()
     with read_transcripts(paths.database_file()) as reader:
         chats = reader.list_chats(limit)
     if as_json:
@@ -104,6 +106,7 @@ def delete(
     from tui_chat.storage.connection import unusable
     from tui_chat.storage.transcripts import TranscriptStore
 
+    require_home()
     with TranscriptStore(paths.database_file()) as store:
         found = [store.find(name, include_deleted=undo) for name in chat_ids]
         titles = {chat.id: chat.title for chat in store.list_chats(include_deleted=True)}

@@ -192,7 +192,7 @@ class RawFile:
         shown = safe_line(key, 64)
         if mistake.kind == "missing":
             return ConfigError(
-                f"[{section}] was skipped: {shown} is missing", where, f"Add a line {shown} = ..."
+                f"[{section}] was skipped: {shown} is missing", where, f"Add a line for {shown}"
             )
         problem = safe_line(mistake.message, 200)
         subject = f"{shown} = {safe_line(repr(mistake.value), 80)}" if key else "the values"

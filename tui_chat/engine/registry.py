@@ -93,7 +93,7 @@ def load_registry(project: Path | None = None, user: Path | None = None) -> Regi
     """
     base = read_models_file(project or paths.project_models_file(), is_required=True)
     over = read_models_file(user or paths.user_models_file(), is_required=False)
-    problems = [*base.problems, *over.problems]
+    problems = [problem.in_file(file.path) for file in (base, over) for problem in file.problems]
     presets = _presets((base, over), problems)
     models: dict[str, ModelSpec] = {}
     for name in dict.fromkeys((*base.models, *over.models)):
@@ -117,13 +117,13 @@ def _merged_model(
         try:
             return over.model(name, merged)
         except ConfigError as error:
-            problems.append(error)
+            problems.append(error.in_file(over.path))
     if name not in base.models:
         return None
     try:
         return base.model(name, base.models[name])
     except ConfigError as error:
-        problems.append(error)
+        problems.append(error.in_file(base.path))
         return None
 
 
@@ -146,7 +146,7 @@ def _presets(files: tuple[RawFile, ...], problems: list[ConfigError]) -> dict[st
                         f"[presets.{name}] was skipped: {error.title}",
                         ". ".join(filter(None, (error.detail, file.where(f"presets.{name}")))),
                         error.hint,
-                    )
+                    ).in_file(file.path)
                 )
                 continue
             presets[name] = preset
@@ -168,7 +168,7 @@ def _default(
                 f"The default model {safe_line(file.default, 64)!r} is not known",
                 file.where("", "default"),
                 f"Did you mean {near[0]}?" if near else "Name one of the models of the file",
-            )
+            ).in_file(file.path)
         )
     return DEFAULT_MODEL
 
@@ -189,4 +189,4 @@ def _unknown(
         f"[{section}] was skipped: there is no {what} {safe_line(value, 64)!r}",
         file.where(section, what),
         f"Did you mean {near[0]}?" if near else "Known: " + ", ".join(known),
-    )
+    ).in_file(file.path)

@@ -7,6 +7,7 @@ what happens later is told to listeners. Refuses to know how anything is shown.
 """
 
 from tui_chat.session.chat_session import ChatSession
+from tui_chat.session.core import context_bound
 from tui_chat.session.events import (
     ChatOpened,
     EngineUpdate,
@@ -34,4 +35,5 @@ __all__ = [
     "State",
     "StorageNotice",
     "TreeChanged",
+    "context_bound",
 ]

@@ -40,6 +40,16 @@ DEFAULT_CONTEXT = 2048
 DEFAULT_RESERVE = 512
 
 
+def context_bound(request: LoadRequest, spec: ModelSpec | None) -> int:
+    """The largest context that a request can end up with, in tokens.
+
+    Args:
+        request: What is to be loaded.
+        spec: What is known of the model by its name; its files can only make the context smaller.
+    """
+    return request.context or (spec.context if spec is not None else None) or DEFAULT_CONTEXT
+
+
 class SessionCore:
     """The state of a session, and what front ends read of it."""
 
@@ -84,8 +94,8 @@ class SessionCore:
 
     @property
     def params(self) -> SamplingParams:
-        """The parameters in force."""
-        return self._params
+        """The parameters in force: as chosen, with no reply longer than the context."""
+        return self._params.within(self._limits()[0])
 
     @property
     def preset(self) -> str:
@@ -275,12 +285,15 @@ class SessionCore:
             return current
 
     def _limits(self) -> tuple[int, int]:
-        """Context and reserve, in tokens: of the loaded model, else as the registry says."""
+        """Context and reserve, in tokens: of the loaded model, else as the registry says.
+
+        Until the files of a model are read its context can turn out smaller, never larger.
+        """
         info = self._backend.info
         if info is not None:
             return info.context, info.reserve
         spec = self._spec(self._wanted.model)
-        context = self._wanted.context or (spec.context if spec else None) or DEFAULT_CONTEXT
+        context = context_bound(self._wanted, spec)
         reserve = self._wanted.reserve
         if reserve is None:
             reserve = spec.reserve if spec is not None else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tui_chat.chat.events import EngineEvent, Failed, Loading, Ready
+from tui_chat.chat.params import find_spec
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.safe_text import storable
 from tui_chat.session.core import SessionCore
@@ -65,6 +66,7 @@ class ModelControl(SessionCore):
                 self._composer = None
                 self._conversation.model = event.info.name
                 self._take_model_preset(event.info.name)
+                event = self._with_length_warning(event)
             elif isinstance(event, Failed):
                 self._loading = None
                 self._state = "ready" if self._backend.info is not None else "empty"
@@ -79,24 +81,43 @@ class ModelControl(SessionCore):
             self._params = self.preset_values(name).with_values(self._overrides)
             self._tell(ParamsChanged())
 
+    def _with_length_warning(self, event: Ready) -> Ready:
+        """Say it where a chosen `max_new_tokens` is more than the context of the new model."""
+        asked, context = self._params.max_new_tokens, event.info.context
+        if asked <= context or self._is_length_usual():
+            return event
+        warning = f"max_new_tokens is {asked}, and the context {context}: replies end there"
+        return replace(event, info=replace(event.info, warnings=(*event.info.warnings, warning)))
+
+    def _is_length_usual(self) -> bool:
+        """Whether the longest reply is that of a preset for any model, which nobody has chosen."""
+        preset = self.presets[self._preset]
+        if self._params.max_new_tokens != preset.params().max_new_tokens:
+            return False
+        return not preset.has_own_length
+
     def set_param(self, name: str, value: Any) -> None:
         """Change one parameter; it acts from the next token on.
 
         Raises:
-            ParameterError: If the name is unknown or the value is out of range.
+            ParameterError: If the name is unknown or the value is out of range, which for
+                `max_new_tokens` ends with the context; the old value stays.
         """
         with self._lock:
-            self._params = self._params.with_values({name: value})
+            spec = find_spec(name).within(self._limits()[0])
+            self._params = self._params.with_values({name: spec.check(value)})
         self._tell(ParamsChanged())
 
     def apply_preset(self, name: str) -> None:
         """Replace all parameters by those of a preset; the seed and the stop strings stay.
 
         Raises:
-            ParameterError: If there is no such preset.
+            ParameterError: If there is no such preset, or it is the user's own and asks for more
+                than the context; the old values stay.
         """
         values = self.preset_values(name)
         with self._lock:
+            self.presets[name].check_within(self._limits()[0])
             kept = {"seed": self._params.seed, "stop": self._params.stop}
             self._params = values.with_values(kept)
             self._preset = self._chosen_preset = name

@@ -117,7 +117,7 @@ class Talking(ModelControl):
             conversation = reply.conversation
             path = sendable(conversation.path(reply.message_id), keep_last=reply.is_continuation)
             prompt = composer.compose(path, conversation.system, reply.is_continuation)
-            params = self._params
+            params = self.params
             seed = params.seed if params.seed is not None else secrets.randbits(63)
             committed = self._save(conversation, reply.begin(composer, info, params, seed))
         for saved in (reply.committed, committed):
@@ -126,7 +126,7 @@ class Talking(ModelControl):
                 self._writer.wait_saved(saved, COMMIT_S)
         return GenerateRequest(
             ids=prompt.ids,
-            params=lambda: self._params,
+            params=lambda: self.params,
             seed=seed,
             stop_ids=composer.template.stop_tokens(composer.encoder),
             context=composer.context,

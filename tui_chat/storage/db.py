@@ -232,7 +232,10 @@ def _is_writable(connection: sqlite3.Connection) -> bool:
 
 def _read_only_notice(path: Path) -> Notice:
     return Notice(
-        "read-only", f"{path} can only be read: chats can be opened, but nothing is saved.", path
+        "read-only",
+        f"{path} can only be read: chats can be opened, but nothing is saved. "
+        "Make the file and its folder writable.",
+        path,
     )
 
 
