@@ -187,3 +187,28 @@ def test_escape_sequences_of_a_reply_are_text(play: Play) -> None:
     assert terminal.wait_exit() == 0
     assert b"\x1b]52" not in terminal.output and b"\x1b[2J" not in terminal.output
     assert "\u202e".encode() not in terminal.output
+
+
+def test_what_is_typed_before_the_first_frame_is_in_the_prompt(play: Play) -> None:
+    terminal = play(replies=["Early indeed."])
+    terminal.keys("typed too early")
+    terminal.wait_for("› typed too early")
+    terminal.keys("Enter")
+    terminal.wait_for("Early indeed.")
+
+
+def test_keys_behind_enter_belong_to_the_next_draft(play: Play, saved_chat: Read) -> None:
+    terminal = play(replies=["alpha " * 2000, *["omega"] * 8], token_s=0.01)
+    terminal.wait_for("Enter sends")
+    terminal.keys("first" + "\r" + "second")
+    terminal.wait_for("alpha alpha")
+    terminal.wait_for("› second$|› second ")
+    terminal.keys("Ctrl+C")
+    terminal.wait_gone("› second")
+    for number in range(5):  # commands neither lag behind what is typed nor overtake it
+        terminal.keys(f"/new\rnumber {number}\r")
+        terminal.wait_for(f"(?s)number {number}.*omega")
+    terminal.keys("/new\rlost\r/new\rlast words\r", "Ctrl+Q")
+    assert terminal.wait_exit() == 0
+    assert saved_chat().path()[0].text == "last words"
+    assert len(saved_chat().path()) <= 2

@@ -31,25 +31,25 @@ async def test_the_selection_moves_by_keys() -> None:
         transcript = app.chat.transcript
         ids = [message.id for message in transcript.path]
         await pilot.press("escape")
-        assert transcript.has_focus
-        assert transcript.selected == ids[3]
+        await until(pilot, lambda: transcript.has_focus)
+        await until(pilot, lambda: transcript.selected == ids[3])
         await pilot.press("k", "k")
-        assert transcript.selected == ids[1]
+        await until(pilot, lambda: transcript.selected == ids[1])
         await pilot.press("j")
-        assert transcript.selected == ids[2]
+        await until(pilot, lambda: transcript.selected == ids[2])
         await pilot.press("g")
-        assert transcript.selected == ids[0]
+        await until(pilot, lambda: transcript.selected == ids[0])
         await pilot.press("k")
-        assert transcript.selected == ids[0]
+        await until(pilot, lambda: transcript.selected == ids[0])
         await pilot.press("G")
-        assert transcript.selected == ids[3]
+        await until(pilot, lambda: transcript.selected == ids[3])
         await pilot.press("escape")
-        assert app.chat.bar.prompt.has_focus
-        assert transcript.selected is None
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
+        await until(pilot, lambda: transcript.selected is None)
         await pilot.press("alt+up")
-        assert transcript.selected == ids[3]
+        await until(pilot, lambda: transcript.selected == ids[3])
         await pilot.press("alt+up")
-        assert transcript.selected == ids[2]
+        await until(pilot, lambda: transcript.selected == ids[2])
 
 
 async def test_a_letter_that_is_no_command_goes_on_in_the_prompt() -> None:
@@ -80,17 +80,20 @@ async def test_editing_a_message_answers_it_again_and_brings_the_own_draft_back(
     async with running(app) as pilot:
         chat_of(pilot).bar.prompt.insert("my draft")
         await pilot.press("escape", "g", "e")
-        assert app.chat.bar.draft.text == "Old question"
-        assert app.chat.bar.has_class("-editing")
+        await until(pilot, lambda: app.chat.bar.draft.text == "Old question")
+        await until(pilot, lambda: app.chat.bar.has_class("-editing"))
         await pilot.press("escape")
-        assert app.chat.bar.draft.text == "my draft"
+        await until(pilot, lambda: app.chat.bar.draft.text == "my draft")
         await pilot.press("escape", "g", "e")
         chat_of(pilot).bar.prompt.load_full("Better question")
         await pilot.press("enter")
         await idle(pilot)
-        assert [m.text for m in app.session.messages()] == ["Better question", "New answer"]
-        assert app.chat.bar.draft.text == "my draft"
-        assert app.session.versions(app.session.messages()[0].id) == (2, 2)
+        await until(
+            pilot,
+            lambda: [m.text for m in app.session.messages()] == ["Better question", "New answer"],
+        )
+        await until(pilot, lambda: app.chat.bar.draft.text == "my draft")
+        await until(pilot, lambda: app.session.versions(app.session.messages()[0].id) == (2, 2))
         side = app.chat.transcript.views[0].query_one(".message-side")
         assert "2/2" in str(side.render())
 
@@ -100,20 +103,20 @@ async def test_versions_are_flipped_and_what_was_removed_comes_back() -> None:
     async with running(app) as pilot:
         await pilot.press("escape", "r")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "Second answer"
+        await until(pilot, lambda: app.session.messages()[-1].text == "Second answer")
         await pilot.press("left")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "First answer"
+        await until(pilot, lambda: app.session.messages()[-1].text == "First answer")
         await pilot.press("right")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "Second answer"
-        assert app.chat.transcript.selected == app.session.messages()[-1].id
+        await until(pilot, lambda: app.session.messages()[-1].text == "Second answer")
+        await until(pilot, lambda: app.chat.transcript.selected == app.session.messages()[-1].id)
         await pilot.press("delete")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "First answer"
+        await until(pilot, lambda: app.session.messages()[-1].text == "First answer")
         await pilot.press("z")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "Second answer"
+        await until(pilot, lambda: app.session.messages()[-1].text == "Second answer")
 
 
 async def test_retry_from_the_prompt_writes_a_new_version() -> None:
@@ -121,8 +124,8 @@ async def test_retry_from_the_prompt_writes_a_new_version() -> None:
     async with running(app) as pilot:
         await pilot.press("ctrl+r")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "Second answer"
-        assert app.session.versions(app.session.messages()[-1].id) == (2, 2)
+        await until(pilot, lambda: app.session.messages()[-1].text == "Second answer")
+        await until(pilot, lambda: app.session.versions(app.session.messages()[-1].id) == (2, 2))
 
 
 async def test_nothing_is_changed_while_a_reply_is_written() -> None:

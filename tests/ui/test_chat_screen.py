@@ -94,24 +94,24 @@ async def test_a_storm_of_sizes_and_keys_while_streaming_breaks_nothing() -> Non
         await pilot.resize_terminal(100, 30)
         app.session.stop_all()
         await idle(pilot)
-        assert app.is_running
+        await until(pilot, lambda: app.is_running)
 
 
 async def test_the_panel_stands_beside_the_text_or_covers_it() -> None:
     app = chat_app(conversation=talk("Question", "Answer"))
     async with running(app, (120, 40)) as pilot:
         await pilot.press("f2")
-        assert app.chat.panel.display and app.chat.panel.region.width == 34
-        assert app.chat.transcript.region.width > 60
+        await until(pilot, lambda: app.chat.panel.display and app.chat.panel.region.width == 34)
+        await until(pilot, lambda: app.chat.transcript.region.width > 60)
         await pilot.press("right")
-        assert app.session.params.temperature > 0
+        await until(pilot, lambda: app.session.params.temperature > 0)
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
         assert app.chat.panel.region.width == 80
         await pilot.press("escape")
-        assert not app.chat.panel.display
-        assert app.chat.bar.prompt.has_focus
-        assert app.chat.transcript.region.width > 60
+        await until(pilot, lambda: not app.chat.panel.display)
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
+        await until(pilot, lambda: app.chat.transcript.region.width > 60)
 
 
 async def test_every_theme_is_switched_live() -> None:
@@ -128,9 +128,9 @@ async def test_esc_steps_between_prompt_and_transcript() -> None:
     app = chat_app(conversation=talk("Question", "Answer"))
     async with running(app) as pilot:
         await pilot.press("escape")
-        assert app.chat.transcript.has_focus
+        await until(pilot, lambda: app.chat.transcript.has_focus)
         await pilot.press("escape")
-        assert app.chat.bar.prompt.has_focus
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
 
 
 async def test_the_footer_shows_only_keys_that_work() -> None:
@@ -155,7 +155,7 @@ async def test_a_dialog_gets_its_own_keys() -> None:
         await pilot.press("f1")
         await until(pilot, lambda: app.screen is not app.chat)
         await pilot.press("f3", "ctrl+n")
-        assert len(app.session.messages()) == 2
+        await until(pilot, lambda: len(app.session.messages()) == 2)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
 
@@ -166,8 +166,8 @@ async def test_a_notice_stays_until_a_key_and_the_key_still_counts() -> None:
         await say(pilot, "word " * 99)
         await until(pilot, lambda: app.chat.notice.error is not None)
         await pilot.press("x")
-        assert app.chat.notice.error is None
-        assert app.chat.bar.draft.text.endswith("x")
+        await until(pilot, lambda: app.chat.notice.error is None)
+        await until(pilot, lambda: app.chat.bar.draft.text.endswith("x"))
 
 
 async def test_notices_of_the_settings_are_told() -> None:

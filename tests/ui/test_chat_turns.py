@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tui_chat.chat
+import tui_chat.engine
+import tui_chat.session
+import tui_chat.storage
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.chat.events import Failed
 from tui_chat.engine.scripted import GIB, Script
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import ModelLoadError, TuiChatError
+from tui_chat.ui.app import TuiChat
+from tui_chat.ui.screen_hints import hint_in_screens
 from tui_chat.ui.widgets.message_view import ReplyView
 
 SLOW = Script(replies=["Once upon a time there was a lighthouse. " * 20], token_s=0.02)
@@ -22,6 +34,7 @@ async def test_a_message_is_sent_and_its_reply_is_shown_to_the_letter() -> None:
     app = chat_app(Script(replies=[REPLY]))
     async with running(app) as pilot:
         await say(pilot, "Show me")
+        await until(pilot, lambda: len(app.chat.transcript.views) == 2)
         await idle(pilot)
         user, reply = app.chat.transcript.views
         assert user.message.text == "Show me"
@@ -40,8 +53,8 @@ async def test_text_appears_while_it_is_written_and_stop_keeps_it() -> None:
         await until(pilot, lambda: "lighthouse" in shown(reply))
         await pilot.press("escape")
         await idle(pilot)
+        await until(pilot, lambda: app.session.messages()[-1].status == "stopped")
         message = app.session.messages()[-1]
-        assert message.status == "stopped"
         await until(pilot, lambda: shown(app.chat.transcript.views[-1]) == message.text)
         assert "stopped at" in str(reply.query_one(".message-mark").render())
         await say(pilot, "Go on")
@@ -81,11 +94,12 @@ async def test_a_failed_request_gives_the_draft_back_and_says_why() -> None:
         error = app.chat.notice.error
         assert error is not None and error.hint == "Press F4 for 8bit"
         await idle(pilot)
-        assert not app.chat.transcript.views
+        await until(pilot, lambda: not app.chat.transcript.views)
         await pilot.press("enter")
+        await until(pilot, lambda: len(app.session.messages()) == 2)
         await idle(pilot)
-        assert app.chat.notice.error is None
-        assert app.session.messages()[-1].status == "complete"
+        await until(pilot, lambda: app.chat.notice.error is None)
+        await until(pilot, lambda: app.session.messages()[-1].status == "complete")
 
 
 async def test_a_failed_request_leaves_a_newer_draft_alone() -> None:
@@ -97,8 +111,8 @@ async def test_a_failed_request_leaves_a_newer_draft_alone() -> None:
         chat_of(pilot).bar.prompt.insert("Second")
         await until(pilot, lambda: app.chat.notice.error is not None)
         await idle(pilot)
-        assert app.chat.bar.draft.full == "Second"
-        assert app.session.messages()[-1].status == "failed"
+        await until(pilot, lambda: app.chat.bar.draft.full == "Second")
+        await until(pilot, lambda: app.session.messages()[-1].status == "failed")
         mark = str(app.chat.transcript.views[-1].query_one(".message-mark").render())
         assert "It broke" in mark and "r retries" in mark
 
@@ -109,11 +123,10 @@ async def test_a_reply_that_breaks_off_keeps_its_text_and_can_be_continued() -> 
     async with running(app) as pilot:
         await say(pilot, "Count")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "one two"
+        await until(pilot, lambda: app.session.messages()[-1].text == "one two")
         assert app.chat.notice.error is not None
         await pilot.press("escape", "greater_than_sign")
-        await idle(pilot)
-        assert app.session.messages()[-1].text == "one two four"
+        await until(pilot, lambda: app.session.messages()[-1].text == "one two four")
 
 
 async def test_too_long_a_message_is_refused_with_its_size_and_stays() -> None:
@@ -142,7 +155,7 @@ async def test_a_failed_load_says_that_the_old_model_is_back() -> None:
         await until(pilot, lambda: app.session.state == "ready")
         await say(pilot, "Still there?")
         await idle(pilot)
-        assert app.session.messages()[-1].status == "complete"
+        await until(pilot, lambda: app.session.messages()[-1].status == "complete")
 
 
 async def test_the_reader_who_scrolled_up_is_left_alone_and_told_of_new_lines() -> None:
@@ -161,3 +174,55 @@ async def test_the_reader_who_scrolled_up_is_left_alone_and_told_of_new_lines() 
         await until(pilot, lambda: app.chat.transcript.unseen_lines == 0)
         await pilot.press("escape")
         await idle(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
+async def test_a_failed_first_load_says_what_failed_and_what_to_do(size: tuple[int, int]) -> None:
+    broken = ModelLoadError("guide has no weights", "model.safetensors is missing", "Press F3")
+    app = chat_app(Script(load_failures={"guide": broken}, models=("guide", "oasst-12b"),
+                          free=64 * GIB))  # fmt: skip
+    async with running(app, size, ready=False) as pilot:
+        await until(pilot, lambda: "guide has no weights" in page(app))
+        assert "model.safetensors is missing" in page(app) and "Press F3" in page(app)
+        assert "listens" not in page(app) and "knows this program" not in page(app)
+        await say(pilot, "Anybody there?")
+        await until(pilot, lambda: app.chat.bar.draft.full == "Anybody there?")
+        await until(pilot, lambda: app.chat.notice.error is not None)
+        await app.run_command("model", "oasst-12b")
+        await until(pilot, lambda: app.session.state == "ready")
+        await until(pilot, lambda: "guide has no weights" not in page(app))
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "/no/such/directory"])
+async def test_where_there_is_a_key_no_command_is_named(name: str) -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await app.run_command("model", name)
+        await until(pilot, lambda: name in told(app))
+        assert "F3" in told(app) and "tui-chat " not in told(app)
+
+
+def hints() -> Iterator[str]:
+    """Every text in the rooms below the screens that names a command of the shell."""
+    rooms = (tui_chat.chat, tui_chat.engine, tui_chat.session, tui_chat.storage)
+    for room in rooms:
+        for path in Path(room.__path__[0]).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and "`tui-chat " in str(node.value):
+                    yield str(node.value)
+
+
+def test_every_command_that_an_error_names_has_a_key() -> None:
+    named = list(hints())
+    assert named
+    assert not [text for text in named if "tui-chat " in hint_in_screens(text)]
+
+
+def page(app: TuiChat) -> str:
+    """What the terminal shows."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def told(app: TuiChat) -> str:
+    """The notifications of now."""
+    return "\n".join(notification.message for notification in app._notifications)

@@ -6,13 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tests.ui.chat_app import NOON
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
 from tui_chat.ui.key_bindings import short_key
 from tui_chat.ui.message_notes import mark_text, meta_text, needs_plain, time_text, version_text
-from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text
+from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text, title_texts
 from tui_chat.ui.widgets.loading_line import _of, _time_left
 
 REPLY = Message(
@@ -86,6 +89,46 @@ def test_the_title_names_the_model() -> None:
     assert model_text(info, "x", 12 * 1024**3, False) == "oasst-12b · 8bit · cuda:0 · 12.0 GiB"
     assert model_text(info, "x", 12 * 1024**3, True) == "oasst-12b · 8bit"
     assert model_text(None, "evil\x1b[2J", 0, False) == "evil␛[2J"
+
+
+MODELS = ("guide · bf16 · cpu · 443 MiB", "guide · bf16")
+FULL_DISK = "The disk is full; a copy of what is new is kept in another file"
+
+
+def title_line(title: str, why: str, room: int) -> str:
+    """The title line as it is shown, with two cells between its halves."""
+    shown = title_texts(MODELS, title, ("not saved", why), room)
+    return f"{shown.model}  {shown.title} · {shown.mark}"
+
+
+def test_a_long_reason_leaves_the_title_of_the_chat_legible() -> None:
+    assert title_line("New chat", "", 78) == f"{MODELS[0]}  New chat · not saved"
+    assert title_line("New chat", FULL_DISK, 78) == (
+        f"{MODELS[0]}  New chat · not saved: The disk is full; a copy…"
+    )
+    assert title_line("How do I make the answers less random?", FULL_DISK, 78) == (
+        "guide · bf16  How do I make the answers less ran… · not saved: The disk is fu…"
+    )
+    assert title_line("How do I make the answers less random?", FULL_DISK, 50) == (
+        "guide · bf16  How do I make the answe… · not saved"
+    )
+
+
+@given(st.text(max_size=60), st.text(max_size=80), st.integers(34, 200))
+def test_the_title_line_always_fits_and_says_that_nothing_is_saved(
+    title: str, why: str, room: int
+) -> None:
+    shown = title_texts(MODELS, title, ("not saved", why), room)
+    width = cell_len(shown.model) + 2 + cell_len(shown.title) + 3 + cell_len(shown.mark)
+    assert width <= room
+    assert shown.mark.startswith("not saved")
+    assert bool(shown.title) == bool(title)
+
+
+def test_what_the_engine_does_comes_before_the_legend_and_what_it_cost_does_not() -> None:
+    busy = Status("decoding", prefill=Prefill(63, 1412), rate=38.4, first_s=0.09)
+    assert status_text(busy, 4, 22) == "▸   38 tok/s"
+    assert status_text(Status("ready", last=Stats(100, 60)), 4, 22) == ""
 
 
 def test_loading_says_bytes_in_one_unit_and_the_time_left() -> None:

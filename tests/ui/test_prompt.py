@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.engine.scripted import Script
+from tui_chat.ui.external_editor import edit_text
 
 PASTE = "\n".join(f"line {number} [/b] of the paste" for number in range(212))
 
@@ -26,11 +29,11 @@ async def test_enter_sends_and_three_keys_make_a_line() -> None:
     app = chat_app()
     async with running(app) as pilot:
         await pilot.press("a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d")
-        assert app.chat.bar.draft.text == "a\nb\nc\nd"
-        assert app.chat.bar.prompt.size.height == 4
+        await until(pilot, lambda: app.chat.bar.draft.text == "a\nb\nc\nd")
+        await until(pilot, lambda: app.chat.bar.prompt.size.height == 4)
         await pilot.press("enter")
         await idle(pilot)
-        assert app.session.messages()[0].text == "a\nb\nc\nd"
+        await until(pilot, lambda: app.session.messages()[0].text == "a\nb\nc\nd")
 
 
 async def test_the_prompt_grows_to_eight_rows() -> None:
@@ -60,15 +63,15 @@ async def test_history_walks_back_and_the_own_draft_is_at_the_end() -> None:
         await idle(pilot)
         chat_of(pilot).bar.prompt.insert("mine")
         await pilot.press("up")
-        assert app.chat.bar.draft.text == "Second\nof two lines"
+        await until(pilot, lambda: app.chat.bar.draft.text == "Second\nof two lines")
         await pilot.press("up")
-        assert app.chat.bar.draft.text == "First"
+        await until(pilot, lambda: app.chat.bar.draft.text == "First")
         await pilot.press("up")
-        assert app.chat.bar.draft.text == "From the chat"
+        await until(pilot, lambda: app.chat.bar.draft.text == "From the chat")
         await pilot.press("up")
-        assert app.chat.bar.draft.text == "From the chat"
+        await until(pilot, lambda: app.chat.bar.draft.text == "From the chat")
         await pilot.press("down", "down", "down", "down")
-        assert app.chat.bar.draft.text == "mine"
+        await until(pilot, lambda: app.chat.bar.draft.text == "mine")
 
 
 async def test_a_long_paste_is_one_token_and_is_sent_to_the_letter() -> None:
@@ -82,12 +85,12 @@ async def test_a_long_paste_is_one_token_and_is_sent_to_the_letter() -> None:
         assert draft.full == f"Look: {PASTE}"
         await until(pilot, lambda: "tok]" in app.chat.bar.draft.text)
         await pilot.press(*"!")
-        assert app.chat.bar.draft.full == f"Look: {PASTE}!"
+        await until(pilot, lambda: app.chat.bar.draft.full == f"Look: {PASTE}!")
         await pilot.press("enter")
         await idle(pilot)
-        assert app.session.messages()[0].text == f"Look: {PASTE}!"
+        await until(pilot, lambda: app.session.messages()[0].text == f"Look: {PASTE}!")
         await pilot.press("up")
-        assert app.chat.bar.draft.full == f"Look: {PASTE}!"
+        await until(pilot, lambda: app.chat.bar.draft.full == f"Look: {PASTE}!")
 
 
 async def test_the_cursor_passes_a_paste_in_one_step_and_backspace_removes_it() -> None:
@@ -98,13 +101,13 @@ async def test_the_cursor_passes_a_paste_in_one_step_and_backspace_removes_it() 
         await paste(pilot, PASTE)
         await until(pilot, lambda: "tok]" in prompt.text)
         await pilot.press("b", "left", "left")
-        assert prompt.cursor_location == (0, 1)
+        await until(pilot, lambda: prompt.cursor_location == (0, 1))
         await pilot.press("right")
-        assert prompt.cursor_location == (0, len(prompt.text) - 1)
+        await until(pilot, lambda: prompt.cursor_location == (0, len(prompt.text) - 1))
         await pilot.press("backspace")
-        assert app.chat.bar.draft.full == "ab"
+        await until(pilot, lambda: app.chat.bar.draft.full == "ab")
         await pilot.press("ctrl+z")
-        assert app.chat.bar.draft.full == f"a{PASTE}b"
+        await until(pilot, lambda: app.chat.bar.draft.full == f"a{PASTE}b")
         prompt.move_cursor((0, 1))
         prompt.action_unfold()
         assert app.chat.bar.draft.text == f"a{PASTE}b"
@@ -125,7 +128,7 @@ async def test_a_short_paste_is_text() -> None:
     app = chat_app()
     async with running(app) as pilot:
         await paste(pilot, "two\r\nlines")
-        assert app.chat.bar.draft.text == "two\nlines"
+        await until(pilot, lambda: app.chat.bar.draft.text == "two\nlines")
 
 
 @pytest.mark.parametrize(
@@ -137,25 +140,25 @@ async def test_a_message_may_begin_with_a_slash(typed: str, sent: str) -> None:
     async with running(app) as pilot:
         await say(pilot, typed)
         await idle(pilot)
-        assert app.session.messages()[0].text == sent
+        await until(pilot, lambda: app.session.messages()[0].text == sent)
         await pilot.press("up")
-        assert app.chat.bar.draft.text == typed
+        await until(pilot, lambda: app.chat.bar.draft.text == typed)
 
 
 async def test_slash_commands_do_what_their_keys_do() -> None:
     app = chat_app(Script(replies=["Again"]), talk("Question", "Answer"))
     async with running(app, (120, 40)) as pilot:
         await say(pilot, "/set temperature=0.7")
-        assert app.session.params.temperature == 0.7
+        await until(pilot, lambda: app.session.params.temperature == 0.7)
         await say(pilot, "/preset greedy")
-        assert app.session.params.temperature == 0.0
+        await until(pilot, lambda: app.session.params.temperature == 0.0)
         await say(pilot, "/theme paper")
-        assert app.theme == "paper"
+        await until(pilot, lambda: app.theme == "paper")
         await say(pilot, "/system Be brief.")
-        assert app.session.conversation.system == "Be brief."
+        await until(pilot, lambda: app.session.conversation.system == "Be brief.")
         await say(pilot, "/retry")
         await idle(pilot)
-        assert app.session.messages()[-1].text == "Again"
+        await until(pilot, lambda: app.session.messages()[-1].text == "Again")
         await say(pilot, "/precision fp16")
         await until(pilot, lambda: app.session.info and app.session.info.precision == "fp16")
         await say(pilot, "/new")
@@ -169,32 +172,32 @@ async def test_an_unknown_command_names_the_nearest_and_stays() -> None:
     app = chat_app()
     async with running(app) as pilot:
         await say(pilot, "/theem night")
-        assert app.chat.bar.draft.text == "/theem night"
-        assert any("/theme" in n.message for n in app._notifications)
+        await until(pilot, lambda: app.chat.bar.draft.text == "/theem night")
+        await until(pilot, lambda: any("/theme" in n.message for n in app._notifications))
         await pilot.press("ctrl+c")
         await say(pilot, "/set temperature=9")
-        assert any("out of range" in n.message for n in app._notifications)
+        await until(pilot, lambda: any("out of range" in n.message for n in app._notifications))
 
 
 async def test_completion_offers_commands_and_their_values() -> None:
     app = chat_app()
     async with running(app) as pilot:
         await pilot.press(*"/th")
-        assert app.chat.bar.is_completing
+        await until(pilot, lambda: app.chat.bar.is_completing)
         await pilot.press("tab")
-        assert app.chat.bar.draft.text == "/theme"
+        await until(pilot, lambda: app.chat.bar.draft.text == "/theme")
         await pilot.press(*" pap")
         await pilot.press("enter")
         await until(pilot, lambda: app.theme == "paper")
         await pilot.press(*"/se")
         await pilot.press("enter")
-        assert app.chat.bar.draft.text == "/set "
+        await until(pilot, lambda: app.chat.bar.draft.text == "/set ")
         await pilot.press(*"temp")
         await pilot.press("tab")
-        assert app.chat.bar.draft.text == "/set temperature="
+        await until(pilot, lambda: app.chat.bar.draft.text == "/set temperature=")
         await pilot.press("escape", "ctrl+c", "slash", "escape")
-        assert not app.chat.bar.is_completing
-        assert app.chat.bar.prompt.has_focus
+        await until(pilot, lambda: not app.chat.bar.is_completing)
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
 
 
 async def test_ctrl_c_clears_then_stops_then_quits() -> None:
@@ -204,16 +207,16 @@ async def test_ctrl_c_clears_then_stops_then_quits() -> None:
         await until(pilot, lambda: app.session.state == "decoding")
         await pilot.press(*"draft")
         await pilot.press("ctrl+c")
-        assert not app.chat.bar.draft
-        assert app.session.is_busy
+        await until(pilot, lambda: not app.chat.bar.draft)
+        await until(pilot, lambda: app.session.is_busy)
         await pilot.press("ctrl+z")
-        assert app.chat.bar.draft.text == "draft"
+        await until(pilot, lambda: app.chat.bar.draft.text == "draft")
         await pilot.press("ctrl+c", "ctrl+c")
         await idle(pilot)
-        assert app.session.messages()[-1].status == "stopped"
+        await until(pilot, lambda: app.session.messages()[-1].status == "stopped")
         await pilot.press("ctrl+c")
-        assert app.is_running
-        assert any("again to quit" in n.message for n in app._notifications)
+        await until(pilot, lambda: app.is_running)
+        await until(pilot, lambda: any("again to quit" in n.message for n in app._notifications))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.return_value == 0)
         assert app.engine_ended
@@ -245,18 +248,45 @@ async def test_the_editor_gets_the_whole_draft_and_gives_it_back(
     async with running(app) as pilot:
         await paste(pilot, PASTE)
         await pilot.press("ctrl+g")
-        assert seen.read_text() == PASTE
-        assert app.chat.bar.draft.full == f"{PASTE}changed"
+        # editors expect a line break at the end
+        await until(pilot, lambda: seen.exists() and seen.read_text() == f"{PASTE}\n")
+        await until(pilot, lambda: app.chat.bar.draft.full == f"{PASTE}\nchanged")
         monkeypatch.setenv("VISUAL", "no-such-editor-here")
         await pilot.press("ctrl+g")
-        assert any("not installed" in n.message for n in app._notifications)
-        assert app.chat.bar.draft.full == f"{PASTE}changed"
+        await until(pilot, lambda: any("not installed" in n.message for n in app._notifications))
+        await until(pilot, lambda: app.chat.bar.draft.full == f"{PASTE}\nchanged")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r")))
+@settings(max_examples=20, deadline=None)
+def test_an_editor_that_only_looks_changes_nothing(text: str) -> None:
+    assert edit_text(text, ["true"]) == text
+
+
+@pytest.mark.parametrize(
+    ("draft", "body", "after"),
+    [("a", 'printf "b\\n" > "$1"', "b"), ("a", 'printf b > "$1"', "b"), ("", 'echo b > "$1"', "b"),
+     ("a", 'printf "b\\r\\n" > "$1"', "b"), ("a\n", 'cat "$1" > /dev/null', "a\n"),
+     ("a", 'printf "b\\n\\n" > "$1"', "b\n"), ("a", ': > "$1"', "")],
+)  # fmt: skip
+def test_the_line_break_at_the_end_of_the_file_is_not_part_of_the_draft(
+    tmp_path: Path, draft: str, body: str, after: str
+) -> None:
+    assert edit_text(draft, [editor(tmp_path / "ed", body)]) == after
+
+
+async def test_joiners_are_typed_like_any_character() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        for character in "👩\u200d👧\u200c!":
+            app.post_message(events.Key("a key", character))
+        await until(pilot, lambda: app.chat.bar.draft.text == "👩\u200d👧\u200c!")
 
 
 async def test_keys_can_be_remapped_and_switched_off() -> None:
     app = chat_app(keys={"newline": ("ctrl+o",), "open": (), "history_previous": ("ctrl+up",)})
     async with running(app) as pilot:
         await pilot.press("a", "ctrl+o", "b")
-        assert app.chat.bar.draft.text == "a\nb"
+        await until(pilot, lambda: app.chat.bar.draft.text == "a\nb")
         await pilot.press("up", "c")
-        assert app.chat.bar.draft.text == "ac\nb"
+        await until(pilot, lambda: app.chat.bar.draft.text == "ac\nb")

@@ -109,7 +109,7 @@ async def test_what_is_no_web_address_is_only_copied(url: str) -> None:
         await app.show(LinkScreen(url), pilot)
         await until(pilot, lambda: "This link is not opened" in app.shown())
         await pilot.press("o")
-        assert not app.results
+        await until(pilot, lambda: not app.results)
         await pilot.press("c")
         await until(pilot, lambda: app.results == ["copy"])
 
@@ -164,3 +164,23 @@ async def test_hostile_texts_are_text(index: int, size: tuple[int, int]) -> None
         await until(pilot, lambda: "[@click" in app.shown())
         assert not set("\x1b\x07\u202e\u200b") & set(app.shown())
         assert "Esc Close" in app.shown()
+
+
+@pytest.mark.parametrize("theme", ["night", "terminal"])
+@pytest.mark.parametrize("size", [(100, 30), (80, 24), (60, 16), (40, 12)])
+async def test_the_menu_of_a_message_always_shows_its_keys(
+    theme: str, size: tuple[int, int]
+) -> None:
+    facts = [(f"fact {n}", "value") for n in range(8)]
+    actions = ["copy", "code_block", "edit", "retry_message", "continue", "sibling_previous",
+               "sibling_next", "delete", "undo"]  # fmt: skip
+    app = Stage(theme)
+    async with app.run_test(size=size) as pilot:
+        await app.show(MessageMenu(facts, actions, "Reply"), pilot)
+        await until(pilot, lambda: "Enter Do it" in app.shown() and "Esc Close" in app.shown())
+        for label in ("Code block", "Edit", "Retry"):
+            await pilot.press("down")
+            await until(pilot, lambda label=label: f"› {label}" in app.shown())
+        await pilot.press("end")
+        await until(pilot, lambda: "› Undo" in app.shown())
+        assert "Reply" in app.shown() and "Enter Do it" in app.shown()

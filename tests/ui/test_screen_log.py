@@ -22,6 +22,8 @@ async def test_it_shows_the_end_and_follows(tmp_path: Path, size: tuple[int, int
         await app.show(LogScreen(path), pilot)
         await until(pilot, lambda: "ERROR engine" in app.shown())
         assert not set("\x1b\x07\u202e") & set(app.shown())
+        view = app.screen.query_one(LineView)
+        await until(pilot, lambda: view.vertical_scrollbar.position == view.max_scroll_y > 0)
         with path.open("a") as stream:
             stream.write("and one line more\n")
         await until(pilot, lambda: "and one line more" in app.shown())

@@ -55,7 +55,7 @@ ROWS = [
 async def opened(pilot: Pilot[None], app: Stage) -> ModelScreen:
     screen = ModelScreen(app.session)
     await app.show(screen, pilot)
-    await until(pilot, lambda: not screen.has_class("-message"))
+    await until(pilot, lambda: screen.note != "reading…")
     return screen
 
 
@@ -141,6 +141,25 @@ async def test_keys_do_not_wait_for_the_reading() -> None:
             await pilot.press("escape")
             await until(pilot, lambda: app.results == [None])
             shelf.gate.set()
+    finally:
+        shelf.gate.set()
+
+
+@pytest.mark.parametrize("typed", ["12b", "oasst", ""])
+async def test_what_is_typed_during_the_reading_counts(typed: str) -> None:
+    shelf = Shelf(ROWS)
+    shelf.gate.clear()
+    app = Stage(session=shelf)
+    try:
+        async with app.run_test() as pilot:
+            screen = ModelScreen(shelf)
+            await app.show(screen, pilot)
+            await pilot.press(*typed, "enter")
+            await until(pilot, lambda: screen.query_one(Input).value == typed)
+            assert not app.results
+            shelf.gate.set()
+            chosen = LoadChoice("oasst-12b", "8bit") if typed else None
+            await until(pilot, lambda: app.results == [chosen])
     finally:
         shelf.gate.set()
 

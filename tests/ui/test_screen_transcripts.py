@@ -145,6 +145,15 @@ async def test_a_wide_terminal_shows_how_the_chat_begins() -> None:
         assert not set("\x1b\x07\u202e") & set(app.shown())
 
 
+async def test_the_preview_is_filled_when_the_terminal_gets_wider() -> None:
+    app = Stage(session=SavedChats(summaries(3)))
+    async with app.run_test(size=(80, 40)) as pilot:
+        await opened(pilot, app)
+        assert "How do I make the answers" not in app.shown()
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: "How do I make the answers" in app.shown())
+
+
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
 async def test_hostile_titles_are_text(size: tuple[int, int]) -> None:
     app = Stage(session=SavedChats(summaries(3, lambda n: HOSTILE)))

@@ -89,8 +89,9 @@ async def test_the_first_and_the_last_message_are_one_key_away() -> None:
 async def test_a_short_chat_begins_at_the_top() -> None:
     app = chat_app(conversation=talk("One", "Two"))
     async with running(app) as pilot:
-        await pilot.pause()
-        assert app.chat.transcript.views[0].region.y == app.chat.transcript.region.y
+        transcript = app.chat.transcript
+        await until(pilot, lambda: len(transcript.views) == 2)
+        await until(pilot, lambda: transcript.views[0].region.y == transcript.region.y > 0)
 
 
 async def test_the_forget_line_moves_with_the_draft() -> None:
@@ -160,10 +161,9 @@ async def test_a_reply_too_large_for_markdown_is_plain_text(text: str) -> None:
 
 async def test_a_reply_that_grows_too_large_changes_to_plain_text_and_loses_nothing() -> None:
     text = "A paragraph of some words.\n\n" * 1500
-    app = chat_app(Script(replies=[text]))
+    app = chat_app(Script(replies=[text], context=10**6))
     async with running(app) as pilot:
         app.session.set_param("max_new_tokens", 100_000)
-        app.session._backend.script.context = 10**6  # type: ignore[attr-defined]  # the script's
         await say(pilot, "Go on")
         await idle(pilot)
         reply = app.session.messages()[-1]

@@ -6,6 +6,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 
 from tests.ui.chat_app import chat_app, chat_of, running, talk, until
+from tui_chat.ui.driver import ESCAPE_DELAY_S, escape_delay
 from tui_chat.ui.legacy_keys import learn_legacy_keys
 
 
@@ -28,7 +29,7 @@ async def test_letters_are_commands_again_when_the_transcript_gets_the_focus_bac
         await pilot.press("escape")
         await until(pilot, lambda: chat_of(pilot).transcript.has_focus)
         await pilot.press("k")
-        assert chat_of(pilot).bar.draft.full == "x"
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "x")
 
 
 async def test_a_paste_over_the_transcript_goes_to_the_prompt() -> None:
@@ -52,3 +53,8 @@ def test_alt_enter_of_a_plain_terminal_is_one_key() -> None:
     learn_legacy_keys()
     keys = [event.key for event in XTermParser().feed("\x1b\r") if isinstance(event, events.Key)]
     assert keys == ["alt+enter"]
+
+
+def test_a_lone_esc_waits_long_only_where_a_sequence_may_be_cut() -> None:
+    assert escape_delay({}) == ESCAPE_DELAY_S < 0.1
+    assert escape_delay({"SSH_CONNECTION": "a 1 b 2"}) == escape_delay({"ESCDELAY": "100"}) >= 0.1

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
+from textual import constants, events
 from textual.app import App
 from textual.binding import BindingType
+from textual.color import Color
 from textual.filter import LineFilter
+from textual.notifications import Notify
 from textual.screen import Screen
 from textual.types import CSSPathType
 
@@ -27,10 +31,12 @@ from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
+from tui_chat.ui.driver import QuickEscDriver
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.legacy_keys import learn_legacy_keys
 from tui_chat.ui.messages import EngineBatch, EventsWaiting
+from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.themes import (
@@ -41,10 +47,15 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
+from tui_chat.ui.toasts import MOST, make_room
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
+log = logging.getLogger(__name__)
+
+SEND_S = 0.3
+"""How long messages on their way into the session get when the program ends."""
 CLOSE_S = 1.8
 """How long the engine gets to end."""
 
@@ -107,7 +118,8 @@ class TuiChat(App[int]):
         clock: Clock | None = None,
     ) -> None:
         learn_legacy_keys()
-        super().__init__()
+        # Textual's variable for another driver, as for recordings, has its way.
+        super().__init__(driver_class=None if constants.DRIVER else QuickEscDriver)
         self.session = session
         self.settings = settings or UiSettings()
         self.engine_ended = True
@@ -117,7 +129,10 @@ class TuiChat(App[int]):
         """The main screen."""
         self._feed = EventFeed(lambda: self.post_message(EventsWaiting()))
         self._unsubscribe = session.subscribe(self._feed.listen)
+        self._without_colour = WithoutColour(self._page_colour)
         self._is_quitting = False
+        self._early: list[events.Event] | None = []
+        """Keys from before there was a prompt to take them; None once there is one."""
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
@@ -132,7 +147,13 @@ class TuiChat(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Everything that reaches the terminal passes the guard first."""
+        if self.no_color:
+            return [TERMINAL_GUARD, self._without_colour]
         return [TERMINAL_GUARD, *super().get_line_filters()]
+
+    def _page_colour(self) -> Color:
+        """The background of the theme in use."""
+        return Color.parse(self.theme_variables.get("background", "black"))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The project's own colours, from the theme's."""
@@ -202,17 +223,35 @@ class TuiChat(App[int]):
         terminal.on_signal(asyncio.get_running_loop(), self._on_signal)
         self.call_after_refresh(self._start)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            await self.on_event(event)
         if self._is_quitting:
             return
         if not gc.isenabled():  # `cli.full_screen` has put it off until here
             gc.freeze()  # what the start has left stays
             gc.enable()
         self.register_themes()
-        for notice in self._notices:
-            notify_plain(self.screen, notice, severity="warning", timeout=10)
+        self._tell_notices()
         self.session.start()
         self.chat.expect_model()
+
+    def _tell_notices(self) -> None:
+        """Say what was wrong at the start; what there is no room for is in the log."""
+        for notice in self._notices:
+            log.warning("%s", notice)
+        shown = self._notices if len(self._notices) <= MOST else self._notices[: MOST - 1]
+        for notice in shown:
+            notify_plain(self.screen, notice, severity="warning", timeout=10)
+        rest = len(self._notices) - len(shown)
+        if rest:
+            text = f"There are {rest} more notices; Ctrl+L shows them."
+            notify_plain(self.screen, text, severity="warning", timeout=10)
+
+    def on_notify(self, event: Notify) -> None:
+        """Make room for a toast; Textual shows it after this."""
+        make_room(self, event.notification)
 
     # Events of the session ------------------------------------------------------------------------
 
@@ -251,7 +290,10 @@ class TuiChat(App[int]):
         return self._commands.label_of(action)
 
     async def on_event(self, event: events.Event) -> None:
-        """Any key sends a notice away that has been read."""
+        """Keep what is typed too early; any key sends a notice away that has been read."""
+        if self._early is not None and isinstance(event, events.Key | events.Paste):
+            self._early.append(event)
+            return
         if isinstance(event, events.Key) and not event.is_forwarded:
             self.chat.notice.dismiss_if_read()
         await super().on_event(event)
@@ -303,9 +345,24 @@ class TuiChat(App[int]):
         if self._is_quitting:
             return
         self._is_quitting = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hand_in(), SEND_S)
         self._unsubscribe()
         self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
         self.exit(code, return_code=code)
+
+    async def _hand_in(self) -> None:
+        """Let a message whose Enter came before the end reach the session, to be saved as well.
+
+        It passes from the queue of the prompt to that of the screen, and from there to the outbox.
+        """
+        for node in self.chat.bar.prompt.ancestors_with_self:
+            if node is self:
+                break
+            passed = asyncio.Event()
+            if node.post_message(events.Callback(callback=passed.set)):
+                await passed.wait()
+        await self.chat.outbox.emptied()
 
 
 def _keymap(keys: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -22,6 +22,8 @@ from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.status_text import why_not_saved
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 AGAIN_S = 3.0
 """How long the first of two presses counts."""
 _EVERYWHERE = ("quit", "interrupt")
+_IN_TURN = frozenset({
+    "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
+    "inspector", "stop",
+})  # fmt: skip
+"""What means the chat with all that was typed before, though that may still be on its way."""
 
 
 class Commands:
@@ -61,7 +68,8 @@ class Commands:
             "palette": now(self._palette),
             "stop": self._stop,
             "interrupt": self._interrupt,
-            "quit": lambda _: app.quit_in_order(0),
+            # on the loop of the app, since it waits for that of the screen
+            "quit": now(lambda: app.call_later(app.quit_in_order, 0)),
             "save": now(self._save),
             "export": self._export,
             "set": self._set,
@@ -100,10 +108,18 @@ class Commands:
             action_id: One of `tui_chat.actions`.
             argument: What a slash command was given.
         """
+        outbox = self._chat.outbox
+        if action_id in _IN_TURN and outbox.is_busy:
+            outbox.after(lambda: self._run(action_id, argument))
+        else:
+            await self._run(action_id, argument)
+
+    async def _run(self, action_id: str, argument: str) -> None:
         try:
             await self._table[action_id](argument)
         except TuiChatError as error:
-            notify_plain(self._app.screen, error.one_line, severity="warning", timeout=6)
+            said = in_screens(error).one_line
+            notify_plain(self._app.screen, said, severity="warning", timeout=6)
 
     def can(self, action_id: str) -> bool:
         """Whether the key of an action does anything now."""
@@ -193,7 +209,7 @@ class Commands:
                 session.cancel()
                 return
         if self._again("interrupt", "Press Ctrl+C again to quit."):
-            await app.quit_in_order(0)
+            app.call_later(app.quit_in_order, 0)
 
     def _again(self, action_id: str, text: str) -> bool:
         """Whether this is the second press; the first one says what the second will do."""
@@ -235,30 +251,38 @@ class Commands:
 
     async def _model(self, name: str) -> None:
         if name:
-            self._app.session.switch_model(name)
+            self._load(name)
             return
         from tui_chat.ui.screens.models import ModelScreen
 
         def chosen(choice: LoadChoice | None) -> None:
             if choice is not None:
-                self._app.session.switch_model(choice.model, choice.precision)
+                self._load(choice.model, choice.precision)
 
         self._app.push_screen(ModelScreen(self._app.session), chosen)
+
+    def _load(self, model: str, precision: str = "auto") -> None:
+        self._app.session.switch_model(model, precision)
+        self._chat.expect_model(model, precision)
 
     async def _precision(self, name: str) -> None:
         if name:
             if name not in PRECISION_NAMES:
                 known = ", ".join(PRECISION_NAMES)
                 raise UsageError(f"There is no precision {name!r}", "", f"Known: {known}")
-            self._app.session.switch_precision(name)
+            self._load_in(name)
             return
         from tui_chat.ui.screens.precision import PrecisionScreen
 
         def chosen(precision: str | None) -> None:
             if precision is not None:
-                self._app.session.switch_precision(precision)
+                self._load_in(precision)
 
         self._app.push_screen(PrecisionScreen(self._app.session), chosen)
+
+    def _load_in(self, precision: str) -> None:
+        self._app.session.switch_precision(precision)
+        self._chat.expect_model(precision=precision)
 
     async def _theme(self, name: str) -> None:
         self._app.register_themes()
@@ -319,7 +343,8 @@ class Commands:
         if state is None:
             raise TuiChatError("This chat is not saved", "", "Start without --no-save, or /export")
         if not state.ok:
-            raise TuiChatError("This chat is not saved at the moment", state.detail, "Use /export")
+            why = why_not_saved(state.detail)
+            raise TuiChatError("This chat is not saved at the moment", why, "Use /export")
         where = safe_line(str(paths.database_file()))
         notify_plain(self._app.screen, f"Every message is saved as it comes, in {where}", timeout=8)
 
@@ -332,7 +357,8 @@ class Commands:
         else:
             path = paths.private_dir(paths.exports_dir()) / f"chat-{conversation.id[:8]}.md"
         written = await asyncio.to_thread(export_to_file, conversation, path, overwrite=not name)
-        notify_plain(self._app.screen, f"Written to {safe_line(str(written))}", timeout=8)
+        where = safe_line(str(written.absolute()))
+        notify_plain(self._app.screen, f"Written to {where}", timeout=8)
 
     # Parameters -----------------------------------------------------------------------------------
 

@@ -58,8 +58,8 @@ def edit_text(text: str, command: list[str]) -> str:
         command: The editor; the file's name is added.
 
     Returns:
-        The text as it was saved. One line break at the end that was not there before is the
-        editor's and goes.
+        The text as it was saved. The file ends with a line break, as editors expect and as they
+        leave it; that one is not part of the text.
 
     Raises:
         TuiChatError: If the editor cannot be started, fails, or leaves no text.
@@ -68,7 +68,7 @@ def edit_text(text: str, command: list[str]) -> str:
     path = Path(name)
     try:
         with open(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+            stream.write(f"{text}\n" if text else "")
         try:
             done = subprocess.run([*command, str(path)], env=dict(os.environ), check=False)
         except OSError as error:
@@ -79,12 +79,12 @@ def edit_text(text: str, command: list[str]) -> str:
             raise TuiChatError(
                 "The draft was not changed", f"The editor ended with code {done.returncode}"
             )
-        return _read(path, text)
+        return _read(path)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _read(path: Path, before: str) -> str:
+def _read(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
             raise TuiChatError("The draft was not changed", "The file has more than 16 MiB")
@@ -92,6 +92,4 @@ def _read(path: Path, before: str) -> str:
             text = stream.read()
     except (OSError, ValueError):
         raise TuiChatError("The draft was not changed", "The editor left no UTF-8 text") from None
-    if text.endswith("\n") and not before.endswith("\n"):
-        text = text[:-1].removesuffix("\r")
-    return text
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text

@@ -7,13 +7,14 @@ so it happens in a thread; the prompt is free at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.ui.completion import literal
 from tui_chat.ui.messages import ContextCounted
 from tui_chat.ui.prompt_history import Draft
+from tui_chat.ui.widgets.token_meter import grouped
 
 if TYPE_CHECKING:
     from tui_chat.ui.screens.chat import ChatScreen
@@ -29,6 +30,21 @@ class Outbox:
     def __init__(self, screen: ChatScreen) -> None:
         self._screen = screen
         self._lock = asyncio.Lock()
+        self._underway = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something typed is still on its way."""
+        return self._underway > 0
+
+    def after(self, act: Callable[[], Awaitable[object]]) -> None:
+        """Do something once all that was typed before it is sent, and before what comes after."""
+        self._queue(act)
+
+    async def emptied(self) -> None:
+        """Wait until everything is sent."""
+        async with self._lock:
+            pass
 
     def send(self, draft: Draft, counted: ContextCounted | None) -> None:
         """Send a message, unless it is known to be too long.
@@ -40,7 +56,7 @@ class Outbox:
         text = literal(draft.full)
         if counted is not None and counted.draft == text and counted.view.is_too_long:
             self._screen.bar.give_back(draft)
-            self._screen.notice.say(_too_long(counted))
+            self._screen.say(_too_long(counted))
             return
         self._screen.bar.past.add(draft)
         self._screen.transcript.follow()
@@ -56,13 +72,23 @@ class Outbox:
         self, draft: Draft, send: Callable[[], object], editing: str | None = None
     ) -> None:
         async def deliver() -> None:
-            async with self._lock:
-                try:
-                    await asyncio.to_thread(send)
-                except TuiChatError as error:
-                    self._refused(draft, editing, error)
+            try:
+                await asyncio.to_thread(send)
+            except TuiChatError as error:
+                self._refused(draft, editing, error)
 
-        self._screen.run_worker(deliver(), group="outbox")
+        self._queue(deliver)
+
+    def _queue(self, act: Callable[[], Awaitable[object]]) -> None:
+        async def in_turn() -> None:
+            try:
+                async with self._lock:  # serves in the order of asking
+                    await act()
+            finally:
+                self._underway -= 1
+
+        self._underway += 1
+        self._screen.run_worker(in_turn(), group="outbox")
 
     def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
         """Put a refused draft back where it came from."""
@@ -72,13 +98,13 @@ class Outbox:
             bar.edit(editing, draft.full, is_reply=role == "assistant")
         else:
             bar.give_back(draft)
-        self._screen.notice.say(error)
+        self._screen.say(error)
 
 
 def _too_long(counted: ContextCounted) -> ContextError:
     view = counted.view
     return ContextError(
         "The message is too long",
-        f"It has {view.draft} tokens, and {view.longest_draft} fit",
+        f"It has {grouped(view.draft)} tokens, and {grouped(view.longest_draft)} fit",
         "Shorten it; nothing was sent",
     )

@@ -6,11 +6,8 @@ than adding up what has passed by, so that what is shown is what is stored.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-from textual.content import Content
 
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import (
@@ -37,21 +34,13 @@ from tui_chat.session import (
     TreeChanged,
 )
 from tui_chat.ui.completion import escaped
-from tui_chat.ui.messages import MemoryRead
+from tui_chat.ui.figures import Figures
 from tui_chat.ui.prompt_history import draft_of
-from tui_chat.ui.safe_text import notify_plain, plain_line
-from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:
     from tui_chat.ui.screens.chat import ChatScreen
-
-_STATUS_INTERVAL_S = 0.25
-"""Figures that change all the time are shown anew this often, so that they can be read."""
-_NARROW_STATUS = 20
-"""Cells for the status in the title line, where there is none below."""
-
-MEMORY_INTERVAL_S = 1.0
-"""The memory in use is read at most this often, and only when something happens."""
 
 
 class SessionMirror:
@@ -59,26 +48,25 @@ class SessionMirror:
 
     Args:
         screen: Where.
+        figures: What stands in the title line and beside the meter.
     """
 
-    def __init__(self, screen: ChatScreen) -> None:
+    def __init__(self, screen: ChatScreen, figures: Figures) -> None:
         self._screen = screen
         self._session = screen.session
-        self._speed = LiveSpeed()
-        self._prefill: Prefill | None = None
+        self._figures = figures
         self._streaming: str | None = None
-        self._memory_bytes = 0
-        self._memory_read_at = float("-inf")
+        self.failure: TuiChatError | None = None
+        """Why there is no model, after one could not be loaded."""
         self._is_first_load = True
+        self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
-        self._doing: object = None
-        self._shown_at = float("-inf")
 
     async def open(self) -> None:
         """Show the session as it is."""
         await self._open_chat()
         self._screen.show_params()
-        self._show_all()
+        self._figures.refresh()
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
         """Show what has happened, in order, with one look at the chat for all of it."""
@@ -117,7 +105,7 @@ class SessionMirror:
             self._screen.budget.recount()
         elif grown:
             self._screen.budget.recount_at_leisure()
-        self._show_all()
+        self._figures.refresh()
 
     # The chat -------------------------------------------------------------------------------------
 
@@ -144,20 +132,18 @@ class SessionMirror:
 
     def _on_reply(self, message_id: str, event: EngineEvent) -> bool:
         """Take what the engine says about a reply; True if its text has grown."""
-        now = self._screen.clock.monotonic()
         if isinstance(event, Prefill):
             if message_id != self._streaming:
                 self._streaming = message_id
-                self._speed.begin(now)
-            self._prefill = event
+                self._figures.begin()
+            self._figures.read(event)
             self._screen.transcript.show_prefill(message_id, event)
         elif isinstance(event, Delta):
-            self._speed.add(len(event.token_ids), now)
+            self._figures.write(len(event.token_ids))
             return bool(event.text)
         elif isinstance(event, Finished | Failed) and message_id == self._streaming:
             self._streaming = None
-            self._prefill = None
-            self._memory_read_at = float("-inf")
+            self._figures.end()
             if isinstance(event, Failed) and message_id in self._session.conversation:
                 self._say_broken_off(message_id, event)
         return False
@@ -165,7 +151,7 @@ class SessionMirror:
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
         """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""
         if self._session.message(message_id).text:
-            self._screen.notice.say(TuiChatError(event.title, event.detail, event.hint))
+            self._screen.say(TuiChatError(event.title, event.detail, event.hint))
 
     def _take_back(self, failed: RequestFailed) -> None:
         """Give the draft of a message that got no answer back, and say why."""
@@ -183,7 +169,7 @@ class SessionMirror:
             return
         if self._session.state == "empty" and self._screen.notice.error is not None:
             return  # it says already why there is no model
-        self._screen.notice.say(TuiChatError(failure.title, failure.detail, failure.hint))
+        self._screen.say(TuiChatError(failure.title, failure.detail, failure.hint))
 
     # The model ------------------------------------------------------------------------------------
 
@@ -191,7 +177,9 @@ class SessionMirror:
         line = self._screen.loading_line
         if isinstance(event, Loading):
             line.step = event
+            self._show_failure(None)
         elif isinstance(event, Unloaded):
+            self._is_freed = True
             freed = f"{safe_line(event.model, 40)} in {event.precision} is freed"
             line.freed = f"{freed}: {format_bytes(event.freed_bytes)}."
         elif isinstance(event, Ready):
@@ -200,16 +188,21 @@ class SessionMirror:
             self._on_load_failed(event)
         self._screen.budget.recount()
 
-    def expect_model(self) -> None:
+    def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
         """Show that a model is about to be loaded, before there is anything to measure."""
         wanted = self._session.wanted
-        self._screen.loading_line.step = Loading(wanted.model, wanted.precision, "start", 0, 0)
-        self._show_all()
+        is_first = self._is_first_load and self.failure is None
+        stage = "libraries" if is_first else "start"
+        self._show_failure(None)
+        self._screen.loading_line.expect(
+            model or wanted.model, precision or wanted.precision, stage
+        )
+        self._figures.refresh()
 
     def _on_ready(self, event: Ready) -> None:
         line = self._screen.loading_line
         info = event.info
-        self._memory_bytes = event.memory_bytes
+        self._figures.show_memory(event.memory_bytes)
         is_told = (info.name, info.precision) == self._coming_back
         self._coming_back = None
         if not self._is_first_load and not is_told:
@@ -217,9 +210,9 @@ class SessionMirror:
             notify_plain(
                 self._screen, f"{safe_line(info.name, 60)} in {info.precision} is ready.{freed}"
             )
-        self._is_first_load = False
+        self._is_first_load = self._is_freed = False
         line.step, line.freed = None, ""
-        self._screen.show_emptiness()
+        self._show_failure(None)
         for warning in info.warnings:
             notify_plain(self._screen, warning, severity="warning")
 
@@ -227,92 +220,24 @@ class SessionMirror:
         line = self._screen.loading_line
         line.step, line.freed = None, ""
         detail = event.detail
-        if not self._is_first_load:  # the runner brings back what was there
+        is_gone = self._is_freed and self._coming_back is not None and self._session.info is None
+        is_left_empty = self._is_first_load or is_gone
+        if not is_left_empty:  # the runner brings back what was there
             before = self._session.wanted
             self._coming_back = (before.model, before.precision)
             kept = f"{safe_line(before.model, 60)} in {before.precision} is used again."
             detail = f"{detail.rstrip('.')}. {kept}" if detail else kept
         hint = event.hint or "Press F3 for another model, or F4 for another precision"
+        error = in_screens(TuiChatError(event.title, detail, hint))
+        if is_left_empty:
+            self._show_failure(error)
         if event.code == "cancelled":
-            notify_plain(self._screen, f"{event.title}. {detail}")
-        else:
-            self._screen.notice.say(TuiChatError(event.title, detail, hint))
+            notify_plain(self._screen, f"{event.title}. {detail}".strip())
+        elif not (is_left_empty and self._screen.is_empty):
+            self._screen.say(error)
 
-    # Title and status -----------------------------------------------------------------------------
-
-    @property
-    def status(self) -> Status:
-        """What there is to say about the engine."""
-        session = self._session
-        return Status(
-            state=session.state,
-            loading=session.loading,
-            prefill=self._prefill,
-            rate=self._speed.rate,
-            first_s=self._speed.first_s,
-            last=session.last_stats,
-        )
-
-    def _show_all(self) -> None:
-        """Show what is not text: at once where something begins or ends, else now and then."""
-        now, session = self._screen.clock.monotonic(), self._session
-        saving = session.save_state
-        is_saving = saving is None or saving.ok
-        doing = (
-            session.state, session.is_busy, self._streaming, len(session.conversation), is_saving
-        )  # fmt: skip
-        if doing == self._doing and now - self._shown_at < _STATUS_INTERVAL_S:
-            return
-        self._shown_at = now
-        self.show_title()
-        self.show_status()
-        if doing != self._doing:
-            self._doing = doing
-            self._screen.refresh_bindings()
-        self._read_memory()
-
-    def show_figures(self) -> None:
-        """Show title and status anew, as when there is another room for them."""
-        self.show_title()
-        self.show_status()
-
-    def show_status(self) -> None:
-        """Say what the engine is doing, in the room beside the meter's legend."""
-        meter = self._screen.meter
-        status = status_text(self.status, meter.status_room)
-        meter.status = Content(status).stylize("$text-muted")
-
-    def show_title(self) -> None:
-        """Say which model it is, and which chat."""
-        screen, session = self._screen, self._session
-        wanted = session.wanted.model
-        left = model_text(session.info, wanted, self._memory_bytes, screen.is_narrow)
-        screen.title_line.left = plain_line(left).stylize("$text-muted")
-        if screen.is_narrow:
-            screen.title_line.right = Content(status_text(self.status, _NARROW_STATUS))
-            return
-        saved = session.save_state
-        if saved is None:
-            mark = Content("not saved").stylize("$text-muted")
-        elif not saved.ok:
-            mark = plain_line(f"not saved: {saved.detail}", 60).stylize("$error")
-        else:
-            mark = Content("saved" if len(session.conversation) else "").stylize("$text-muted")
-        room = screen.size.width - len(left) - mark.cell_length - 7
-        title = plain_line(session.conversation.title or "New chat", max(8, room))
-        screen.title_line.right = Content.assemble(title, " · " if mark else "", mark)
-
-    def _read_memory(self) -> None:
-        now = self._screen.clock.monotonic()
-        if now - self._memory_read_at >= MEMORY_INTERVAL_S and self._session.info is not None:
-            self._memory_read_at = now
-            self._screen.run_worker(self._post_memory(), group="memory", exit_on_error=False)
-
-    async def _post_memory(self) -> None:
-        memory_bytes = await asyncio.to_thread(self._session.memory_bytes)
-        self._screen.post_message(MemoryRead(memory_bytes))
-
-    def show_memory(self, memory_bytes: int) -> None:
-        """Show the memory in use."""
-        self._memory_bytes = memory_bytes
-        self.show_title()
+    def _show_failure(self, failure: TuiChatError | None) -> None:
+        """Say in an empty chat why nobody listens."""
+        self.failure = failure
+        self._figures.is_failed = failure is not None
+        self._screen.show_emptiness()

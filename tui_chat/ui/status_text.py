@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len, set_cell_size
+
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
 from tui_chat.chat.memory import format_bytes
 from tui_chat.safe_text import safe_line
@@ -19,6 +21,12 @@ from tui_chat.ui.widgets.token_meter import grouped
 _WINDOW_S = 2.0
 """The live speed is that of this many last seconds."""
 _WORTH_SAYING_S = 0.005
+_LEAST_TITLE = 16
+"""Cells that the title of a chat keeps before other things give way."""
+_LEAST_REASON = 26
+"""Cells that a mark keeps before the title of the chat gives way: words and a bit of why."""
+_TELLING = 32
+"""Cells of either for which the device and the memory of the model give way."""
 
 
 @dataclass
@@ -69,19 +77,20 @@ class Status:
     """Replies that wait for their turn."""
 
 
-def status_text(status: Status, room: int) -> str:
+def status_text(status: Status, room: int, least: int = 0) -> str:
     """What the engine is doing, and what the last prompt cost, as far as there is room.
 
     Args:
         status: The facts.
         room: Cells.
+        least: Cells that it may have for what the engine is doing, if that needs them.
     """
     doing, cost = _doing(status), _cost(status)
     for count in range(len(cost), -1, -1):
         text = " · ".join(part for part in (doing, *cost[:count]) if part)
         if len(text) <= room:
             return text
-    return doing[: max(0, room)]
+    return doing[: max(0, room, least)]
 
 
 def _doing(status: Status) -> str:
@@ -134,3 +143,55 @@ def model_text(info: ModelInfo | None, wanted: str, memory_bytes: int, is_short:
         if memory_bytes:
             parts.append(format_bytes(memory_bytes))
     return " · ".join(parts)
+
+
+def why_not_saved(detail: str) -> str:
+    """The reason alone of what storage says, to be put after words of one's own."""
+    for said in ("Nothing is saved: ", "Not saved yet: "):
+        detail = detail.removeprefix(said)
+    return safe_line(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class TitleTexts:
+    """What the title line says, fitted."""
+
+    model: str
+    title: str
+    mark: str
+
+
+def title_texts(
+    models: tuple[str, str], title: str, mark: tuple[str, str], room: int
+) -> TitleTexts:
+    """Fit the title line: the model at the left, the chat and whether it is saved at the right.
+
+    First the device and the memory go, then the reason of the mark gets shorter, then the title
+    down to a few words, then the reason goes altogether, and only then the title gives way.
+
+    Args:
+        models: The model with everything, and without its device and memory.
+        title: Of the chat.
+        mark: Whether the chat is saved, and why not; each may be empty.
+        room: Cells.
+    """
+    state, why = mark
+    whole_mark = f"{state}: {why}" if why else state
+    gaps = 2 + (3 if state else 0)
+    full = min(cell_len(title), _TELLING) + min(cell_len(whole_mark), _TELLING) + gaps
+    model = next((text for text in models if cell_len(text) + full <= room), models[1])
+    rest = max(0, room - cell_len(model) - gaps)
+    least_title = min(cell_len(title), _LEAST_TITLE)
+    least_mark = min(cell_len(whole_mark), _LEAST_REASON)
+    if rest >= least_title + least_mark:
+        shown_mark = _cut(whole_mark, max(least_mark, rest - cell_len(title)))
+    else:
+        shown_mark = state
+    return TitleTexts(model, _cut(title, rest - cell_len(shown_mark)), shown_mark)
+
+
+def _cut(text: str, room: int) -> str:
+    """A text in so many cells, with a mark where something is missing."""
+    if cell_len(text) <= room:
+        return text
+    return f"{set_cell_size(text, room - 1).rstrip()}…" if room > 0 else ""

@@ -102,6 +102,29 @@ _KEYS: Mapping[str, Check] = MappingProxyType(
 )
 """The fields of Textual's `Theme`, by the same names; what is left out has its default there."""
 
+THEME_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "name": "what `F9`, `/theme` and `--theme` call it; has to be there",
+        "primary": "the main colour; has to be there",
+        "secondary": "a second colour beside it",
+        "accent": "what has the focus, and what can be pressed",
+        "warning": "warnings",
+        "error": "errors",
+        "success": "what went well",
+        "foreground": "text",
+        "background": "behind everything",
+        "surface": "behind panels and sheets",
+        "panel": "behind parts of them, and rules",
+        "boost": "a layer that lifts what is on it",
+        "dark": "whether it is a dark theme: true or false",
+        "luminosity_spread": "how far lighter and darker shades are apart, 0 to 1",
+        "text_alpha": "how opaque text is, 0 to 1",
+        "ansi": "whether it uses the terminal's own 16 colours, as `ansi_blue`: true or false",
+        "variables": "a table of colours and text styles: those below, and Textual's own",
+    }
+)
+"""What each field of a theme file is for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThemeSet:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -23,11 +23,14 @@ from tui_chat.errors import ParameterError, TuiChatError
 from tui_chat.session import ChatSession
 from tui_chat.ui.budget_watch import BudgetWatch
 from tui_chat.ui.completion import is_command, literal, parse
+from tui_chat.ui.figures import Figures
 from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
 from tui_chat.ui.outbox import Outbox
 from tui_chat.ui.prompt_history import Draft
 from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
+from tui_chat.ui.toasts import ReadingRoom, keep_toasts_in
 from tui_chat.ui.widgets.empty_state import EmptyState
 from tui_chat.ui.widgets.follow_strip import FollowStrip
 from tui_chat.ui.widgets.key_line import KeyLine
@@ -98,7 +101,7 @@ class ChatScreen(Screen[None]):
         self.title_line = SplitLine(id="title-line")
         self.transcript = Transcript(session.versions, self.clock.now, id="transcript")
         self.notice = Notice(id="notice")
-        self.loading_line = LoadingLine()
+        self.loading_line = LoadingLine(self.clock.monotonic)
         self.bar = PromptBar(id="prompt-bar")
         self.meter = TokenMeter(id="meter")
         self.panel = ParameterPanel(session.params, session.preset, session.presets, id="panel")
@@ -106,8 +109,9 @@ class ChatScreen(Screen[None]):
         self._empty = EmptyState()
         self._strip = FollowStrip()
         self._key_line = KeyLine(host.label_of)
-        self._mirror = SessionMirror(self)
-        self._outbox = Outbox(self)
+        self._figures = Figures(self)
+        self._mirror = SessionMirror(self, self._figures)
+        self.outbox = Outbox(self)
 
     def compose(self) -> ComposeResult:
         """Title, page beside the panel, meter, keys."""
@@ -115,7 +119,7 @@ class ChatScreen(Screen[None]):
         yield self.title_line
         with Horizontal(id="body"):
             with Vertical(id="page"):
-                with Container(id="reading"):
+                with ReadingRoom(id="reading"):
                     yield self.transcript
                     yield self._empty
                     yield self._strip
@@ -151,7 +155,12 @@ class ChatScreen(Screen[None]):
         self.set_class(height < LOW, "-low")
         self.bar.set_compact(width < COMPACT)
         self._lay_out_panel(width)
-        self.call_after_refresh(self._mirror.show_figures)
+        self.call_after_refresh(self._figures.show)
+
+    @on(ReadingRoom.Resized)
+    def _keep_toasts_in(self, event: ReadingRoom.Resized) -> None:
+        event.stop()
+        keep_toasts_in(self, event.region)
 
     # The panel ------------------------------------------------------------------------------------
 
@@ -202,7 +211,11 @@ class ChatScreen(Screen[None]):
     @on(ParameterPanel.PresetChosen)
     def _preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
         event.stop()
-        self.session.apply_preset(event.name)
+        try:
+            self.session.apply_preset(event.name)
+        except ParameterError as error:
+            notify_plain(self, error.one_line, severity="warning")
+            self.show_params()  # the panel shows the preset that was not taken
 
     @on(ParameterPanel.Closed)
     def _panel_closed(self, event: ParameterPanel.Closed) -> None:
@@ -216,21 +229,32 @@ class ChatScreen(Screen[None]):
         event.stop()
         await self._mirror.apply(event.events)
 
-    def expect_model(self) -> None:
-        """Show that a model is about to be loaded."""
-        self._mirror.expect_model()
+    def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
+        """Show that a model is about to be loaded.
+
+        Args:
+            model: Its name; the present one if None.
+            precision: As it is asked for; the present one if None.
+        """
+        self._mirror.expect_model(model, precision)
 
     @on(MemoryRead)
     def _memory_read(self, event: MemoryRead) -> None:
         event.stop()
-        self._mirror.show_memory(event.memory_bytes)
+        self._figures.show_memory(event.memory_bytes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self.transcript.path
 
     def show_emptiness(self) -> None:
-        """Teach while there is nothing to read."""
+        """Teach while there is nothing to read, or say why nobody listens."""
         self._empty.model = self.session.wanted.model
         self._empty.is_builtin = self.session.wanted.model == "guide"
-        self._empty.display = not self.transcript.path
-        self.transcript.display = bool(self.transcript.path)
+        self._empty.problem = self._mirror.failure
+        self._empty.display = self.is_empty
+        self.transcript.display = not self.is_empty
 
     # The budget -----------------------------------------------------------------------------------
 
@@ -283,25 +307,25 @@ class ChatScreen(Screen[None]):
         event.stop()
         draft = event.draft
         if event.editing is not None:
-            self._outbox.send_edit(draft, event.editing)
+            self.outbox.send_edit(draft, event.editing)
         elif is_command(draft.text):
             await self._run_slash(draft)
         else:
-            self._outbox.send(draft, self.counted)
+            self.outbox.send(draft, self.counted)
 
     async def _run_slash(self, draft: Draft) -> None:
         try:
             command = parse(draft.text)
         except TuiChatError as error:
             self.bar.give_back(draft)
-            notify_plain(self, error.one_line, severity="warning")
+            notify_plain(self, in_screens(error).one_line, severity="warning")
             return
         self.bar.past.add(draft)
         await self._host.run_command(command.action.id, command.argument)
 
     def say(self, error: TuiChatError) -> None:
         """Show an error that needs reading."""
-        self.notice.say(error)
+        self.notice.say(in_screens(error))
 
     # Focus and selection --------------------------------------------------------------------------
 

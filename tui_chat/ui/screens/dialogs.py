@@ -299,7 +299,8 @@ class MessageMenu(ListSheet[str]):
         key = (fitted(keys, key_width, "right"), "$text-muted")
         if width < 56:
             return Content.assemble(fitted(action.label, width - key_width), key)
-        text = (fitted(action.help, width - 18 - key_width), "$text-muted")
+        room = width - 18 - key_width
+        text = (fitted(_clause(action.help, room), room), "$text-muted")
         return Content.assemble(fitted(action.label, 18), text, key)
 
     def on_key(self, event: events.Key) -> None:
@@ -316,3 +317,11 @@ class MessageMenu(ListSheet[str]):
     def _chosen(self, event: ChoiceList.Chosen) -> None:
         event.stop()
         self.dismiss(self._actions[event.index].id)
+
+
+def _clause(sentence: str, room: int) -> str:
+    """A sentence, or its first clause where that fits and the whole does not."""
+    if len(sentence) <= room:
+        return sentence
+    clauses = (sentence.partition(mark)[0] for mark in ("; ", ", "))
+    return next((f"{c}." for c in clauses if c != sentence and len(c) < room), sentence)

@@ -86,6 +86,8 @@ class ModelScreen(ListSheet[LoadChoice]):
         self._typed: TypedModel | None = None
         self._filtered = ""
         self._refusal = ""
+        self._is_reading = True
+        self._is_chosen_early = False
 
     def compose_body(self) -> ComposeResult:
         """Filter, rows, description of the highlighted one."""
@@ -94,11 +96,11 @@ class ModelScreen(ListSheet[LoadChoice]):
         yield Static(id="model-detail", markup=False)
 
     def on_mount(self) -> None:
-        """Start to read the models."""
+        """Start to read the models, which may take seconds; what is typed meanwhile counts."""
         super().on_mount()
         self.add_class("-tall-sheet")
-        self.note = _now(self._session)
-        self.say("reading…")
+        self.note = "reading…"
+        self.query_one(Filter).focus()
         self.read(self._read_models, self._show_models)
 
     def _read_models(self) -> _Models:
@@ -114,10 +116,13 @@ class ModelScreen(ListSheet[LoadChoice]):
         return _Models(rows, free)
 
     def _show_models(self, models: _Models) -> None:
-        self.unsay()
+        self._is_reading = False
         self._models = models
-        self._filter(self.query_one(Filter).value, keep_current=True)
-        self.query_one(Filter).focus()
+        self.note = _now(self._session)
+        text = self.query_one(Filter).value
+        self._filter(text, keep_current=not text)
+        if self._is_chosen_early:
+            self.action_choose()
 
     # The filter -----------------------------------------------------------------------------------
 
@@ -125,6 +130,7 @@ class ModelScreen(ListSheet[LoadChoice]):
     def _typing(self, event: Filter.Changed) -> None:
         event.stop()
         self._typed = None
+        self._is_chosen_early = False
         self._filter(event.value)
         name = event.value.strip()
         known = {name for row in self._models.rows for name in (row.name, row.source)}
@@ -209,6 +215,8 @@ class ModelScreen(ListSheet[LoadChoice]):
             self._filter(name)
         if not self.choices.rows and (is_path(name) or is_hub_id(name)):
             self.dismiss(LoadChoice(name, "auto"))  # Enter was faster than the look at the disk
+        elif self._is_reading:
+            self._is_chosen_early = True
         else:
             super().action_choose()
 

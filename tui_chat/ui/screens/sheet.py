@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.types import CSSPathType
@@ -24,6 +25,7 @@ from textual.worker import Worker, WorkerState
 from tui_chat.errors import TuiChatError
 from tui_chat.ui import clipboard
 from tui_chat.ui.safe_text import notify_plain, plain, plain_line
+from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.key_line import SheetKeys
 
@@ -37,7 +39,9 @@ CLOSE = Binding(
 )
 """What every sheet has, last among its bindings so that the footer shows it last."""
 
-_WIDTHS = [(0, "-narrow"), (60, "-middle"), (110, "-wide")]
+WIDE = 110
+"""From this many columns on there is room for something beside a list."""
+_WIDTHS = [(0, "-narrow"), (60, "-middle"), (WIDE, "-wide")]
 _HEIGHTS = [(0, "-short"), (20, "-tall")]
 
 
@@ -155,6 +159,7 @@ class Sheet(ModalScreen[R], Generic[R]):
     def failed(self, error: BaseException) -> None:
         """Show what failed, why, and what to do."""
         if isinstance(error, TuiChatError):
+            error = in_screens(error)
             self.say(error.title, error.detail, error.hint, "error")
             return
         log.error("a screen could not read what it shows", exc_info=error)
@@ -216,6 +221,17 @@ class ListSheet(Sheet[R], Generic[R]):
     def choices(self) -> ChoiceList[Any]:
         """The list."""
         return self.query_one("#choices", ChoiceList)
+
+    @on(ChoiceList.Moved)
+    def _bring_into_view(self, event: ChoiceList.Moved) -> None:
+        """Scroll the sheet where it has not even room for the whole list."""
+        if event.index < 0:
+            return
+        sheet, choices = self.query_one("#sheet"), event.choice_list
+        top = choices.region.y - sheet.content_region.y + sheet.scroll_offset.y
+        row = Region(0, top + event.index - choices.scroll_offset.y, 1, 1)
+        docks = self.query_one("#sheet-body").dock_gutter
+        sheet.scroll_to_region(row, spacing=docks, animate=False, force=True)
 
     def action_list_move(self, step: int) -> None:
         """Highlight a neighbouring row."""

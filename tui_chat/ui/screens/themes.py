@@ -69,7 +69,7 @@ class ThemeScreen(ListSheet[str]):
         return own or list(known.values())
 
     def _draw(self, theme: Theme, width: int) -> Content:
-        swatch = _swatch(theme)
+        swatch = Content("") if self.app.no_color else _swatch(theme)
         if width < 28:
             return Content.assemble(fitted(theme.name, width - 9), " ", swatch)
         kind = kind_of(theme)

@@ -25,7 +25,7 @@ from tui_chat.chat.conversation import Conversation, now
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.dialogs import InputScreen
-from tui_chat.ui.screens.sheet import CLOSE, Filter, ListSheet
+from tui_chat.ui.screens.sheet import CLOSE, WIDE, Filter, ListSheet
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 
@@ -195,6 +195,14 @@ class TranscriptsScreen(ListSheet[str]):
     @on(ChoiceList.Moved)
     def _moved(self, event: ChoiceList.Moved) -> None:
         event.stop()
+        self._preview()
+
+    def on_resize(self) -> None:
+        """Fill the preview where there is room for one now."""
+        if self._chats:
+            self._preview()
+
+    def _preview(self) -> None:
         if self._preview_timer is not None:
             self._preview_timer.stop()
         chat: ChatSummary | None = self.choices.row
@@ -202,7 +210,7 @@ class TranscriptsScreen(ListSheet[str]):
             self._show_preview("", Content.styled("No chat matches.", "$text-muted"))
         elif chat.id in self._previews:
             self._show_preview(chat.id, self._previews[chat.id])
-        elif self.has_class("-wide"):
+        elif self.size.width >= WIDE:
             self._preview_timer = self.set_timer(
                 PREVIEW_DELAY_S, lambda: self._read_preview(chat.id)
             )

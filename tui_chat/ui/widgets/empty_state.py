@@ -1,6 +1,6 @@
-"""What an empty chat shows: three lines that teach enough to begin.
+"""What an empty chat shows: three lines that teach enough to begin, or why nobody listens.
 
-Owns the words.
+Owns the words of the three lines; those of a failure are given to it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from tui_chat.ui.safe_text import plain_line
+from tui_chat.errors import TuiChatError
+from tui_chat.ui.safe_text import plain, plain_line
 
 
 class EmptyState(Widget):
-    """Three lines in the middle of the transcript; gone with the first message."""
+    """A few lines in the middle of the transcript; gone with the first message."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"empty-state--key", "empty-state--title"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "empty-state--key",
+        "empty-state--title",
+        "empty-state--problem",
+        "empty-state--detail",
+    }
     DEFAULT_CSS = """
     EmptyState {
         width: 100%;
@@ -29,6 +35,8 @@ class EmptyState(Widget):
         color: $text-muted;
         .empty-state--title { color: $foreground; text-style: bold; }
         .empty-state--key { color: $primary; text-style: bold; }
+        .empty-state--problem { color: $error; text-style: bold; }
+        .empty-state--detail { color: $foreground; }
     }
     """
 
@@ -36,9 +44,13 @@ class EmptyState(Widget):
     """The model that will answer."""
     is_builtin: reactive[bool] = reactive(False)
     """Whether it is the small model that knows this program."""
+    problem: reactive[TuiChatError | None] = reactive(None)
+    """Why there is no model."""
 
     def render(self) -> Content:
-        """Who listens, what to press, what the bar below means."""
+        """Who listens, what to press, what the bar below means; or what failed and what to do."""
+        if self.problem is not None:
+            return self._failure(self.problem)
         title, key = self._style("title"), self._style("key")
         name = plain_line(self.model or "the model", 40).stylize(title)
         narrow = self.size.width < 60
@@ -60,6 +72,16 @@ class EmptyState(Widget):
         )
         return Content("\n").join(
             line.truncate(self.size.width, ellipsis=True) for line in (first, second, third)
+        )
+
+    def _failure(self, problem: TuiChatError) -> Content:
+        parts = (
+            (plain_line(problem.title), self._style("problem")),
+            (plain(problem.detail), self._style("detail")),
+            (plain(problem.hint), None),
+        )
+        return Content("\n").join(
+            text.stylize(style) if style is not None else text for text, style in parts if text
         )
 
     def _style(self, name: str) -> Style:

@@ -121,6 +121,11 @@ class LineView(ScrollView, can_focus=True):
             if at_end:
                 self._go_to_end()
 
+    def watch_show_vertical_scrollbar(self, is_shown: bool) -> None:
+        """A bar that comes after the scrolling has to be told where the lines are."""
+        if is_shown:
+            self.vertical_scrollbar.position = self.scroll_y
+
     def _lay_out(self) -> None:
         width = self.scrollable_content_region.width
         if width <= 0:

@@ -1,15 +1,19 @@
 """The line over the prompt while a model is loaded: stage, bytes, bar and time left.
 
-Owns the estimate of the time left and the drawing. What is loaded and what follows is told to it.
+Owns the estimate of the time left, the seconds that pass meanwhile, and the drawing. What is loaded
+and what follows is told to it.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.content import Content
 from textual.reactive import reactive
 from textual.style import Style
+from textual.timer import Timer
 from textual.widget import Widget
 
 from tui_chat.chat.events import Loading
@@ -18,6 +22,7 @@ from tui_chat.safe_text import safe_line
 from tui_chat.ui.themes import has_few_colours
 
 STAGES = {
+    "libraries": "importing PyTorch",
     "start": "starting",
     "download": "downloading",
     "tokenizer": "tokenizer",
@@ -28,11 +33,20 @@ STAGES = {
 _LEAST_BAR = 8
 _SETTLED_S = 1.5
 """Seconds after which the speed so far is worth an estimate."""
+_TICK_S = 0.2
+_GLIDE = 8
+"""Cells that the bar of a stage without a size moves in a second."""
+_TIME = 10
+"""Cells of the time at the end of the line, so that the bar keeps its length."""
 _WAITING = "You can type; it is sent when the model is ready."
 
 
 class LoadingLine(Widget):
-    """Two lines, one in low terminals; hidden while nothing loads."""
+    """Two lines, one in low terminals; hidden while nothing loads.
+
+    Args:
+        clock: Seconds that only go forward.
+    """
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -55,10 +69,48 @@ class LoadingLine(Widget):
     step: reactive[Loading | None] = reactive(None)
     freed: reactive[str] = reactive("")
     """What was freed for it, in words."""
+    passed_s: reactive[int] = reactive(0)
+    """Whole seconds since the loading began."""
+    glide: reactive[int] = reactive(0)
+    """How far the bar of a stage without a size has moved, in cells."""
 
-    def watch_step(self, step: Loading | None) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._began_at = 0.0
+        self._told_at = 0.0
+        self._timer: Timer | None = None
+
+    def on_mount(self) -> None:
+        """Let the seconds pass while there is something to see."""
+        self._timer = self.set_interval(_TICK_S, self._tick, pause=self.step is None)
+
+    def expect(self, model: str, precision: str, stage: str = "start") -> None:
+        """Begin before the engine has anything to say.
+
+        Args:
+            model: Its name.
+            precision: As it was asked for.
+            stage: One of `STAGES`.
+        """
+        self.step, self.freed = None, ""
+        self.step = Loading(model, precision, stage, 0, 0)
+
+    def watch_step(self, before: Loading | None, step: Loading | None) -> None:
         """Appear while something loads."""
         self.set_class(step is not None, "-shown")
+        self._told_at = self._clock()
+        if before is None:
+            self._began_at = self._told_at
+            self.passed_s = self.glide = 0
+        if self._timer is not None:
+            (self._timer.pause if step is None else self._timer.resume)()
+
+    def _tick(self) -> None:
+        passed = self._clock() - self._began_at
+        self.passed_s = int(passed)
+        if self.app.animation_level != "none":
+            self.glide = int(passed * _GLIDE)
 
     def render(self) -> Content:
         """Stage and bytes, a bar in the room that is left, the time left; below it a hint."""
@@ -78,7 +130,8 @@ class LoadingLine(Widget):
         size = ""
         if loading.total:
             size = f" {_of(loading.done, loading.total)}"
-        left = _time_left(loading)
+        left = _time_left(loading, self._clock() - self._told_at) or f"{self.passed_s} s"
+        left = left.rjust(_TIME)
         precision = "" if loading.precision == "auto" else f" in {loading.precision}"
         wordings = (
             f"Loading {name}{precision}   {stage}{size}",
@@ -86,17 +139,29 @@ class LoadingLine(Widget):
             f"{name}  {stage}{size}",
             f"{stage}{size}",
         )
-        room = width - (len(left) + 2 if left else 0) - _LEAST_BAR - 3
-        words = next((text for text in wordings if len(text) <= room), wordings[-1])
-        bar = max(0, width - len(words) - 3 - (len(left) + 2 if left else 0))
-        share = loading.done / loading.total if loading.total else 0.0
-        return Content.assemble(words, "   ", self._bar(bar, share), f"  {left}" if left else "")
+        room = width - len(left) - 5
+        words = next((text for text in wordings if len(text) <= room - _LEAST_BAR), wordings[-1])
+        bar = room - len(words)
+        if bar < 3:
+            return Content(words + left.strip().rjust(max(0, width - len(words))))
+        return Content.assemble(words, "   ", self._bar(bar, loading), f"  {left}")
 
-    def _bar(self, width: int, share: float) -> Content:
-        filled = min(width, round(width * share))
+    def _bar(self, width: int, loading: Loading) -> Content:
+        """The share that is done; where there is no size, a piece that goes to and fro."""
+        start = 0
+        if loading.total:
+            filled = min(width, round(width * loading.done / loading.total))
+        elif self.app.animation_level == "none":
+            filled = 0
+        else:
+            filled = min(width, max(3, width // 6))
+            free = max(1, width - filled)
+            start = free - abs(free - self.glide % (2 * free))
         done, rest = ("█", "·") if has_few_colours(self.app) else ("━", "─")
         return Content.assemble(
-            (done * filled, self._style("bar")), (rest * (width - filled), self._style("rest"))
+            (rest * start, self._style("rest")),
+            (done * filled, self._style("bar")),
+            (rest * (width - start - filled), self._style("rest")),
         )
 
     def _style(self, name: str) -> Style:
@@ -112,11 +177,17 @@ def _of(done: int, total: int) -> str:
     return f"{part.rjust(len(number))} of {whole}"
 
 
-def _time_left(loading: Loading) -> str:
-    """How long this stage will still take at the speed so far; empty while that is a guess."""
-    if not loading.total or not loading.done or loading.elapsed_s < _SETTLED_S:
+def _time_left(loading: Loading, since_s: float = 0.0) -> str:
+    """How long this stage will still take at the speed so far; empty while that is a guess.
+
+    Args:
+        loading: The newest step.
+        since_s: Seconds since it was told.
+    """
+    elapsed = loading.elapsed_s + since_s
+    if not loading.total or not loading.done or elapsed < _SETTLED_S:
         return ""
-    left = loading.elapsed_s * (loading.total - loading.done) / loading.done
+    left = elapsed * (loading.total - loading.done) / loading.done
     if left >= 90:
-        return f"{left / 60:3.0f} min left"
-    return f"{left:3.0f} s left"
+        return f"{left / 60:.0f} min left"
+    return f"{left:.0f} s left"

@@ -22,13 +22,8 @@ from tui_chat.actions import actions_in
 from tui_chat.chat.params import PARAM_SPECS, SPECS, ParamSpec, Preset, SamplingParams
 from tui_chat.errors import ParameterError
 from tui_chat.ui.widgets.parameter_help import ParameterHelp
-from tui_chat.ui.widgets.parameter_row import (
-    ParameterRow,
-    RowState,
-    ValueEditor,
-    share_of,
-    value_at,
-)
+from tui_chat.ui.widgets.parameter_row import ParameterRow, ValueEditor, value_at
+from tui_chat.ui.widgets.parameter_values import ParameterValues
 
 PRESET = "preset"
 """Key of the row that is no parameter."""
@@ -200,29 +195,17 @@ class ParameterPanel(Vertical, can_focus=True):
             self._rows[self.chosen].scroll_visible(animate=False)
 
     @property
-    def baseline(self) -> SamplingParams:
-        """The values of the preset, which changes are marked against and Backspace returns to."""
-        preset = self.presets.get(self.preset)
-        return SamplingParams() if preset is None else preset.params()
+    def values(self) -> ParameterValues:
+        """What is shown, and what it is compared with."""
+        return ParameterValues(self.params, self.preset, self.presets, self.context)
 
     def _show(self) -> None:
         if not self._is_composed:
             return
-        baseline = self.baseline
-        changed = {s.name for s in PARAM_SPECS if self._value(s) != getattr(baseline, s.name)}
-        name = f"{self.preset or 'none'}{' *' if changed else ''}"
-        self._rows[PRESET].state = RowState(f"‹ {name} ›", chosen=self.chosen == PRESET)
+        values = self.values
+        self._rows[PRESET].state = values.preset_state(self.chosen == PRESET)
         for spec in PARAM_SPECS:
-            value, share = self._value(spec), None
-            if spec.kind in ("float", "int"):
-                share = share_of(spec, value, self._maximum(spec))
-            self._rows[spec.name].state = RowState(
-                spec.display(value),
-                share,
-                changed=spec.name in changed,
-                chosen=self.chosen == spec.name,
-                off=spec.off is not None and value == spec.off,
-            )
+            self._rows[spec.name].state = values.state(spec, self.chosen == spec.name)
         self._show_help()
 
     def _show_help(self) -> None:
@@ -232,7 +215,7 @@ class ParameterPanel(Vertical, can_focus=True):
         elif spec is None:
             self._help.show_preset(self.presets.get(self.preset))
         else:
-            self._help.show_parameter(spec, self._maximum(spec), editing)
+            self._help.show_parameter(spec, self.values.maximum(spec), editing)
 
     # What the values are --------------------------------------------------------------------------
 
@@ -241,33 +224,22 @@ class ParameterPanel(Vertical, can_focus=True):
         """The chosen parameter; None on the preset's row."""
         return SPECS.get(self.chosen)
 
-    def _value(self, spec: ParamSpec) -> Any:
-        return getattr(self.params, spec.name)
-
-    def _maximum(self, spec: ParamSpec) -> float:
-        if spec.name == "max_new_tokens":
-            return max(1, self.context)
-        return spec.maximum or 0.0
-
     def _set(self, spec: ParamSpec, value: Any) -> None:
         """Show a new value and post it; nothing happens where it is the old one."""
         self._error = None
-        if value == self._value(spec):
+        if value == self.values.of(spec):
             self._show()
             return
         self.params = self.params.with_values({spec.name: value})
         self.post_message(self.Changed(self, spec.name, value))
 
     def _step(self, spec: ParamSpec, direction: int, big: bool) -> None:
-        value = spec.stepped(self._value(spec), direction, big)
-        if spec.kind in ("float", "int"):
-            value = spec.check(min(value, self._maximum(spec)))
-        self._set(spec, value)
+        self._set(spec, self.values.stepped(spec, direction, big))
 
     def _choose_preset(self, name: str) -> None:
         self._error = None
         self.preset = name
-        self.params = self.presets[name].params()
+        self.params = self.presets[name].params().within(self.context)
         self.post_message(self.PresetChosen(self, name))
 
     # Keys -----------------------------------------------------------------------------------------
@@ -290,9 +262,7 @@ class ParameterPanel(Vertical, can_focus=True):
         if self._spec is not None:
             self._step(self._spec, direction, big)
         elif self.presets:
-            names = list(self.presets)
-            here = names.index(self.preset) if self.preset in names else -max(direction, 0)
-            self._choose_preset(names[(here + direction) % len(names)])
+            self._choose_preset(self.values.next_preset(direction))
 
     def action_param_less(self) -> None:
         """One step down, or the preset before."""
@@ -319,15 +289,16 @@ class ParameterPanel(Vertical, can_focus=True):
         elif spec.kind == "stop" and self.params.stop:
             self._set(spec, self.params.stop[:-1])
         else:
-            self._set(spec, getattr(self.baseline, spec.name))
+            self._set(spec, self.values.default(spec))
 
     async def action_edit(self) -> None:
         """Type over the chosen value."""
         spec = self._spec
         if spec is None:
             return
-        empty = spec.kind == "stop" or self._value(spec) is None
-        await self._edit(spec, "" if empty else spec.format(self._value(spec)), select=True)
+        value = self.values.of(spec)
+        empty = spec.kind == "stop" or value is None
+        await self._edit(spec, "" if empty else spec.format(value), select=True)
 
     def action_close(self) -> None:
         """Say that the user is done."""
@@ -367,7 +338,7 @@ class ParameterPanel(Vertical, can_focus=True):
         if editor is None:
             return True
         try:
-            value = self._parsed(editor.spec, editor.value)
+            value = self.values.parsed(editor.spec, editor.value)
         except ParameterError as error:
             self._error = error
             editor.add_class("-invalid")
@@ -376,26 +347,6 @@ class ParameterPanel(Vertical, can_focus=True):
         await self._stop_editing()
         self._set(editor.spec, value)
         return True
-
-    def _parsed(self, spec: ParamSpec, text: str) -> Any:
-        if spec.kind == "stop":
-            return self._with_stop(spec, text)
-        value = spec.parse(text)
-        if spec.name == "max_new_tokens" and value > self._maximum(spec):
-            raise ParameterError(
-                f"{spec.name} was not changed",
-                f"{value} is more than the context",
-                f"Allowed: 1 to {self.context}",
-            )
-        return value
-
-    def _with_stop(self, spec: ParamSpec, text: str) -> tuple[str, ...]:
-        """The stop strings and one more; nothing typed adds nothing."""
-        pieces = (piece.replace("\\n", "\n").replace("\\t", "\t") for piece in text.split("\\\\"))
-        added = "\\".join(pieces)
-        if not added or added in self.params.stop:
-            return self.params.stop
-        return tuple(spec.check((*self.params.stop, added)))
 
     async def _stop_editing(self) -> None:
         editor, self._editor, self._error = self._editor, None, None
@@ -440,8 +391,15 @@ class ParameterPanel(Vertical, can_focus=True):
         if self._editor is None:
             self.focus(scroll_visible=False)
         if event.share is not None and self._spec is not None:
-            value = value_at(self._spec, event.share, self._maximum(self._spec))
+            value = value_at(self._spec, event.share, self.values.maximum(self._spec))
             self._set(self._spec, self._spec.check(value))
+        elif event.direction:
+            self._more(event.direction)
+
+    @on(events.Click, "#parameter-close")
+    def _close_pressed(self, event: events.Click) -> None:
+        event.stop()
+        self.action_close()
 
     @on(ParameterRow.Wheel)
     def _turned(self, event: ParameterRow.Wheel) -> None:

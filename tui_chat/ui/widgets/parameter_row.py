@@ -28,6 +28,7 @@ _BAR_START = _MARKS + _LABEL + _VALUE + _GAP
 _LONGEST_BAR = 40
 # Useful values of top-k lie far below its maximum; its bar grows with the square root.
 _CURVES = {"top_k": 0.5}
+_ARROWS = {"‹": -1, "›": 1}
 
 
 def share_of(spec: ParamSpec, value: float, maximum: float) -> float:
@@ -105,12 +106,19 @@ class ParameterRow(Widget):
     state: reactive[RowState] = reactive(RowState(""))
 
     class Pressed(Message):
-        """The row was pressed with the mouse; `share` tells where, if it was on the bar."""
+        """The row was pressed with the mouse.
 
-        def __init__(self, row: ParameterRow, share: float | None) -> None:
+        Args:
+            row: Which one.
+            share: Where on its bar, 0 to 1; None beside it.
+            direction: -1 or 1 on an arrow, else 0.
+        """
+
+        def __init__(self, row: ParameterRow, share: float | None, direction: int = 0) -> None:
             super().__init__()
             self.row = row
             self.share = share
+            self.direction = direction
 
         @property
         def control(self) -> ParameterRow:
@@ -193,10 +201,12 @@ class ParameterRow(Widget):
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Choose the row; on the bar also set the value, and follow the mouse."""
-        if event.button != 1 or event.widget is not self:
+        # a press on the field in which a value is typed comes here as well
+        here, _ = self.screen.get_widget_at(*event.screen_offset)
+        if event.button != 1 or here is not self:
             return
         share = self._share_at(event.x)
-        self.post_message(self.Pressed(self, share))
+        self.post_message(self.Pressed(self, share, self._arrow_at(event.x)))
         if share is not None:
             self.capture_mouse()
 
@@ -208,6 +218,13 @@ class ParameterRow(Widget):
     def on_mouse_up(self) -> None:
         """Let the mouse go."""
         self.release_mouse()
+
+    def _arrow_at(self, x: int) -> int:
+        """The direction of the arrow at a column; 0 where there is none."""
+        if not self.state.text.startswith("‹"):
+            return 0
+        line = self.render().plain
+        return _ARROWS.get(line[x], 0) if _MARKS + _LABEL <= x < len(line) else 0
 
     def _share_at(self, x: int, anywhere: bool = False) -> float | None:
         cells = self._bar_width

@@ -17,6 +17,9 @@ from textual.widgets import TextArea
 
 from tui_chat.ui.prompt_history import Draft, draft_of, is_long_paste, paste_label
 
+_JOINERS = ("\u200c", "\u200d")
+"""Typed inside Persian words and emoji; Textual takes them for keys without a character."""
+
 
 class Prompt(TextArea):
     """Where a message is typed.
@@ -129,6 +132,14 @@ class Prompt(TextArea):
         elif result := self._replace_via_keyboard(text, *self.selection):
             self.move_cursor(result.end_location)
         self.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """Take the joiners like any other character."""
+        if event.character in _JOINERS and not self.read_only:
+            event.stop()
+            event.prevent_default()
+            if result := self._replace_via_keyboard(event.character, *self.selection):
+                self.move_cursor(result.end_location)
 
     def action_cursor_line_end(self, select: bool = False) -> None:
         """Go to the end of the line; from there, ask to follow the transcript."""

@@ -180,6 +180,7 @@ class PromptBar(Vertical):
         self._prompt.post_message(events.Callback(callback=self._send_now))
 
     def _send_now(self) -> None:
+        self.complete()  # the list may still be the one for the letters before the last
         row = self._completions.current
         if row is not None and row.text.strip() != self._prompt.text.strip():
             self._accept(row)

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.themes import has_few_colours
 
-NARROW_COLUMNS = 50
+NARROW_COLUMNS = 48
 """Below this width there is no legend."""
 SHORT_COLUMNS = 90
 """Below this width the legend is short."""

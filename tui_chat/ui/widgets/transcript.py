@@ -1,7 +1,7 @@
 """The transcript: the messages of the active path, a window of them mounted.
 
-Owns which messages are mounted, what is selected and where the forget line is. Knows nothing of
-sessions; paths, versions and times are given to it.
+Owns which messages are mounted and what is selected. Knows nothing of sessions; paths, versions and
+times are given to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tui_chat.chat.events import Prefill
 from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.key_names import pressed_keys
 from tui_chat.ui.message_window import NEWEST, MessageWindow
-from tui_chat.ui.widgets.forget_line import ForgetLine
+from tui_chat.ui.widgets.forgetting import Forgetting
 from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
@@ -84,9 +84,7 @@ class Transcript(SteadyScroll, can_focus=True):
         self._views: dict[str, MessageView] = {}
         self._lock = asyncio.Lock()
         self._code_number = 0
-        self._forget_line = ForgetLine()
-        self._dropped = ContextView()
-        self._pushed = False
+        self._forgetting = Forgetting(self)
         self._height_left_at: int | None = None
         self._is_typed_past = False
 
@@ -365,36 +363,8 @@ class Transcript(SteadyScroll, can_focus=True):
             view: What would be sent now.
             pushed: Whether it is the draft that pushes turns out.
         """
-        self._dropped, self._pushed = view, pushed
+        self._forgetting.show(view, pushed)
         self._place_forget_line()
 
     def _place_forget_line(self) -> None:
-        line, dropped = self._forget_line, self._dropped
-        line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
-        line.pushed = self._pushed
-        shown = self._shown()
-        if not dropped.dropped_turns:
-            kept, is_here = self._window.first, False
-        elif dropped.first_kept_id is None:
-            kept, is_here = len(self._path), self._window.is_at_end
-        else:
-            kept = self._index(dropped.first_kept_id) or 0
-            is_here = self._window.first < kept <= self._window.last
-        for index, message in enumerate(shown, self._window.first):
-            view = self._views.get(message.id)
-            if view is not None:
-                view.set_class(index < kept and bool(dropped.dropped_turns), "-forgotten")
-        self._move_line(shown[kept - self._window.first - 1].id if is_here and shown else None)
-
-    def _move_line(self, after_id: str | None) -> None:
-        """Put the line below a message, or away."""
-        line = self._forget_line
-        view = self._views.get(after_id or "")
-        if view is None or not view.is_attached:
-            if line.is_attached:
-                line.remove()
-                self._forget_line = ForgetLine()
-        elif not line.is_attached:
-            self.mount(line, after=view)
-        elif self.children.index(line) != self.children.index(view) + 1:
-            self.move_child(line, after=view)
+        self._forgetting.place(self._path, self._window, self._views)

@@ -1,0 +1,172 @@
+"""The title line and the status beside the meter: which model, which chat, what is going on.
+
+Owns what changes all the time and how often it is shown, so that it can be read. What has happened
+is told to it by `session_mirror`; the words are those of `status_text`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from tui_chat.chat.events import Prefill
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.messages import MemoryRead
+from tui_chat.ui.safe_text import plain_line
+from tui_chat.ui.status_text import (
+    LiveSpeed,
+    Status,
+    model_text,
+    status_text,
+    title_texts,
+    why_not_saved,
+)
+
+if TYPE_CHECKING:
+    from tui_chat.ui.screens.chat import ChatScreen
+
+INTERVAL_S = 0.25
+"""Figures that change all the time are shown anew this often."""
+MEMORY_INTERVAL_S = 1.0
+"""The memory in use is read at most this often, and only when something happens."""
+_NARROW_STATUS = 20
+"""Cells for the status in the title line, where there is none below."""
+_LEAST_STATUS = 22
+"""Cells for what the engine is doing, before the meter's legend."""
+
+
+class Figures:
+    """Shows the figures of a session on a chat screen.
+
+    Args:
+        screen: Where.
+    """
+
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
+        self._session = screen.session
+        self._speed = LiveSpeed()
+        self._prefill: Prefill | None = None
+        self._memory_bytes = 0
+        self._memory_read_at = float("-inf")
+        self._doing: object = None
+        self._shown_at = float("-inf")
+        self.is_failed = False
+        """Whether the wanted model could not be loaded, and there is none."""
+
+    # What has happened ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A request has begun."""
+        self._speed.begin(self._screen.clock.monotonic())
+
+    def read(self, prefill: Prefill) -> None:
+        """The prompt has been read so far."""
+        self._prefill = prefill
+
+    def write(self, tokens: int) -> None:
+        """Tokens of the reply have arrived."""
+        self._speed.add(tokens, self._screen.clock.monotonic())
+
+    def end(self) -> None:
+        """The reply is over; the memory in use is worth another look."""
+        self._prefill = None
+        self._memory_read_at = float("-inf")
+
+    def show_memory(self, memory_bytes: int) -> None:
+        """Show the device memory in use."""
+        self._memory_bytes = memory_bytes
+        self.show_title()
+
+    # What is shown --------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """What there is to say about the engine."""
+        session = self._session
+        return Status(
+            state=session.state,
+            loading=session.loading,
+            prefill=self._prefill,
+            rate=self._speed.rate,
+            first_s=self._speed.first_s,
+            last=session.last_stats,
+        )
+
+    def refresh(self) -> None:
+        """Show everything: at once where something begins or ends, else now and then."""
+        now, session = self._screen.clock.monotonic(), self._session
+        saving = session.save_state
+        is_saving = saving is None or saving.ok
+        doing = (
+            session.state, session.is_busy, self._prefill is None, len(session.conversation),
+            is_saving,
+        )  # fmt: skip
+        if doing == self._doing and now - self._shown_at < INTERVAL_S:
+            return
+        self._shown_at = now
+        self.show()
+        if doing != self._doing:
+            self._doing = doing
+            self._screen.refresh_bindings()
+        self._read_memory()
+
+    def show(self) -> None:
+        """Show title and status anew, as when there is another room for them."""
+        self.show_title()
+        self.show_status()
+
+    def show_status(self) -> None:
+        """Say what the engine is doing, in the room beside the meter's legend."""
+        meter = self._screen.meter
+        status = status_text(self.status, meter.status_room, _LEAST_STATUS)
+        meter.status = Content(status).stylize("$text-muted")
+
+    def show_title(self) -> None:
+        """Say which model it is, and which chat; where there is little room, what it is doing."""
+        screen, session, line = self._screen, self._session, self._screen.title_line
+        models = self._models()
+        saving = session.save_state
+        is_broken = saving is not None and not saving.ok
+        colour = "$error" if is_broken else "$text-muted"
+        if screen.is_narrow:
+            status = Content(status_text(self.status, _NARROW_STATUS))
+            line.left = plain_line(models[1]).stylize("$text-muted")
+            line.right = Content("not saved").stylize(colour) if is_broken else status
+            return
+        if saving is None:
+            mark = ("not saved", "")
+        elif not saving.ok:
+            mark = ("not saved", why_not_saved(saving.detail))
+        else:
+            mark = ("saved" if len(session.conversation) else "", "")
+        title = safe_line(session.conversation.title or "New chat", 200)
+        shown = title_texts(models, title, mark, screen.size.width - 2)
+        line.left = plain_line(shown.model).stylize("$text-muted")
+        line.right = Content.assemble(
+            shown.title, " · " if shown.mark else "", (shown.mark, colour)
+        )
+
+    def _models(self) -> tuple[str, str]:
+        """The model with everything, and in short."""
+        info, wanted = self._session.info, self._session.wanted.model
+        if self.is_failed:
+            wanted = f"{safe_line(wanted, 40)} · not loaded"
+        return (
+            model_text(info, wanted, self._memory_bytes, False),
+            model_text(info, wanted, self._memory_bytes, True),
+        )
+
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _read_memory(self) -> None:
+        now = self._screen.clock.monotonic()
+        if now - self._memory_read_at >= MEMORY_INTERVAL_S and self._session.info is not None:
+            self._memory_read_at = now
+            self._screen.run_worker(self._post_memory(), group="memory", exit_on_error=False)
+
+    async def _post_memory(self) -> None:
+        memory_bytes = await asyncio.to_thread(self._session.memory_bytes)
+        self._screen.post_message(MemoryRead(memory_bytes))

@@ -1,0 +1,81 @@
+"""What of the transcript is not sent: the messages that are dimmed, and the line below them.
+
+Owns where the forget line stands and that there is one at most. What is dropped is told to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual.widget import Widget
+
+from tui_chat.chat.budget import ContextView
+from tui_chat.chat.conversation import Message
+from tui_chat.ui.message_window import MessageWindow
+from tui_chat.ui.widgets.forget_line import ForgetLine
+
+
+class Forgetting:
+    """Dims the messages of a transcript that are not sent, and draws the line.
+
+    Args:
+        transcript: The parent of the messages.
+    """
+
+    def __init__(self, transcript: Widget) -> None:
+        self._transcript = transcript
+        self._line = ForgetLine()
+        self._dropped = ContextView()
+        self._is_pushed = False
+
+    def show(self, dropped: ContextView, is_pushed: bool) -> None:
+        """Take what would be sent now; `place` shows it.
+
+        Args:
+            dropped: What would be sent, and what not.
+            is_pushed: Whether it is the draft that pushes turns out.
+        """
+        self._dropped, self._is_pushed = dropped, is_pushed
+
+    def place(
+        self, path: Sequence[Message], window: MessageWindow, views: Mapping[str, Widget]
+    ) -> None:
+        """Dim what is dropped, and put the line below it, or away.
+
+        Args:
+            path: All messages.
+            window: Which of them are mounted.
+            views: The mounted ones, by the id of the message.
+        """
+        dropped, line = self._dropped, self._line
+        line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
+        line.pushed = self._is_pushed
+        kept = self._first_kept(path)
+        shown = path[window.first : window.last]
+        for index, message in enumerate(shown, window.first):
+            if message.id in views:
+                views[message.id].set_class(index < kept, "-forgotten")
+        is_here = window.first < kept <= window.last and bool(shown)
+        self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
+
+    def _first_kept(self, path: Sequence[Message]) -> int:
+        """The index of the first message that is sent; 0 where nothing is dropped."""
+        if not self._dropped.dropped_turns:
+            return 0
+        wanted = self._dropped.first_kept_id
+        if wanted is None:
+            return len(path)
+        places = range(len(path) - 1, -1, -1)
+        return next((index for index in places if path[index].id == wanted), 0)
+
+    def _move(self, view: Widget | None) -> None:
+        """Put the line below a message, or away."""
+        line, parent = self._line, self._transcript
+        if view is None or not view.is_attached:
+            if line.is_attached:
+                line.remove()
+                self._line = ForgetLine()
+        elif not line.is_attached:
+            parent.mount(line, after=view)
+        elif parent.children.index(line) != parent.children.index(view) + 1:
+            parent.move_child(line, after=view)
