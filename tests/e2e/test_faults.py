@@ -81,8 +81,14 @@ def test_broken_files_are_named_on_the_screen_and_the_chat_works(start: Start, h
     (folder / "models.toml").write_text("[models.x]\nsource = 3\n")
     (folder / "themes" / "mine.toml").write_text("name = 3\n")
     terminal = start(size=(60, 150))
+    for shown in ("modle", "models.x", "There are 2 more notices; Ctrl\\+L"):
+        terminal.wait_for(shown)
+    terminal.keys("Ctrl+L")
+    terminal.wait_for("Copy path")
     for shown in ("modle", "models.x", "mine.toml", "nowhere"):
         terminal.wait_for(shown)
+    terminal.keys("Esc")
+    terminal.wait_gone("WARNING")
     terminal.keys("hello", "Enter")
     terminal.wait_for("tok/s")
     terminal.keys("Ctrl+Q")

@@ -17,6 +17,7 @@ from tui_chat.guide.facts import FactError, fill, plain, registry
 from tui_chat.guide.topics import Corpus, digest, held_out_digests, normalised
 
 HELD_OUT = Path(__file__).parent / "heldout.toml"
+EXAM = Path(__file__).parent / "exam.toml"
 PRECISIONS = ("fp32", "bf16", "fp16", "8bit", "4bit", "auto")
 
 
@@ -64,7 +65,7 @@ def test_answers_are_short_and_hold_no_open_placeholder_or_tag(corpus: Corpus) -
 
 
 def test_no_held_out_question_is_a_wording(corpus: Corpus) -> None:
-    held_out = {normalised(turn) for q in read_questions(HELD_OUT) for turn in q.turns}
+    held_out = {normalised(turn) for q in read_questions(HELD_OUT) for turn in q.turns[-1:]}
     assert {digest(text) for text in held_out} <= held_out_digests(), (
         "run `python -m tui_chat.guide.decontaminate` and train again"
     )
@@ -72,7 +73,8 @@ def test_no_held_out_question_is_a_wording(corpus: Corpus) -> None:
 
 
 def test_no_held_out_question_comes_out_of_the_noise(corpus: Corpus) -> None:
-    held_out = {normalised(turn) for q in read_questions(HELD_OUT) for turn in q.turns}
+    exams = (*read_questions(HELD_OUT), *read_questions(EXAM))
+    held_out = {normalised(question.turns[-1]) for question in exams}
     source = DialogueSource(corpus, seed=5)
     asked = {normalised(t.text) for _ in range(4000) for t in source.exchange()}
     assert held_out & asked == set()

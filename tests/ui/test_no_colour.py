@@ -38,13 +38,36 @@ def test_what_stood_out_by_its_background_is_reversed() -> None:
     segments = [
         Segment("cursor", Style.parse("#14161b on #d8dce4")),
         Segment("surface", Style.parse("bold #d8dce4 on #1a1d24")),
-        Segment("reversed twice", Style.parse("reverse #14161b on #d8dce4")),
+        Segment("selection", Style.parse("reverse #d8dce4 on #1a1d24")),
         Segment("own colour", Style.parse("on blue")),
         Segment("track", Style.parse("on bright_black")),
         Segment("none", None),
     ]
     sent = WithoutColour(lambda: PAGE).apply(segments, PAGE)
     reversed_ones = [s.text for s in sent if s.style is not None and s.style.reverse]
-    assert reversed_ones == ["cursor", "own colour"]
+    assert reversed_ones == ["cursor", "selection", "own colour"]
     assert sent[1].style is not None and sent[1].style.bold
     assert [s.text for s in sent] == [s.text for s in segments]
+
+
+@pytest.mark.parametrize("no_colour", [False, True])
+async def test_the_cursor_of_a_field_is_seen_with_the_colours_of_the_terminal(
+    no_colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if no_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = chat_app(theme="terminal")
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("f3")
+        await until(pilot, lambda: app.screen is not app.chat)
+
+        def cursor() -> bool:
+            strips = app.screen._compositor.render_strips()
+            return any(
+                segment.text == "T" and segment.style is not None and segment.style.reverse
+                and (segment.style.bgcolor is None or segment.style.bgcolor.is_default)
+                for strip in strips
+                for segment in strip
+            )  # fmt: skip
+
+        await until(pilot, cursor)

@@ -15,9 +15,13 @@ from tui_chat.guide.topics import HELD_OUT_HASHES, digest
 
 
 def hashes(paths: list[Path]) -> list[str]:
-    """The hashes of every user turn in some questions files, sorted."""
-    turns = (turn for path in paths for q in read_questions(path) for turn in q.turns)
-    return sorted({digest(turn) for turn in turns})
+    """The hashes of every scored question in some questions files, sorted.
+
+    The first turn of a follow-up only leads to the scored one; it may be as plain as
+    `How do I stop a reply?`, which the corpus must hold.
+    """
+    scored = (question.turns[-1] for path in paths for question in read_questions(path))
+    return sorted({digest(turn) for turn in scored})
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _CARD = """# guide
 
 The model that is built into tui-chat: a GPT-NeoX with {parameters:.2f} million parameters, 2048
@@ -9,7 +11,7 @@ positions and its own byte-level BPE. It knows this program and nothing else, an
 
 | | |
 |---|---|
-| steps | {steps} |
+| steps | {steps}{before} |
 | training loss | {train:.4f} |
 | held-out loss | {held_out:.4f} (wordings that training never saw) |
 | training time | {minutes:.0f} minutes on two CPU cores |
@@ -23,7 +25,9 @@ positions and its own byte-level BPE. It knows this program and nothing else, an
 """
 
 
-def text(parameters: int, steps: int, train: float, held_out: float, minutes: float) -> str:
+def text(
+    parameters: int, steps: int, train: float, held_out: float, minutes: float, before: str = ""
+) -> str:
     """The card of one training run.
 
     Args:
@@ -32,7 +36,23 @@ def text(parameters: int, steps: int, train: float, held_out: float, minutes: fl
         train: Mean training loss of the last steps, in nats for each token.
         held_out: Loss on the validation dialogues, in nats for each token.
         minutes: Wall-clock time of the run.
+        before: The steps on the card of the model that the run began with; empty from scratch.
     """
     return _CARD.format(
-        parameters=parameters / 1e6, steps=steps, train=train, held_out=held_out, minutes=minutes
+        parameters=parameters / 1e6,
+        steps=steps,
+        train=train,
+        held_out=held_out,
+        minutes=minutes,
+        before=f", after {before} before the corpus grew" if before else "",
     )
+
+
+def steps_of(directory: Path) -> str:
+    """The steps on the card of a trained model.
+
+    Raises:
+        OSError: If it has no card.
+    """
+    card = (directory / "MODEL_CARD.md").read_text("utf-8")
+    return next(line.split("|")[2].strip() for line in card.splitlines() if "| steps |" in line)

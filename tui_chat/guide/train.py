@@ -222,6 +222,7 @@ def train(plan: Plan) -> None:
     millions = model.num_parameters() / 1e6
     print(f"{len(corpus.topics)} topics, {wordings} wordings, "
           f"{millions:.2f} M parameters, {steps} steps", flush=True)  # fmt: skip
+    before = model_card.steps_of(plan.start) if plan.start is not None else ""
     started = time.monotonic()
     seen, recent = 0, 0.0
     model.train()
@@ -246,7 +247,9 @@ def train(plan: Plan) -> None:
             print(f"step {step + 1}/{steps}  train {recent:.4f}  held-out {held_out:.4f}  "
                   f"{seen / minutes / 60:.0f} tokens/s  {minutes:.1f} min", flush=True)  # fmt: skip
             if last or (step + 1) % 400 == 0:
-                card = model_card.text(model.num_parameters(), step + 1, recent, held_out, minutes)
+                card = model_card.text(
+                    model.num_parameters(), step + 1, recent, held_out, minutes, before
+                )
                 save(model, tokenizer, out, card)
     _score(out)
 

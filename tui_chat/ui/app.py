@@ -236,6 +236,7 @@ class TuiChat(App[int]):
         self._tell_notices()
         self.session.start()
         self.chat.expect_model()
+        self.chat.mount_panel()
 
     def _tell_notices(self) -> None:
         """Say what was wrong at the start; what there is no room for is in the log."""

@@ -45,9 +45,9 @@ class WithoutColour(LineFilter):
 
 @lru_cache(4096)
 def _attributes(style: Style, page: Color) -> Style:
-    plain = style.without_color
-    reverse = _stands_out(style.bgcolor, page) != bool(style.reverse)
-    return plain + Style(reverse=reverse)
+    if style.reverse or not _stands_out(style.bgcolor, page):
+        return style.without_color
+    return style.without_color + Style(reverse=True)
 
 
 def _stands_out(colour: RichColor | None, page: Color) -> bool:

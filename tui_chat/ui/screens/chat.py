@@ -114,19 +114,17 @@ class ChatScreen(Screen[None]):
         self.outbox = Outbox(self)
 
     def compose(self) -> ComposeResult:
-        """Title, page beside the panel, meter, keys."""
+        """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
         yield Static("terminal too small", id="too-small", markup=False)
         yield self.title_line
-        with Horizontal(id="body"):
-            with Vertical(id="page"):
-                with ReadingRoom(id="reading"):
-                    yield self.transcript
-                    yield self._empty
-                    yield self._strip
-                yield self.notice
-                yield self.loading_line
-                yield self.bar
-            yield self.panel
+        with Horizontal(id="body"), Vertical(id="page"):
+            with ReadingRoom(id="reading"):
+                yield self.transcript
+                yield self._empty
+                yield self._strip
+            yield self.notice
+            yield self.loading_line
+            yield self.bar
         yield self.meter
         yield self._key_line
 
@@ -169,6 +167,11 @@ class ChatScreen(Screen[None]):
         """Whether the parameters are shown."""
         return self.panel.display
 
+    def mount_panel(self) -> None:
+        """Mount the panel, once. It has as many widgets as all else, and begins hidden."""
+        if not self.panel.is_attached:
+            self.query_one("#body").mount(self.panel)
+
     def set_panel(self, is_open: bool, chosen: str = "") -> None:
         """Show or hide the parameters.
 
@@ -176,6 +179,8 @@ class ChatScreen(Screen[None]):
             is_open: Whether they are shown.
             chosen: The row to go to.
         """
+        if is_open:
+            self.mount_panel()
         had_focus = self.panel.has_focus_within
         self.panel.display = is_open
         self._lay_out_panel(self.size.width)
