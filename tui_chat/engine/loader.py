@@ -311,6 +311,7 @@ def free(loaded: LoadedModel) -> int:
 
 def release_memory() -> None:
     """Collect what is no longer used, and give it back to the driver and the system."""
+    gc.unfreeze()  # `LocalBackend.load` has put aside what was there
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.memory_reserved():
         torch.cuda.empty_cache()

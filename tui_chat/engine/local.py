@@ -7,6 +7,7 @@ Refuses to queue; `runner.EngineRunner` does that.
 
 from __future__ import annotations
 
+import gc
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,9 @@ class LocalBackend:
             assert self._encoder is not None  # the loader has passed the tokenizer on
             self._writer = ReplyWriter(loaded.model, self._encoder, loaded.end_ids)
             self._loaded = loaded
+            # The libraries leave a million objects behind. Looking through them for garbage would
+            # hold every thread for a quarter of a second, now and then in the middle of a reply.
+            gc.freeze()
         except BaseException:
             self._encoder = self._template = self._writer = None
             raise
