@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ COMMANDS = ("chat", "ask", "render", "bench")
 """The commands that share options."""
 
 
+def table(columns: Iterable[str], rows: Iterable[str]) -> str:
+    """A Markdown table; the rows are written already."""
+    names = list(columns)
+    return "\n".join([f"| {' | '.join(names)} |", "|" + "---|" * len(names), *rows])
+
+
 def key_tables() -> str:
     """Every key by the place where it works."""
     parts = []
@@ -42,7 +49,7 @@ def key_tables() -> str:
             for action in actions_in(scope)
             if action.keys
         ]
-        parts.append("\n".join([f"**{title}**", "", "| key | does |", "|---|---|", *rows]))
+        parts.append(f"**{title}**\n\n{table(('key', 'does'), rows)}")
     return "\n\n".join(parts)
 
 
@@ -52,7 +59,7 @@ def slash_commands() -> str:
         f"| `{action.slash.replace('|', chr(92) + '|')}` | {action.help} |"  # | ends a cell
         for action in SLASH_COMMANDS.values()
     ]
-    return "\n".join(["| command | does |", "|---|---|", *rows])
+    return table(("command", "does"), rows)
 
 
 def parameters() -> str:
@@ -62,7 +69,7 @@ def parameters() -> str:
         f"| {'-' if spec.off is None else spec.format(spec.off)} | {spec.help} |"
         for spec in PARAM_SPECS
     ]
-    return "\n".join(["| name | range | off | what it does |", "|---|---|---|---|", *rows])
+    return table(("name", "range", "off", "what it does"), rows)
 
 
 def presets() -> str:
@@ -72,7 +79,7 @@ def presets() -> str:
         f"| {preset.source} |"
         for preset in BUILTIN_PRESETS.values()
     ]
-    return "\n".join(["| preset | values | from |", "|---|---|---|", *rows])
+    return table(("preset", "values", "from"), rows)
 
 
 def settings() -> str:
@@ -81,9 +88,7 @@ def settings() -> str:
         f"| `{name}` | {spec.values} | {spec.default} | {spec.help} |"
         for name, spec in SETTING_SPECS.items()
     ]
-    return "\n".join(
-        ["| setting | values | without it | what it is for |", "|---|---|---|---|", *rows]
-    )
+    return table(("setting", "values", "without it", "what it is for"), rows)
 
 
 def variables() -> str:
@@ -93,7 +98,7 @@ def variables() -> str:
         f"| `{variable(name)}` | As `{name}` of `config.toml`. {spec.help} |"
         for name, spec in SETTING_SPECS.items()
     ]
-    return "\n".join(["| variable | what it is for |", "|---|---|", *rows])
+    return table(("variable", "what it is for"), rows)
 
 
 def action_ids() -> str:
@@ -104,17 +109,15 @@ def action_ids() -> str:
         for action in ACTIONS
         if action.keys
     ]
-    return "\n".join(["| action | keys | footer |", "|---|---|---|", *rows])
+    return table(("action", "keys", "footer"), rows)
 
 
 def theme_fields() -> str:
     """Every field of a theme file, and the project's own variables."""
     fields = [f"| `{name}` | {text} |" for name, text in THEME_FIELDS.items()]
     own = [f"| `{name}` | {text} |" for name, text in THEME_VARIABLES.items()]
-    head = ["|---|---|"]
-    return "\n".join(
-        ["| field | what it is for |", *head, *fields, "", "| variable | colours |", *head, *own]
-    )
+    tables = table(("field", "what it is for"), fields), table(("variable", "colours"), own)
+    return "\n\n".join(tables)
 
 
 def options() -> str:
@@ -134,8 +137,7 @@ def options() -> str:
         for name, of in shared.items()
         if name != "--help"
     ]
-    head = f"| option | what it is for | {' | '.join(f'`{c}`' for c in COMMANDS)} |"
-    return "\n".join([head, "|---|---|" + "---|" * len(COMMANDS), *rows])
+    return table(("option", "what it is for", *(f"`{c}`" for c in COMMANDS)), rows)
 
 
 def house() -> str:

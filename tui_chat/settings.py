@@ -7,7 +7,6 @@ for others to say.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,8 +15,7 @@ from typing import Any
 from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.chat.params import MAX_CONTEXT
 from tui_chat.chat.templates import TEMPLATE_NAMES
-from tui_chat.safe_text import safe_line
-from tui_chat.strict_values import Check, text, truth, whole
+from tui_chat.strict_values import Check, one_of, text, truth, whole
 
 
 @dataclass(frozen=True)
@@ -59,20 +57,6 @@ class SettingSpec:
     """What it is for, as one sentence."""
 
 
-def _one_of(what: str, known: tuple[str, ...]) -> Check:
-    """One of the words that there are; the nearest one is part of the error."""
-
-    def check(value: Any) -> str:
-        name: str = text()(value)
-        if name in known:
-            return name
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-        raise ValueError(f"there is no {what} {safe_line(name, 40)!r}, {hint}")
-
-    return check
-
-
 def _device(value: Any) -> str:
     name: str = text()(value)
     try:
@@ -88,14 +72,14 @@ SETTING_SPECS: Mapping[str, SettingSpec] = MappingProxyType(
             "`default` of models.toml", "The model to load.",
         ),
         "precision": SettingSpec(
-            _one_of("precision", PRECISION_NAMES), ", ".join(PRECISION_NAMES), "auto",
+            one_of("precision", PRECISION_NAMES), ", ".join(PRECISION_NAMES), "auto",
             "How the weights are kept in memory.",
         ),
         "device": SettingSpec(
             _device, "auto, cpu, cuda, cuda:N, mps", "auto", "Where the model runs.",
         ),
         "template": SettingSpec(
-            _one_of("template", TEMPLATE_NAMES), ", ".join(TEMPLATE_NAMES), "the model's",
+            one_of("template", TEMPLATE_NAMES), ", ".join(TEMPLATE_NAMES), "the model's",
             "How turns are written for the model.",
         ),
         "context": SettingSpec(

@@ -8,11 +8,14 @@ first frame, when a validation library would take longer to import than everythi
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from tui_chat.safe_text import safe_line
 
 Check = Callable[[Any], Any]
 """Returns the value if it is allowed; raises ValueError with what is wrong, in words."""
@@ -166,5 +169,19 @@ def table_of(each: Check) -> Check:
 
     def check(value: Any) -> dict[str, Any]:
         return checked_table(value, dict.fromkeys(value, each) if isinstance(value, dict) else {})
+
+    return check
+
+
+def one_of(what: str, known: tuple[str, ...]) -> Check:
+    """One of the words that there are; the nearest one is part of the error."""
+
+    def check(value: Any) -> str:
+        name: str = text()(value)
+        if name in known:
+            return name
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+        raise ValueError(f"there is no {what} {safe_line(name, 40)!r}, {hint}")
 
     return check

@@ -19,6 +19,8 @@ from tui_chat.cli.typed import Typed
 from tui_chat.errors import UsageError
 
 if TYPE_CHECKING:
+    from tui_chat.cli.opening import Opened
+    from tui_chat.safe_writer import SafeWriter
     from tui_chat.session import ChatSession
 
 _CHAT_ID = re.compile(r"last|[0-9a-fA-F]{4,32}")
@@ -93,18 +95,8 @@ def ask(
     )  # fmt: skip
     require_output()
     text = whole_prompt(prompt)
-    from tui_chat import logs
-
-    logs.configure()
-    loaded = typed.load_settings()
+    opened, out = _open_in_lines(typed, resume)
     from tui_chat import plain
-    from tui_chat.cli.opening import open_session
-    from tui_chat.safe_writer import SafeWriter
-
-    opened = open_session(loaded, resume)
-    for notice in (*opened.notices, *opened.saving_notices()):
-        complain(notice)
-    out = SafeWriter(sys.stdout, is_terminal(sys.stdout))
 
     def reply() -> int:
         client = plain.LineClient(opened.session, narrate, opened.check_context)
@@ -160,6 +152,21 @@ def _ignore(_: str) -> None:
     """Take text that is not shown."""
 
 
+def _open_in_lines(typed: Typed, resume: str | None) -> tuple[Opened, SafeWriter]:
+    """The session of a line-by-line command, with its notices told, and where replies go."""
+    from tui_chat import logs
+
+    logs.configure()
+    loaded = typed.load_settings()
+    from tui_chat.cli.opening import open_session
+    from tui_chat.safe_writer import SafeWriter
+
+    opened = open_session(loaded, resume)
+    for notice in (*opened.notices, *opened.saving_notices()):
+        complain(notice)
+    return opened, SafeWriter(sys.stdout, is_terminal(sys.stdout))
+
+
 def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
     """Run a line-by-line command on a session, and save and close it however it ends."""
     from tui_chat import ending
@@ -175,18 +182,9 @@ def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
 def _plain(typed: Typed, resume: str | None, script: Path | None) -> int:
     require_output()
     scripted = scripted_prompts(script, os.environ)
-    from tui_chat import logs
-
-    logs.configure()
-    loaded = typed.load_settings()
+    opened, out = _open_in_lines(typed, resume)
     from tui_chat import plain
-    from tui_chat.cli.opening import open_session
-    from tui_chat.safe_writer import SafeWriter
 
-    opened = open_session(loaded, resume)
-    for notice in (*opened.notices, *opened.saving_notices()):
-        complain(notice)
-    out = SafeWriter(sys.stdout, is_terminal(sys.stdout))
     is_typed = scripted is None and is_terminal(sys.stdin)
     if is_typed:
         narrate("An empty line ends the chat, Ctrl+C stops a reply, /help lists the commands.")

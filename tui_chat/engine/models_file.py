@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_chat.chat.memory import PRECISION_NAMES, ModelShape, gpt_neox_shape, llama_shape
+from tui_chat.chat.params import MAX_CONTEXT
 from tui_chat.chat.templates import TEMPLATE_NAMES
 from tui_chat.engine.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
 from tui_chat.errors import ConfigError
@@ -27,6 +28,7 @@ from tui_chat.strict_values import (
     TableError,
     checked_table,
     either,
+    one_of,
     text,
     truth,
     whole,
@@ -39,21 +41,6 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _TOP_KEYS = ("default", "models", "presets")
-_MAX_CONTEXT = 1_048_576
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Check:
-    """One of the words that there are; the nearest one is part of the error."""
-
-    def check(value: Any) -> str:
-        name: str = text()(value)
-        if name in known:
-            return name
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-        raise ValueError(f"there is no {what} {name!r}, {hint}")
-
-    return check
 
 
 def _printable(checks: Mapping[str, Check]) -> Mapping[str, Check]:
@@ -113,10 +100,10 @@ _MODEL_KEYS = _printable(
     {
         "source": text(1, 4096),
         "revision": text(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"),
-        "template": _one_of("template", TEMPLATE_NAMES),
-        "context": whole(16, _MAX_CONTEXT),
-        "reserve": whole(1, _MAX_CONTEXT),
-        "precision": _one_of("precision", PRECISION_NAMES),
+        "template": one_of("template", TEMPLATE_NAMES),
+        "context": whole(16, MAX_CONTEXT),
+        "reserve": whole(1, MAX_CONTEXT),
+        "precision": one_of("precision", PRECISION_NAMES),
         "device": text(pattern="^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"),
         "preset": text(),
         "description": text(most=400),

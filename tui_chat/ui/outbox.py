@@ -39,7 +39,16 @@ class Outbox:
 
     def after(self, act: Callable[[], Awaitable[object]]) -> None:
         """Do something once all that was typed before it is sent, and before what comes after."""
-        self._queue(act)
+
+        async def in_turn() -> None:
+            try:
+                async with self._lock:  # serves in the order of asking
+                    await act()
+            finally:
+                self._underway -= 1
+
+        self._underway += 1
+        self._screen.run_worker(in_turn(), group="outbox")
 
     async def emptied(self) -> None:
         """Wait until everything is sent."""
@@ -77,18 +86,7 @@ class Outbox:
             except TuiChatError as error:
                 self._refused(draft, editing, error)
 
-        self._queue(deliver)
-
-    def _queue(self, act: Callable[[], Awaitable[object]]) -> None:
-        async def in_turn() -> None:
-            try:
-                async with self._lock:  # serves in the order of asking
-                    await act()
-            finally:
-                self._underway -= 1
-
-        self._underway += 1
-        self._screen.run_worker(in_turn(), group="outbox")
+        self.after(deliver)
 
     def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
         """Put a refused draft back where it came from."""
