@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.random_model import make_random_model
 from benchmarks.terminal_program import TerminalProgram, chat_argv
+from tui_chat.ui.widgets.token_meter import grouped
 
 PROMPT = "Type a message"
 QUESTION = "What can you do?"
@@ -173,24 +174,25 @@ def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
 def decode(rounds: int) -> dict[str, float]:
     """Tokens per second of the same reply with and without the screen around it."""
     figures: dict[str, float] = {}
-    sizes = {"guide_size": (6, 256), "all_cores": (24, 1024)}
-    for name, (layers, width) in sizes.items():
+    sizes = {"guide_size": (6, 256, 1400), "all_cores": (24, 1024, 400)}
+    for name, (layers, width, tokens) in sizes.items():
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
             model = make_random_model(Path(folder), layers, width)
-            options = (*long_replies(model)[:-1], "max_new_tokens=400")
-            pairs = [_decode_pair(home, options) for _ in range(rounds)]
+            pairs = [_decode_pair(home, model, tokens) for _ in range(rounds)]
         figures[f"{name}_with_screen"] = statistics.median(a for a, _ in pairs)
         figures[f"{name}_without"] = statistics.median(b for _, b in pairs)
         figures[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
     return figures
 
 
-def _decode_pair(home: str, options: tuple[str, ...]) -> tuple[float, float]:
+def _decode_pair(home: str, model: Path, tokens: int) -> tuple[float, float]:
     """Tokens per second of one reply with the screen, and of the same one without."""
+    options = (*long_replies(model)[:-1], f"max_new_tokens={tokens}")
     with chat(Path(home), *options) as program:
         ready(program)
         keep_decoding(program)
-        program.wait_for(lambda text: WRITING not in text)
+        program.skip_to(f"{grouped(tokens)} tok")
+        program.quit()
     exported = json.loads(_run(home, "transcripts", "export", "last", "--format", "json"))
     asked = json.loads(_run(home, "ask", QUESTION, "--json", *options))
     reply = exported["messages"][-1]

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -76,6 +77,23 @@ class TerminalProgram:
             return False
         self._stream.feed(os.read(self._process.fd, 65536))
         return True
+
+    def skip_to(self, written: str) -> None:
+        """Read until the program has written so, without following its screen.
+
+        To follow the screen takes a processor of its own, which the program may need.
+        """
+        wanted, end = written.encode(), b""
+        while wanted not in end:
+            end = end[-len(wanted) :] + os.read(self._process.fd, 65536)
+
+    def quit(self) -> None:
+        """Leave it with Ctrl+Q, and wait until it has saved everything and ended."""
+        self.send("\x11")
+        with suppress(OSError):  # how Linux tells that nobody is left at the other end
+            while os.read(self._process.fd, 65536):
+                pass
+        self._process.wait()
 
     def wait_for(self, predicate: Callable[[str], object], limit: float = 120.0) -> float:
         """Read until the screen fulfils the predicate; returns the time, `time.perf_counter`.

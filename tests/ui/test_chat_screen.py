@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -196,3 +197,16 @@ def test_the_screens_are_imported_without_torch() -> None:
     code = "import sys, tui_chat.ui.app; print({'torch', 'transformers'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+async def test_what_changes_during_a_batch_is_painted_at_its_end() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        await idle(pilot)
+        with app.batch_update():
+            app.chat.bar.tokens = 4321
+            # everything that was asked for is handled, but nothing is painted
+            await until(pilot, lambda: app.chat._layout_required or app.chat._dirty_widgets)
+            await asyncio.sleep(0.2)
+            assert "4 321 tok" not in painted(app)
+        await until(pilot, lambda: "4 321 tok" in painted(app))

@@ -35,7 +35,7 @@ from tui_chat.ui.driver import QuickEscDriver
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.legacy_keys import learn_legacy_keys
-from tui_chat.ui.messages import EngineBatch, EventsWaiting
+from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
@@ -48,6 +48,7 @@ from tui_chat.ui.themes import (
     variable_defaults,
 )
 from tui_chat.ui.toasts import MOST, make_room
+from tui_chat.ui.widgets.reply_body import import_markdown
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -127,7 +128,7 @@ class TuiChat(App[int]):
         self._commands = Commands(self)
         self.chat = ChatScreen(session, self, clock)
         """The main screen."""
-        self._feed = EventFeed(lambda: self.post_message(EventsWaiting()))
+        self._feed = EventFeed(lambda events: self.chat.post_message(EngineBatch(events)))
         self._unsubscribe = session.subscribe(self._feed.listen)
         self._without_colour = WithoutColour(self._page_colour)
         self._is_quitting = False
@@ -221,6 +222,7 @@ class TuiChat(App[int]):
     def on_ready(self) -> None:
         """Start the session once the first frame is there."""
         terminal.on_signal(asyncio.get_running_loop(), self._on_signal)
+        self._feed.start()
         self.call_after_refresh(self._start)
 
     async def _start(self) -> None:
@@ -235,6 +237,7 @@ class TuiChat(App[int]):
         self.register_themes()
         self._tell_notices()
         self.session.start()
+        self.run_worker(asyncio.to_thread(import_markdown), group="imports", exit_on_error=False)
         self.chat.expect_model()
         self.chat.mount_panel()
 
@@ -250,25 +253,15 @@ class TuiChat(App[int]):
             text = f"There are {rest} more notices; Ctrl+L shows them."
             notify_plain(self.screen, text, severity="warning", timeout=10)
 
+    def _end_batch(self) -> None:
+        """Paint what has changed during a batch of changes; Textual waits for the next message."""
+        super()._end_batch()
+        if not self._batch_count and self._screen_stack:
+            self.screen.check_idle()
+
     def on_notify(self, event: Notify) -> None:
         """Make room for a toast; Textual shows it after this."""
         make_room(self, event.notification)
-
-    # Events of the session ------------------------------------------------------------------------
-
-    def on_events_waiting(self, event: EventsWaiting) -> None:
-        """Hand the events to the screen, at most so many times a second."""
-        event.stop()
-        delay = self._feed.delay()
-        if delay > 0:
-            self.set_timer(delay, self._hand_over)
-        else:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        batch = self._feed.take()
-        if batch:
-            self.chat.post_message(EngineBatch(batch))
 
     # Actions --------------------------------------------------------------------------------------
 

@@ -14,11 +14,6 @@ from tui_chat.session import SessionEvent
 
 
 @dataclass
-class EventsWaiting(Message):
-    """The session has said something; the feed holds it."""
-
-
-@dataclass
 class EngineBatch(Message):
     """What the session has said since the last batch, in order."""
 

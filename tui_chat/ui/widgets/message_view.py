@@ -20,6 +20,7 @@ from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_notes import mark_text, meta_text, time_text, version_text
 from tui_chat.ui.safe_text import plain
+from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 from tui_chat.ui.widgets.reply_body import ReplyBody
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _LONGEST_USER_TEXT = 64 * 1024
 
 
-class MessageView(Vertical):
+class MessageView(LaidOutOnce, Vertical):
     """What user messages and replies have in common.
 
     Args:
@@ -91,6 +92,10 @@ class MessageView(Vertical):
             self.post_message(self.Pressed(self.message.id))
 
 
+class MessageRow(LaidOutOnce, Horizontal):
+    """Parts of a message side by side."""
+
+
 class UserView(MessageView):
     """What the user said: plain text beside a coloured bar."""
 
@@ -98,7 +103,7 @@ class UserView(MessageView):
 
     def compose(self) -> ComposeResult:
         """The text, and who and when at its right."""
-        with Horizontal(classes="message-row"):
+        with MessageRow():
             yield Static("", classes="message-text", markup=False)
             yield Static("", classes="message-side", markup=False)
 
@@ -133,10 +138,10 @@ class ReplyView(MessageView):
 
     def compose(self) -> ComposeResult:
         """The text with its version at the right; below it how it ended, and the figures."""
-        with Horizontal(classes="message-row"):
+        with MessageRow():
             yield self._body
             yield Static("", classes="message-side", markup=False)
-        with Horizontal(classes="message-foot"):
+        with MessageRow(classes="message-foot"):
             yield Static("", classes="message-mark", markup=False)
             yield Static("", classes="message-meta -long", markup=False)
             yield Static("", classes="message-meta -brief", markup=False)

@@ -1,13 +1,12 @@
 """The text of a reply as it grows: streamed Markdown, or plain text where that would be too slow.
 
-Owns the pace at which text reaches the layout and the exactness of what is shown in the end.
+Owns that only what is new is laid out, and the exactness of what is shown in the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
+import logging
 from typing import TYPE_CHECKING
 
 from textual.containers import Vertical
@@ -16,23 +15,27 @@ from textual.widgets import Static
 
 from tui_chat.safe_text import safe_text
 from tui_chat.ui.message_notes import needs_plain
+from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
 if TYPE_CHECKING:
     from tui_chat.ui.widgets.reply_markdown import CodeBlock, ReplyMarkdown
 
-_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 0.12
-_SHARE = 5
-"""Pause so many times as long as the last step took until it was on the screen: the model needs
-the processor more than the eye needs frames."""
-_LONGEST_FRAME_S = 1.0
+
+log = logging.getLogger(__name__)
+
+BROKEN = "this reply can't be laid out (Ctrl+L says why), shown as plain text"
 
 
-class ReplyBody(Vertical):
+def import_markdown() -> None:
+    """Import what shows Markdown. The first frame does without it, the first reply should not."""
+    import tui_chat.ui.widgets.reply_markdown  # noqa: F401
+
+
+class ReplyBody(LaidOutOnce, Vertical):
     """Shows a text and, as it grows, only what is new of it.
 
-    One task at a time brings what is shown up to what is wanted. It pauses in proportion to what
-    the last step took, so that a long list or table, which is laid out again with every line,
-    cannot keep the keys waiting.
+    One task at a time brings what is shown up to what is wanted; how often that changes is up to
+    the event feed.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -42,10 +45,11 @@ class ReplyBody(Vertical):
         self._markdown: ReplyMarkdown | None = None
         self._plain: Static | None = None
         self._layout_task: asyncio.Task[None] | None = None
+        self._is_broken = False
 
     async def on_mount(self) -> None:
         """Show the first text at once."""
-        await self._catch_up(self._wanted)
+        await self._lay_out(self._wanted)
 
     @property
     def text(self) -> str:
@@ -76,21 +80,19 @@ class ReplyBody(Vertical):
 
     async def _pump(self) -> None:
         while self._wanted != self._shown and self.is_attached:
-            began = time.monotonic()
-            await self._catch_up(self._wanted)
-            await self._painted()
-            took = time.monotonic() - began
-            await asyncio.sleep(min(max(_LEAST_PAUSE_S, _SHARE * took), _LONGEST_PAUSE_S))
+            await self._lay_out(self._wanted)
 
-    async def _painted(self) -> None:
-        """Wait until what was laid out is on the screen."""
-        painted = asyncio.Event()
-        if self.call_after_refresh(painted.set):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(painted.wait(), _LONGEST_FRAME_S)
+    async def _lay_out(self, text: str) -> None:
+        """Show a text as Markdown; whatever goes wrong with that, show it."""
+        try:
+            await self._catch_up(text)
+        except Exception:
+            log.exception("a reply could not be laid out as Markdown")
+            self._is_broken = True
+            await self._catch_up(text)
 
     async def _catch_up(self, text: str) -> None:
-        note = needs_plain(text)
+        note = BROKEN if self._is_broken else needs_plain(text)
         if note:
             await self._show_plain(text, note)
         elif self._markdown is None:

@@ -13,8 +13,10 @@ from textual.layout import DockArrangeResult
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
+from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
-class SteadyScroll(VerticalScroll):
+
+class SteadyScroll(LaidOutOnce, VerticalScroll):
     """Follows the end until the reader scrolls away from it."""
 
     _arranged: DockArrangeResult | None = None
@@ -49,6 +51,15 @@ class SteadyScroll(VerticalScroll):
                 self._jump(min(most, self._kept_place(self._arranged, result)))
             self._arranged, self._most = result, most
         return result
+
+    def _scroll_update(self, virtual_size: Size) -> None:
+        """Bring the scrollbar up to date, in the frame that is about to be painted.
+
+        By itself it asks for another frame, as if each layout were two.
+        """
+        super()._scroll_update(virtual_size)
+        if self.show_vertical_scrollbar:
+            self.screen._compositor.update_widgets({self.vertical_scrollbar})
 
     def _kept_place(self, before: DockArrangeResult, after: DockArrangeResult) -> int:
         """Where to scroll to so that the first child in view stays where it is."""
