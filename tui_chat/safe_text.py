@@ -19,32 +19,47 @@ _INVISIBLE = (
     0xFEFF, 0x180E, *range(0xFFF9, 0xFFFC),  # byte order mark, annotations
     0x3164, 0xFFA0,  # letters without a shape
     *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B),  # shorthand and musical controls
-    *range(0xE0000, 0xE1000),  # tag characters, and selectors that can carry hidden bytes
 )  # fmt: skip
+_TAGS = range(0xE0000, 0xE1000)
+"""Tag characters, and selectors that can carry hidden bytes."""
 _C0 = tuple(code for code in range(0x20) if code not in (0x09, 0x0A))
 _C1 = range(0x80, 0xA0)
 _SURROGATES = range(0xD800, 0xE000)
 _SEPARATORS = (0x2028, 0x2029)
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
-_SHOWN: dict[int, str | None] = {
-    **{code: chr(0x2400 + code) for code in _C0},
-    0x7F: "␡",
-    **dict.fromkeys(_C1, _UNKNOWN),
-    **dict.fromkeys(_SURROGATES, _UNKNOWN),
-    **dict.fromkeys(_SEPARATORS, "\n"),
-    **dict.fromkeys(_INVISIBLE),
-}
-_DELETED: dict[int, str | None] = {
-    **dict.fromkeys((*_C0, 0x7F, *_C1, *_INVISIBLE)),
-    **dict.fromkeys(_SURROGATES, _UNKNOWN),
-    **dict.fromkeys(_SEPARATORS, "\n"),
-}
+
+class _Table(dict[int, str | None]):
+    """What becomes of code points; the two long ranges are not listed, since that takes a while."""
+
+    def __missing__(self, code: int) -> str | None:
+        if code in _SURROGATES:
+            return _UNKNOWN
+        if code in _TAGS:
+            return None
+        raise KeyError(code)
 
 
-def _one_of(codes: Iterable[int]) -> str:
+_SHOWN = _Table(
+    {
+        **{code: chr(0x2400 + code) for code in _C0},
+        0x7F: "␡",
+        **dict.fromkeys(_C1, _UNKNOWN),
+        **dict.fromkeys(_SEPARATORS, "\n"),
+        **dict.fromkeys(_INVISIBLE),
+    }
+)
+_DELETED = _Table(
+    {
+        **dict.fromkeys((*_C0, 0x7F, *_C1, *_INVISIBLE)),
+        **dict.fromkeys(_SEPARATORS, "\n"),
+    }
+)
+
+
+def _one_of(codes: Iterable[int], *ranges: range) -> str:
     """A regular expression for any one of these code points, as ranges."""
-    runs: list[list[int]] = []
+    runs = [[codes[0], codes[-1]] for codes in ranges]
     for code in sorted(codes):
         if runs and code == runs[-1][1] + 1:
             runs[-1][1] = code
@@ -53,7 +68,7 @@ def _one_of(codes: Iterable[int]) -> str:
     return "[" + "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in runs) + "]"
 
 
-_BAD = re.compile(_one_of(_SHOWN) + "+")
+_BAD = re.compile(_one_of(_SHOWN, _SURROGATES, _TAGS) + "+")
 # Marks that stack on one character without taking a cell. Scripts that need marks need fewer
 # than five in a row; joiners and emoji selectors count, or they could hide a longer stack.
 _MARK = (

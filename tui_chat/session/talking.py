@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from typing import Literal
 
 from tui_chat.chat.conversation import Conversation, Message, title_from
@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 
 COMMIT_S = 2.0
 """Longest wait for a message to be on the disk before the model begins."""
+
+
+def _random_seed() -> int:
+    """A seed of 63 bits. The `secrets` module would bring a library of ciphers to the start."""
+    return int.from_bytes(os.urandom(8), "big") >> 1
 
 
 class Talking(ModelControl):
@@ -118,7 +123,7 @@ class Talking(ModelControl):
             path = sendable(conversation.path(reply.message_id), keep_last=reply.is_continuation)
             prompt = composer.compose(path, conversation.system, reply.is_continuation)
             params = self.params
-            seed = params.seed if params.seed is not None else secrets.randbits(63)
+            seed = params.seed if params.seed is not None else _random_seed()
             committed = self._save(conversation, reply.begin(composer, info, params, seed))
         for saved in (reply.committed, committed):
             # A disk that fails must not stop the chat; the writer keeps what it could not save.
