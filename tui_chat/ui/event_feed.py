@@ -23,8 +23,8 @@ LONGEST_PAUSE_S = 0.5
 """Growing text is kept back so long at most, so that it reads as a stream."""
 SHARE = 0.03
 """How much of the UI thread's time showing growing text may take."""
-_HALF = 2.0
-"""Where that would take more than the longest pause, so many times what it took."""
+_LEAST_REST = 2.0
+"""However long a frame takes, so many times that long the thread is left to the keys."""
 
 
 class EventFeed:
@@ -88,4 +88,4 @@ class EventFeed:
         if self._is_urgent:
             return LEAST_PAUSE_S
         cost = time.thread_time() - self._spent_s
-        return max(LEAST_PAUSE_S, min(cost / SHARE, LONGEST_PAUSE_S), cost * _HALF)
+        return max(LEAST_PAUSE_S, min(cost / SHARE, LONGEST_PAUSE_S), cost * _LEAST_REST)

@@ -87,6 +87,8 @@ class ReplyBody(LaidOutOnce, Vertical):
         try:
             await self._catch_up(text)
         except Exception:
+            if not self.is_attached:
+                return  # it has been taken away meanwhile
             log.exception("a reply could not be laid out as Markdown")
             self._is_broken = True
             await self._catch_up(text)

@@ -38,10 +38,15 @@ from tui_chat.ui.widgets.growing_blocks import (
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
 
-@cache
 def _parser() -> MarkdownIt:
-    """The one parser; making it takes longer than parsing what a model writes in a second."""
+    """A parser. It must not be shared among threads: what finds links in it keeps its place."""
     return MarkdownIt("gfm-like", {"html": False})
+
+
+@cache
+def _parser_of_the_loop() -> MarkdownIt:
+    """The one for growing text; making one takes longer than parsing a few sentences."""
+    return _parser()
 
 
 _INNER_RULE = "inner_hr"
@@ -152,7 +157,7 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
             old = blocks[_first_to_change(blocks) :]
             start = old[0].source_range[0] if old else 0
             rest = "\n".join(self._markdown.split("\n")[start:])
-            new = self._parse_markdown(_parser().parse(rest))
+            new = self._parse_markdown(_parser_of_the_loop().parse(rest))
             for block in new:
                 first, last = block.source_range
                 block.source_range = (first + start, last + start)
