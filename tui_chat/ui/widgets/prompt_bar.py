@@ -39,7 +39,7 @@ class PromptBar(Vertical):
         Binding("tab", "complete", "Complete", show=False, priority=True),
     ]
 
-    tokens: reactive[int | None] = reactive(0)
+    tokens: reactive[int | None] = reactive(None)
     """Tokens of the draft; None while nothing can count them."""
     too_long: reactive[bool] = reactive(False)
     editing: reactive[str | None] = reactive(None)
@@ -262,9 +262,9 @@ class PromptBar(Vertical):
         self.set_class(too_long, "-too-long")
 
     def _show_count(self) -> None:
-        if self.is_mounted:
-            text = "" if self.tokens is None else f"{grouped(self.tokens)} tok"
-            self.query_one("#prompt-count", Static).update(Content(text))
+        text = "" if self.tokens is None else f"{grouped(self.tokens)} tok"
+        for count in self.query("#prompt-count").results(Static):
+            count.update(Content(text))
 
     def set_compact(self, compact: bool) -> None:
         """Say less where there is little room."""
