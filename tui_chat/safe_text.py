@@ -59,7 +59,7 @@ _DELETED = _Table(
 
 def _one_of(codes: Iterable[int], *ranges: range) -> str:
     """A regular expression for any one of these code points, as ranges."""
-    runs = [[codes[0], codes[-1]] for codes in ranges]
+    runs = [[run[0], run[-1]] for run in ranges]
     for code in sorted(codes):
         if runs and code == runs[-1][1] + 1:
             runs[-1][1] = code

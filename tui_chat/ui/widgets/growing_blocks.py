@@ -15,7 +15,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.visual import VisualType
 from textual.widget import Widget
-from textual.widgets import Static
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownBlockQuote,
@@ -52,8 +51,8 @@ def mark_last(blocks: Sequence[MarkdownBlock]) -> None:
         block.add_class(LAST, update=False)  # styled when it is mounted
 
 
-class GrowingText(Static):
-    """A text as wide as its place, which is laid out anew only when its height changes."""
+class GrowingParagraph(LaidOutOnce, MarkdownParagraph):
+    """A paragraph to which words are added, laid out anew only when its height changes."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """Show another text."""
@@ -61,10 +60,6 @@ class GrowingText(Static):
         width, height = self.size
         if layout and (not width or self.get_content_height(self.size, self.size, width) != height):
             self.refresh(layout=True)
-
-
-class GrowingParagraph(LaidOutOnce, MarkdownParagraph, GrowingText):
-    """A paragraph to which words are added."""
 
 
 class GrowingQuote(LaidOutOnce, MarkdownBlockQuote):
