@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.message_window import MOST, NEWEST, MessageWindow
 from tui_chat.ui.widgets.forget_line import ForgetLine
+from tui_chat.ui.widgets.message_view import MessageView
 from tui_chat.ui.widgets.reply_body import ReplyBody
 
 LONG = [f"Message **{number}** of a long chat." for number in range(10_000)]
@@ -71,6 +73,25 @@ async def test_older_messages_come_while_scrolling_up_and_nothing_jumps() -> Non
         await filled(pilot)
         await until(pilot, lambda: transcript.views[-1].message.text == LONG[399])
         await until(pilot, lambda: len(transcript.views) <= MOST)
+
+
+async def test_fast_scrolling_leaves_no_hole() -> None:
+    app = chat_app(Script(context=10**6), talk(*LONG[:400]))
+    async with running(app) as pilot:
+        await filled(pilot)
+        transcript = app.chat.transcript
+        await until(pilot, lambda: transcript.max_scroll_y > 0)
+        for _ in range(60):
+            transcript.scroll_relative(y=-5)
+            await asyncio.sleep(0)
+        await filled(pilot)
+        window = transcript.window
+        texts = [view.message.text for view in transcript.children if isinstance(view, MessageView)]
+        assert texts == LONG[window.first : window.last]
+        assert window.first < 380
+        transcript.follow()
+        transcript.scroll_relative(y=-1)
+        await until(pilot, lambda: transcript.views[-1].message.text == LONG[399])
 
 
 async def test_the_first_and_the_last_message_are_one_key_away() -> None:

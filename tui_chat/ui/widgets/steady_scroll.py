@@ -7,6 +7,8 @@ anchor does the first of the two, but pushes short texts down to the end.
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.layout import DockArrangeResult
@@ -34,6 +36,14 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
         self._wants_end = True
         self.scroll_end(animate=False, immediate=True)
         self.refresh(layout=True)
+
+    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
+        """Scroll at once, and without animation.
+
+        A row is a place in the layout of this moment. By the next refresh something may have been
+        mounted above, and another text would stand there.
+        """
+        super().scroll_to(x, y, **(options | {"animate": False, "immediate": True}))
 
     def release_anchor(self) -> None:
         """Stay where the reader scrolls to; Textual calls this with every such step."""

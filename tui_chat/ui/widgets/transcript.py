@@ -83,6 +83,7 @@ class Transcript(SteadyScroll, can_focus=True):
         self._window = MessageWindow()
         self._views: dict[str, MessageView] = {}
         self._lock = asyncio.Lock()
+        self._is_page_due = False
         self._code_number = 0
         self._forgetting = Forgetting(self)
         self._height_left_at: int | None = None
@@ -194,12 +195,18 @@ class Transcript(SteadyScroll, can_focus=True):
         near = self.container_size.height
         is_near_start = new_value < near and not self._window.is_at_start
         is_near_end = new_value > self.max_scroll_y - near and not self._window.is_at_end
-        if is_near_start or is_near_end:
-            self.run_worker(self._page(), group="page", exclusive=True)
+        if (is_near_start or is_near_end) and not self._is_page_due:
+            self._is_page_due = True
+            self.run_worker(self._page(), group="page")
         self._count_unseen()
 
     async def _page(self) -> None:
+        """Mount a page if one is needed still.
+
+        It is never cancelled: half a page would leave a hole.
+        """
         async with self._lock:
+            self._is_page_due = False
             near = self.container_size.height
             if self.scroll_y < near and not self._window.is_at_start and not self.is_following:
                 await self._mount_window(self._window.earlier())
@@ -215,7 +222,7 @@ class Transcript(SteadyScroll, can_focus=True):
         if self._window.is_at_end:
             self.go_to_end()
         else:
-            self.run_worker(self._to_end(), group="page", exclusive=True)
+            self.run_worker(self._to_end(), group="page")
         self._count_unseen()
 
     async def _to_end(self) -> None:
