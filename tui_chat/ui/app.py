@@ -137,6 +137,7 @@ class TuiChat(App[int]):
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
+        self._styled_with: dict[str, str] = {}
         self._choose_theme()
         self.set_keymap(_keymap(self.settings.keys))
 
@@ -160,6 +161,17 @@ class TuiChat(App[int]):
         """The project's own colours, from the theme's."""
         return variable_defaults(self.current_theme)
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Read the styles again where the theme has changed.
+
+        Textual asks for it at the start too, which would be to read them twice before anything is
+        to be seen.
+        """
+        variables = self.get_css_variables()
+        if variables != self._styled_with:
+            self._styled_with = variables
+            super().refresh_css(animate)
+
     def _choose_theme(self) -> None:
         """Begin with the theme of the settings, else with one that fits the terminal."""
         wanted = self.settings.theme
@@ -167,6 +179,8 @@ class TuiChat(App[int]):
         if wanted is not None:
             names.insert(0, wanted)
         self.theme = next(name for name in names if self._has_theme(name))
+        self._styled_with = self.get_css_variables()
+        self.stylesheet.set_variables(self._styled_with)
         if wanted not in (None, self.theme):
             self._notices.append(f"There is no theme {wanted!r}; the default is used.")
 

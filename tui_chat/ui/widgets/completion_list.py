@@ -6,13 +6,11 @@ Owns which row is marked. What the rows are comes from `completion`; taking one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.style import Style
 from textual.widget import Widget
 
 from tui_chat.ui.completion import Completion
@@ -20,17 +18,13 @@ from tui_chat.ui.safe_text import plain_line
 
 MOST_ROWS = 6
 """Rows shown at once; the rest scrolls under the mark."""
+_MARKED = "$primary bold"
 
 
 class CompletionList(Widget):
     """A few rows, one of them marked. Hidden while there are none."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "completion-list--label",
-        "completion-list--help",
-        "completion-list--marked",
-    }
     DEFAULT_CSS = """
     CompletionList {
         height: auto;
@@ -38,9 +32,6 @@ class CompletionList(Widget):
         text-wrap: nowrap;
         text-overflow: ellipsis;
         &.-open { display: block; }
-        .completion-list--label { color: $foreground; }
-        .completion-list--help { color: $text-muted; }
-        .completion-list--marked { color: $primary; text-style: bold; }
     }
     """
 
@@ -85,20 +76,17 @@ class CompletionList(Widget):
         lines = []
         for index, row in enumerate(shown, self._first):
             is_marked = index == self.marked
-            style = "marked" if is_marked else "label"
+            colour = _MARKED if is_marked else "$foreground"
             label = plain_line(row.label).pad_right(max(0, wide - len(row.label)))
             lines.append(
                 Content.assemble(
-                    ("› " if is_marked else "  ", self._style("marked")),
-                    label.stylize(self._style(style)),
+                    ("› " if is_marked else "  ", _MARKED),
+                    label.stylize(colour),
                     "  ",
-                    plain_line(row.help).stylize(self._style("help")),
+                    plain_line(row.help).stylize("$text-muted"),
                 )
             )
         return Content("\n").join(lines)
-
-    def _style(self, name: str) -> Style:
-        return self.get_visual_style(f"completion-list--{name}", partial=True)
 
     def on_click(self, event: events.Click) -> None:
         """Take the row under the mouse."""

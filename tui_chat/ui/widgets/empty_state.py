@@ -5,11 +5,8 @@ Owns the words of the three lines; those of a failure are given to it.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
 from textual.widget import Widget
 
 from tui_chat.errors import TuiChatError
@@ -20,12 +17,6 @@ class EmptyState(Widget):
     """A few lines in the middle of the transcript; gone with the first message."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "empty-state--key",
-        "empty-state--title",
-        "empty-state--problem",
-        "empty-state--detail",
-    }
     DEFAULT_CSS = """
     EmptyState {
         width: 100%;
@@ -33,10 +24,6 @@ class EmptyState(Widget):
         content-align: center middle;
         text-align: left;
         color: $text-muted;
-        .empty-state--title { color: $foreground; text-style: bold; }
-        .empty-state--key { color: $primary; text-style: bold; }
-        .empty-state--problem { color: $error; text-style: bold; }
-        .empty-state--detail { color: $foreground; }
     }
     """
 
@@ -51,8 +38,8 @@ class EmptyState(Widget):
         """Who listens, what to press, what the bar below means; or what failed and what to do."""
         if self.problem is not None:
             return self._failure(self.problem)
-        title, key = self._style("title"), self._style("key")
-        name = plain_line(self.model or "the model", 40).stylize(title)
+        key = "$primary bold"
+        name = plain_line(self.model or "the model", 40).stylize("$foreground bold")
         narrow = self.size.width < 60
         if not self.is_builtin:
             first = Content.assemble(name, " listens.")
@@ -76,13 +63,10 @@ class EmptyState(Widget):
 
     def _failure(self, problem: TuiChatError) -> Content:
         parts = (
-            (plain_line(problem.title), self._style("problem")),
-            (plain(problem.detail), self._style("detail")),
-            (plain(problem.hint), None),
+            (plain_line(problem.title), "$error bold"),
+            (plain(problem.detail), "$foreground"),
+            (plain(problem.hint), ""),
         )
         return Content("\n").join(
-            text.stylize(style) if style is not None else text for text, style in parts if text
+            text.stylize(style) if style else text for text, style in parts if text
         )
-
-    def _style(self, name: str) -> Style:
-        return self.get_visual_style(f"empty-state--{name}", partial=True)

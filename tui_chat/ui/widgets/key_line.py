@@ -8,12 +8,10 @@ composed again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from textual import events
 from textual.content import Content
 from textual.screen import Screen
-from textual.style import Style
 from textual.widget import Widget
 
 from tui_chat.actions import ACTIONS, Action
@@ -33,14 +31,11 @@ class KeyLine(Widget):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--label"}
     DEFAULT_CSS = """
     KeyLine {
         height: 1;
         width: 1fr;
         text-wrap: nowrap; text-overflow: clip;
-        .key-line--key { color: $primary; text-style: bold; }
-        .key-line--label { color: $text-muted; }
     }
     """
 
@@ -61,7 +56,6 @@ class KeyLine(Widget):
         """As many keys as fit, the most telling first; under a dialog, those from before."""
         if not self.screen.is_current:
             return self._shown
-        key_style, label_style = self._style("key"), self._style("label")
         gap = 3 if self.size.width >= 70 else 2
         pieces: list[Content] = []
         self._places = []
@@ -69,7 +63,7 @@ class KeyLine(Widget):
         for key, label in self._keys():
             shown = self._written(key)
             piece = Content.assemble(
-                (shown, key_style), " ", plain_line(label).stylize(label_style)
+                (shown, "$primary bold"), " ", plain_line(label).stylize("$text-muted")
             )
             needed = piece.cell_length + (gap if pieces else 0)
             if column + needed > self.size.width:
@@ -100,9 +94,6 @@ class KeyLine(Widget):
             for action in ordered
             if action.id in keys and (label := self._label_of(action))
         ]
-
-    def _style(self, name: str) -> Style:
-        return self.get_visual_style(f"key-line--{name}", partial=True)
 
     def on_click(self, event: events.Click) -> None:
         """Press the key under the mouse."""

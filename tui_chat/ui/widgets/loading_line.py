@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar
 
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -49,20 +47,12 @@ class LoadingLine(Widget):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "loading-line--bar",
-        "loading-line--rest",
-        "loading-line--hint",
-    }
     DEFAULT_CSS = """
     LoadingLine {
         height: 2;
         display: none;
         text-wrap: nowrap; text-overflow: clip;
         &.-shown { display: block; }
-        .loading-line--bar { color: $primary; }
-        .loading-line--rest { color: $meter-free; }
-        .loading-line--hint { color: $text-muted; }
     }
     """
 
@@ -121,7 +111,7 @@ class LoadingLine(Widget):
         line = self._progress(loading, width)
         hint = f"{self.freed} {_WAITING}" if self.freed else _WAITING
         hint = hint if len(hint) <= width else _WAITING
-        below = Content(hint).stylize(self._style("hint"))
+        below = Content(hint).stylize("$text-muted")
         return Content("\n").join([line, below.truncate(width, ellipsis=True)])
 
     def _progress(self, loading: Loading, width: int) -> Content:
@@ -159,13 +149,10 @@ class LoadingLine(Widget):
             start = free - abs(free - self.glide % (2 * free))
         done, rest = ("█", "·") if has_few_colours(self.app) else ("━", "─")
         return Content.assemble(
-            (rest * start, self._style("rest")),
-            (done * filled, self._style("bar")),
-            (rest * (width - start - filled), self._style("rest")),
+            (rest * start, "$meter-free"),
+            (done * filled, "$primary"),
+            (rest * (width - start - filled), "$meter-free"),
         )
-
-    def _style(self, name: str) -> Style:
-        return self.get_visual_style(f"loading-line--{name}", partial=True)
 
 
 def _of(done: int, total: int) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
+from textual.widget import Widget
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.safe_text import plain, plain_line
@@ -19,11 +18,12 @@ READING_S = 1.0
 """A key does not send a notice away before it has been there this long."""
 
 
-class Notice(Vertical):
+class Notice(Widget):
     """Title, detail and hint; hidden while there is nothing to say."""
 
     DEFAULT_CSS = """
     Notice {
+        width: 1fr;
         height: auto;
         max-height: 8;
         display: none;
@@ -31,27 +31,16 @@ class Notice(Vertical):
         border-left: wide $error;
         &.-shown { display: block; }
         &.-quiet { border-left: wide $warning; }
-        .notice-title { color: $error; text-style: bold; }
-        &.-quiet .notice-title { color: $warning; }
-        .notice-detail { color: $foreground; }
-        .notice-hint { color: $text-muted; }
-        Static { height: auto; display: none; }
-        Static.-filled { display: block; }
     }
     """
 
-    error: reactive[TuiChatError | None] = reactive(None)
+    error: reactive[TuiChatError | None] = reactive(None, layout=True)
     reading_s = READING_S
     """Least seconds that it stays."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - the name Textual uses
         super().__init__(id=id)
         self._shown_at = 0.0
-
-    def compose(self) -> ComposeResult:
-        """The three parts."""
-        for part in ("title", "detail", "hint"):
-            yield Static("", classes=f"notice-{part}", markup=False)
 
     def say(self, error: TuiChatError, is_quiet: bool = False) -> None:
         """Show an error.
@@ -65,19 +54,20 @@ class Notice(Vertical):
         self.error = error
 
     def watch_error(self, error: TuiChatError | None) -> None:
-        """Fill the parts, and leave out those that are empty."""
+        """Appear while there is something to say."""
         self.set_class(error is not None, "-shown")
-        if error is None:
-            return
-        contents = {
-            "title": plain_line(error.title),
-            "detail": plain(error.detail),
-            "hint": plain(error.hint),
-        }
-        for part, content in contents.items():
-            static = self.query_one(f".notice-{part}", Static)
-            static.update(content)
-            static.set_class(bool(content), "-filled")
+
+    def render(self) -> Content:
+        """The parts below each other, without those that are empty."""
+        if self.error is None:
+            return Content("")
+        colour = "$warning" if self.has_class("-quiet") else "$error"
+        parts = (
+            plain_line(self.error.title).stylize(f"{colour} bold"),
+            plain(self.error.detail).stylize("$foreground"),
+            plain(self.error.hint).stylize("$text-muted"),
+        )
+        return Content("\n").join(part for part in parts if part)
 
     def dismiss_if_read(self) -> None:
         """Go, unless it has only just come."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from textual import events
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
 from textual.widget import Widget
 
 from tui_chat.ui.safe_text import plain
@@ -86,13 +85,14 @@ class _Part(NamedTuple):
 
 
 _PARTS = (
-    _Part("system", "sys", "█", "token-meter--system"),
-    _Part("history", "hist", "▓", "token-meter--history"),
-    _Part("draft", "draft", "▒", "token-meter--draft"),
-    _Part("reply", "reply", "░", "token-meter--reserve"),
-    _Part("free", "free", "·", "token-meter--free"),
+    _Part("system", "sys", "█", "$meter-system"),
+    _Part("history", "hist", "▓", "$meter-history"),
+    _Part("draft", "draft", "▒", "$meter-draft"),
+    _Part("reply", "reply", "░", "$meter-reserve"),
+    _Part("free", "free", "·", "$meter-free"),
 )
 _HISTORY = _PARTS[1]
+_FREE, _LABEL, _NUMBER = "$meter-free", "$text-muted", "$foreground"
 _FILLED, _EMPTY = "━", "─"
 
 
@@ -143,17 +143,6 @@ class TokenMeter(Widget):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "token-meter--system",
-        "token-meter--history",
-        "token-meter--draft",
-        "token-meter--reserve",
-        "token-meter--free",
-        "token-meter--label",
-        "token-meter--number",
-        "token-meter--warning",
-        "token-meter--error",
-    }
     DEFAULT_CSS = """
     TokenMeter {
         width: 1fr;
@@ -161,15 +150,6 @@ class TokenMeter(Widget):
         text-wrap: nowrap;
         text-overflow: clip;
         &.-narrow { height: 1; }
-        .token-meter--system { color: $meter-system; }
-        .token-meter--history { color: $meter-history; }
-        .token-meter--draft { color: $meter-draft; }
-        .token-meter--reserve { color: $meter-reserve; }
-        .token-meter--free { color: $meter-free; }
-        .token-meter--label { color: $text-muted; }
-        .token-meter--number { color: $foreground; }
-        .token-meter--warning { color: $warning; }
-        .token-meter--error { color: $error; }
     }
     """
 
@@ -231,9 +211,6 @@ class TokenMeter(Widget):
             return bar
         return Content("\n").join([bar, self._legend_line(width)])
 
-    def _style(self, name: str) -> Style:
-        return self.get_visual_style(name, partial=True)
-
     def _bar_line(self, width: int) -> Content:
         values = self.values
         total = self._total(self._short_alert(values) if width < NARROW_COLUMNS else "")
@@ -244,7 +221,7 @@ class TokenMeter(Widget):
             return total.right_crop(-bar) if bar < 0 else total.pad_left(bar)
         if values is None:
             empty = _PARTS[-1].shade if has_few_colours(self.app) else _EMPTY
-            return Content.assemble((empty * bar, self._style("token-meter--free")), total)
+            return Content.assemble((empty * bar, _FREE), total)
         cells = partition(values.parts, bar)
         pieces = [
             (self._glyph(part) * count, self._part_style(part, values))
@@ -257,12 +234,12 @@ class TokenMeter(Widget):
             return part.shade
         return _EMPTY if part is _PARTS[-1] else _FILLED
 
-    def _part_style(self, part: _Part, values: MeterValues) -> Style:
+    def _part_style(self, part: _Part, values: MeterValues) -> str:
         if values.too_long:
-            return self._style("token-meter--error" if part.label == "draft" else part.style)
+            return "$error" if part.label == "draft" else part.style
         if part is _HISTORY and values.overflow:
-            return self._style("token-meter--free" if self._blinking else "token-meter--warning")
-        return self._style(part.style)
+            return _FREE if self._blinking else "$warning"
+        return part.style
 
     def _total(self, alert: str) -> Content:
         """The sum and the context, in a room that stays the same while numbers change."""
@@ -271,7 +248,7 @@ class TokenMeter(Widget):
             return Content("")
         context = grouped(values.context)
         used = grouped(values.used).rjust(len(context))
-        label = self._style("token-meter--label")
+        label = _LABEL
         return Content.assemble(
             (f"  {alert}" if alert else "", self._state_style(values)),
             (" " if values.exact else " ≈", label),
@@ -280,10 +257,10 @@ class TokenMeter(Widget):
             (f" / {context}", label),
         )
 
-    def _state_style(self, values: MeterValues) -> Style:
+    def _state_style(self, values: MeterValues) -> str:
         if values.too_long:
-            return self._style("token-meter--error")
-        return self._style("token-meter--warning" if values.overflow else "token-meter--number")
+            return "$error"
+        return "$warning" if values.overflow else _NUMBER
 
     @property
     def status_room(self) -> int:
@@ -295,7 +272,7 @@ class TokenMeter(Widget):
         return max(0, width - legend.cell_length - 2)
 
     def _legend_line(self, width: int) -> Content:
-        label = self._style("token-meter--label")
+        label = _LABEL
         values = self.values
         if values is None:
             return self._beside(
@@ -313,8 +290,8 @@ class TokenMeter(Widget):
         return Content.assemble(left, " " * gap, right)
 
     def _legend(self, values: MeterValues, short: bool) -> Content:
-        label, number = self._style("token-meter--label"), self._style("token-meter--number")
-        pieces: list[tuple[str, Style]] = []
+        label, number = _LABEL, _NUMBER
+        pieces: list[tuple[str, str]] = []
         for part, count in zip(_PARTS, values.parts, strict=True):
             if short and part is _PARTS[-1]:
                 continue
