@@ -103,15 +103,16 @@ async def test_the_panel_stands_beside_the_text_or_covers_it() -> None:
     app = chat_app(conversation=talk("Question", "Answer"))
     async with running(app, (120, 40)) as pilot:
         await pilot.press("f2")
-        await until(pilot, lambda: app.chat.panel.display and app.chat.panel.region.width == 34)
+        panel = app.chat.mount_panel()
+        await until(pilot, lambda: panel.display and panel.region.width == 34)
         await until(pilot, lambda: app.chat.transcript.region.width > 60)
         await pilot.press("right")
         await until(pilot, lambda: app.session.params.temperature > 0)
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
-        assert app.chat.panel.region.width == 80
+        assert panel.region.width == 80
         await pilot.press("escape")
-        await until(pilot, lambda: not app.chat.panel.display)
+        await until(pilot, lambda: not panel.display)
         await until(pilot, lambda: app.chat.bar.prompt.has_focus)
         await until(pilot, lambda: app.chat.transcript.region.width > 60)
 

@@ -156,7 +156,7 @@ class Commands:
     def _esc_label(self) -> str:
         """What Esc does now; empty where it is left to the panel, or does nothing."""
         chat, session = self._chat, self._app.session
-        if chat.panel.has_focus_within:
+        if chat.panel is not None and chat.panel.has_focus_within:
             return ""
         if chat.bar.is_completing:
             return "Close"

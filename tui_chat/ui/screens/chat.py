@@ -36,7 +36,6 @@ from tui_chat.ui.widgets.follow_strip import FollowStrip
 from tui_chat.ui.widgets.key_line import KeyLine
 from tui_chat.ui.widgets.loading_line import LoadingLine
 from tui_chat.ui.widgets.notice import Notice
-from tui_chat.ui.widgets.parameter_panel import ParameterPanel
 from tui_chat.ui.widgets.prompt import Prompt
 from tui_chat.ui.widgets.prompt_bar import PromptBar
 from tui_chat.ui.widgets.split_line import SplitLine
@@ -46,6 +45,7 @@ from tui_chat.ui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
+    from tui_chat.ui.widgets.parameter_panel import ParameterPanel
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
 PANEL_BESIDE = 90
@@ -104,7 +104,8 @@ class ChatScreen(Screen[None]):
         self.loading_line = LoadingLine(self.clock.monotonic)
         self.bar = PromptBar(id="prompt-bar")
         self.meter = TokenMeter(id="meter")
-        self.panel = ParameterPanel(session.params, session.preset, session.presets, id="panel")
+        self.panel: ParameterPanel | None = None
+        """The parameters, with as many widgets as all else; made after the first frame."""
         self.budget = BudgetWatch(session, self.post_message)
         self._empty = EmptyState()
         self._strip = FollowStrip()
@@ -130,7 +131,6 @@ class ChatScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         """Show the session as it is."""
-        self.set_panel(False)
         await self._mirror.open()
 
     def on_unmount(self) -> None:
@@ -165,12 +165,19 @@ class ChatScreen(Screen[None]):
     @property
     def is_panel_open(self) -> bool:
         """Whether the parameters are shown."""
-        return self.panel.display
+        return self.panel is not None and self.panel.display
 
-    def mount_panel(self) -> None:
-        """Mount the panel, once. It has as many widgets as all else, and begins hidden."""
-        if not self.panel.is_attached:
+    def mount_panel(self) -> ParameterPanel:
+        """Mount the panel, once; it begins hidden."""
+        if self.panel is None:
+            from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+
+            session = self.session
+            self.panel = ParameterPanel(session.params, session.preset, session.presets, id="panel")
+            self.panel.display = False
+            self._fill_panel()
             self.query_one("#body").mount(self.panel)
+        return self.panel
 
     def set_panel(self, is_open: bool, chosen: str = "") -> None:
         """Show or hide the parameters.
@@ -179,51 +186,57 @@ class ChatScreen(Screen[None]):
             is_open: Whether they are shown.
             chosen: The row to go to.
         """
-        if is_open:
-            self.mount_panel()
-        had_focus = self.panel.has_focus_within
-        self.panel.display = is_open
+        panel = self.mount_panel()
+        had_focus = panel.has_focus_within
+        panel.display = is_open
         self._lay_out_panel(self.size.width)
         if chosen:
-            self.panel.chosen = chosen
+            panel.chosen = chosen
         if is_open:
-            self.set_focus(self.panel)
+            self.set_focus(panel)
         elif had_focus:
             self.set_focus(self.bar.prompt)
 
     def _lay_out_panel(self, width: int) -> None:
         covers = self.is_panel_open and 0 < width < PANEL_BESIDE
-        self.panel.set_class(covers, "-full")
+        if self.panel is not None:
+            self.panel.set_class(covers, "-full")
         self.query_one("#page").display = not covers
 
     def show_params(self) -> None:
-        """Show the session's parameters in the panel."""
-        session = self.session
-        self.panel.presets = session.presets
-        self.panel.preset = session.preset
-        self.panel.params = session.params
-        self.panel.context = session.info.context if session.info is not None else 2048
+        """Show the session's parameters, and what they leave of the context."""
+        self._fill_panel()
         self.budget.recount()
 
-    @on(ParameterPanel.Changed)
-    def _param_changed(self, event: ParameterPanel.Changed) -> None:
+    def _fill_panel(self) -> None:
+        session, panel = self.session, self.panel
+        if panel is not None:
+            panel.presets = session.presets
+            panel.preset = session.preset
+            panel.params = session.params
+            panel.context = session.info.context if session.info is not None else 2048
+
+    # Handlers by name, not by class: the class is imported with the panel.
+
+    def on_parameter_panel_changed(self, event: ParameterPanel.Changed) -> None:
+        """Take a value; it counts from the next token on."""
         event.stop()
         try:
             self.session.set_param(event.name, event.value)
         except ParameterError as error:
             notify_plain(self, error.one_line, severity="warning")
 
-    @on(ParameterPanel.PresetChosen)
-    def _preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
+    def on_parameter_panel_preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
+        """Take a preset; the panel goes back to the one before if it can't be."""
         event.stop()
         try:
             self.session.apply_preset(event.name)
         except ParameterError as error:
             notify_plain(self, error.one_line, severity="warning")
-            self.show_params()  # the panel shows the preset that was not taken
+            self.show_params()
 
-    @on(ParameterPanel.Closed)
-    def _panel_closed(self, event: ParameterPanel.Closed) -> None:
+    def on_parameter_panel_closed(self, event: ParameterPanel.Closed) -> None:
+        """Hide the panel and go back to the prompt."""
         event.stop()
         self.set_panel(False)
 
