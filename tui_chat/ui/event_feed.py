@@ -21,7 +21,7 @@ LEAST_PAUSE_S = 1 / 30
 """From one batch to the next, at least; also for the end of a reply."""
 LONGEST_PAUSE_S = 0.5
 """Growing text is kept back so long at most, so that it reads as a stream."""
-SHARE = 0.03
+SHARE = 0.02
 """How much of the UI thread's time showing growing text may take."""
 _LEAST_REST = 2.0
 """However long a frame takes, so many times that long the thread is left to the keys."""
