@@ -160,8 +160,21 @@ def test_a_waiting_message_can_be_taken_back():
         reply = run.session.send("Early")
         assert run.session.cancel() == "waiting"
         wait_until(lambda: [e for e in run.events if isinstance(e, RequestFailed)])
+        assert run.session.conversation.title == "Early"
         assert run.session.take_back(reply.id) == "Early"
         assert run.texts() == []
+        assert run.session.conversation.title == ""
+
+
+def test_a_title_of_the_users_own_stays_when_the_first_message_is_taken_back():
+    with running(Script(load_s=0.05)) as run:
+        run.session.start()
+        reply = run.session.send("Early")
+        run.session.rename_chat(run.session.conversation.id, "Mine")
+        run.session.cancel()
+        wait_until(lambda: [e for e in run.events if isinstance(e, RequestFailed)])
+        run.session.take_back(reply.id)
+        assert run.session.conversation.title == "Mine"
 
 
 def test_a_failure_before_the_first_token_gives_the_text_back():

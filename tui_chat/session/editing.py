@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from tui_chat.chat.conversation import Conversation, Message, new_id
+from tui_chat.chat.conversation import Conversation, Message, new_id, title_from
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.safe_text import storable
 from tui_chat.session.events import TreeChanged
@@ -104,6 +104,8 @@ class Editing(Talking):
             alone = len(conversation.children(user.id)) == 1
             for message in conversation.delete(user.id if alone else reply.id):
                 self._save(conversation, conversation[message.id])
+            if not conversation.path() and conversation.title == title_from(user.text):
+                conversation.title = ""  # it was the title for this message only
             self._save_header(conversation)
         self._tell(TreeChanged())
         return user.text if alone else ""
