@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
+from tui_chat.storage.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -71,11 +73,12 @@ async def precision(app: TuiChat, pilot: Pilot[int]) -> None:
 SCENES: dict[str, Scene] = {"chat": talking, "parameters": parameters, "precision": precision}
 
 
-async def make(name: str, scene: Scene, variant: str) -> None:
+async def make(name: str, scene: Scene, variant: str, home: Path) -> None:
     """Run one scene in one theme and write its picture."""
     registry = load_registry()
     settings = SessionSettings(LoadRequest("guide"), overrides={"seed": 1})
-    session = ChatSession(LocalBackend(registry), registry, settings)
+    writer = TranscriptWriter(home / f"{name}-{variant}.db")
+    session = ChatSession(LocalBackend(registry), registry, settings, writer)
     app = TuiChat(session, UiSettings(theme=THEMES[variant]))
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: session.state == "ready")
@@ -83,6 +86,7 @@ async def make(name: str, scene: Scene, variant: str) -> None:
         path = PICTURES / f"{name}-{variant}.svg"
         path.write_text(app.export_screenshot(title="tui-chat"), encoding="utf-8")
         print(path.name)
+    session.close()
 
 
 def main() -> None:
@@ -90,9 +94,10 @@ def main() -> None:
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
     os.environ.pop("NO_COLOR", None)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, scene in SCENES.items():
-        for variant in THEMES:
-            asyncio.run(make(name, scene, variant))
+    with tempfile.TemporaryDirectory() as home:
+        for name, scene in SCENES.items():
+            for variant in THEMES:
+                asyncio.run(make(name, scene, variant, Path(home)))
 
 
 if __name__ == "__main__":

@@ -212,3 +212,13 @@ def test_keys_behind_enter_belong_to_the_next_draft(play: Play, saved_chat: Read
     assert terminal.wait_exit() == 0
     assert saved_chat().path()[0].text == "last words"
     assert len(saved_chat().path()) <= 2
+
+
+def test_tab_in_one_burst_with_a_command_completes_it(play: Play) -> None:
+    terminal = play(replies=["unused"])
+    terminal.wait_for("Enter sends")
+    for _ in range(5):
+        terminal.keys("/them\t ember")
+        terminal.wait_for("› /theme ember +[0-9]+ tok")
+        terminal.keys("Ctrl+C")
+        terminal.wait_gone("› /theme ember")

@@ -166,10 +166,8 @@ class PromptBar(Vertical):
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab completes only where there is something to complete."""
-        if action == "complete":
-            return self.is_completing and self._prompt.has_focus
-        return True
+        """Tab is for the text area only."""
+        return action != "complete" or self._prompt.has_focus
 
     def send(self) -> None:
         """Take the marked completion, or hand the draft over, once all typed keys are in it.
@@ -238,9 +236,15 @@ class PromptBar(Vertical):
         self._completions.rows = ()
 
     def action_complete(self) -> None:
-        """Take the marked completion without running it."""
+        """Take the marked completion without running it, once all typed keys are in the draft."""
+        self._prompt.post_message(events.Callback(callback=self._complete_now))
+
+    def _complete_now(self) -> None:
+        self.complete()  # the list may still be the one for the letters before the last
         if self._completions.current is not None:
             self._accept(self._completions.current)
+        else:
+            self.screen.focus_next()
 
     @on(CompletionList.Taken)
     def _taken(self, event: CompletionList.Taken) -> None:
