@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tui_chat.engine.generation import ReplyWriter
+    from tui_chat.engine.tokenizer import HFEncoder
 
 ENDOFTEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
@@ -115,3 +119,27 @@ def make_model_dir() -> ModelFactory:
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the tiny model in fp32 safetensors. Read only: copy it to change it."""
     return build_model_dir(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model_dir: Path) -> HFEncoder:
+    """The tokenizer of the tiny model."""
+    from tests.engine.replies import load_encoder
+
+    return load_encoder(tiny_model_dir)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> Any:
+    """The tiny model."""
+    from tests.engine.replies import load_model
+
+    return load_model(tiny_model_dir)
+
+
+@pytest.fixture
+def writer(model: Any, encoder: HFEncoder) -> ReplyWriter:
+    """Writes its replies, with a prompt read in several pieces."""
+    from tui_chat.engine.generation import ReplyWriter
+
+    return ReplyWriter(model, encoder, chunk=16)

@@ -36,21 +36,6 @@ from tui_chat.engine.generation import ReplyWriter
 from tui_chat.engine.tokenizer import HFEncoder
 
 
-@pytest.fixture(scope="module")
-def encoder(tiny_model_dir: Path) -> HFEncoder:
-    return load_encoder(tiny_model_dir)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir: Path) -> Any:
-    return load_model(tiny_model_dir)
-
-
-@pytest.fixture
-def writer(model: Any, encoder: HFEncoder) -> ReplyWriter:
-    return ReplyWriter(model, encoder, chunk=16)
-
-
 def test_greedy_tokens_are_those_of_generate(model: Any, writer: ReplyWriter) -> None:
     expected = model.generate(
         torch.tensor([PROMPT]), max_new_tokens=8, do_sample=False, eos_token_id=0

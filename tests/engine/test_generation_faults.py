@@ -21,7 +21,6 @@ from tests.engine.replies import (
     failed,
     finished,
     forced,
-    load_encoder,
     load_model,
     request,
     text,
@@ -33,22 +32,6 @@ from tui_chat.engine import streamer
 from tui_chat.engine.generation import ReplyWriter
 from tui_chat.engine.sampling import LiveSampler
 from tui_chat.engine.tokenizer import HFEncoder
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_model_dir: Path) -> HFEncoder:
-    return load_encoder(tiny_model_dir)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir: Path) -> Any:
-    return load_model(tiny_model_dir)
-
-
-@pytest.fixture
-def writer(model: Any, encoder: HFEncoder) -> ReplyWriter:
-    return ReplyWriter(model, encoder, chunk=16)
-
 
 # What can go wrong
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, TextIteratorStreamer
+from transformers import TextIteratorStreamer
 
 from tui_chat.chat.events import Delta
 from tui_chat.engine.stop_strings import StopMatcher
@@ -21,11 +20,6 @@ from tui_chat.engine.streamer import ReplyStreamer, StreamFailedError, TokenText
 from tui_chat.engine.tokenizer import HFEncoder
 
 EOS = 0
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_model_dir: Path) -> HFEncoder:
-    return HFEncoder(AutoTokenizer.from_pretrained(tiny_model_dir))
 
 
 def stream(
