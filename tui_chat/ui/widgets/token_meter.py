@@ -248,13 +248,12 @@ class TokenMeter(Widget):
             return Content("")
         context = grouped(values.context)
         used = grouped(values.used).rjust(len(context))
-        label = _LABEL
         return Content.assemble(
             (f"  {alert}" if alert else "", self._state_style(values)),
-            (" " if values.exact else " ≈", label),
-            (" " if values.exact else "", label),
+            (" " if values.exact else " ≈", _LABEL),
+            (" " if values.exact else "", _LABEL),
             (used, self._state_style(values)),
-            (f" / {context}", label),
+            (f" / {context}", _LABEL),
         )
 
     def _state_style(self, values: MeterValues) -> str:
@@ -272,11 +271,10 @@ class TokenMeter(Widget):
         return max(0, width - legend.cell_length - 2)
 
     def _legend_line(self, width: int) -> Content:
-        label = _LABEL
         values = self.values
         if values is None:
             return self._beside(
-                Content.assemble(("counting when the model is loaded", label)), self.status, width
+                Content.assemble(("counting when the model is loaded", _LABEL)), self.status, width
             )
         right = self._alert(values) or self.status
         return self._beside(self._legend(values, width < SHORT_COLUMNS), right, width)
@@ -290,7 +288,6 @@ class TokenMeter(Widget):
         return Content.assemble(left, " " * gap, right)
 
     def _legend(self, values: MeterValues, short: bool) -> Content:
-        label, number = _LABEL, _NUMBER
         pieces: list[tuple[str, str]] = []
         for part, count in zip(_PARTS, values.parts, strict=True):
             if short and part is _PARTS[-1]:
@@ -300,10 +297,10 @@ class TokenMeter(Widget):
             if part.label == "draft":  # changes with every key; what follows must not move
                 shown = f"{'' if values.exact else '≈'}{shown}".ljust(3)
             pieces += [
-                ("  " if pieces else "", label),
+                ("  " if pieces else "", _LABEL),
                 (mark, self._part_style(part, values)),
-                (f"{part.short if short else part.label} ", label),
-                (shown, number),
+                (f"{part.short if short else part.label} ", _LABEL),
+                (shown, _NUMBER),
             ]
         return Content.assemble(*pieces)
 
