@@ -137,8 +137,9 @@ class TuiChat(App[int]):
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
-        self._styled_with: dict[str, str] = {}
         self._choose_theme()
+        self._styled_with = self.get_css_variables()
+        self.stylesheet.set_variables(self._styled_with)
         self.set_keymap(_keymap(self.settings.keys))
 
     # Beginning ------------------------------------------------------------------------------------
@@ -179,8 +180,6 @@ class TuiChat(App[int]):
         if wanted is not None:
             names.insert(0, wanted)
         self.theme = next(name for name in names if self._has_theme(name))
-        self._styled_with = self.get_css_variables()
-        self.stylesheet.set_variables(self._styled_with)
         if wanted not in (None, self.theme):
             self._notices.append(f"There is no theme {wanted!r}; the default is used.")
 

@@ -173,9 +173,10 @@ class ChatScreen(Screen[None]):
             from tui_chat.ui.widgets.parameter_panel import ParameterPanel
 
             session = self.session
-            self.panel = ParameterPanel(session.params, session.preset, session.presets, id="panel")
+            self.panel = ParameterPanel(
+                session.params, session.preset, session.presets, self._model_context, id="panel"
+            )
             self.panel.display = False
-            self._fill_panel()
             self.query_one("#body").mount(self.panel)
         return self.panel
 
@@ -205,16 +206,18 @@ class ChatScreen(Screen[None]):
 
     def show_params(self) -> None:
         """Show the session's parameters, and what they leave of the context."""
-        self._fill_panel()
-        self.budget.recount()
-
-    def _fill_panel(self) -> None:
         session, panel = self.session, self.panel
         if panel is not None:
             panel.presets = session.presets
             panel.preset = session.preset
             panel.params = session.params
-            panel.context = session.info.context if session.info is not None else 2048
+            panel.context = self._model_context
+        self.budget.recount()
+
+    @property
+    def _model_context(self) -> int:
+        info = self.session.info
+        return info.context if info is not None else 2048
 
     # Handlers by name, not by class: the class is imported with the panel.
 

@@ -234,7 +234,7 @@ class Transcript(SteadyScroll, can_focus=True):
     def scroll_page(self, direction: int) -> None:
         """Scroll one page up (-1) or down (+1), with two lines of the old one left."""
         step = max(1, self.container_size.height - 2)
-        self.scroll_to(y=self.scroll_y + direction * step, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_y + direction * step)
 
     def _count_unseen(self) -> None:
         height = self.virtual_size.height
@@ -296,9 +296,9 @@ class Transcript(SteadyScroll, can_focus=True):
         top, bottom = view.virtual_region.y, view.virtual_region.bottom
         height = self.container_size.height
         if bottom - top >= height or top < self.scroll_y:
-            self.scroll_to(y=top, animate=False)
+            self.scroll_to(y=top)
         elif bottom > self.scroll_y + height:
-            self.scroll_to(y=bottom - height, animate=False)
+            self.scroll_to(y=bottom - height)
 
     async def select_step(self, step: int) -> None:
         """Select the next (+1) or the message before (-1); the last one where none is."""
