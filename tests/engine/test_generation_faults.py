@@ -63,7 +63,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "forward": (None, "forward"),
     "sampler": (LiveSampler, "__call__"),
     "tokenizer": (streamer.TokenText, "push"),
-    "streamer": (streamer.ReplyStreamer, "put"),
+    "streamer": (streamer.ReplyStreamer, "put_token"),
     "end": (streamer.ReplyStreamer, "end"),
 }
 

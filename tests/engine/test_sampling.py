@@ -108,8 +108,7 @@ def sampler(
 
 def tokens_of(live: LiveSampler, count: int = 40) -> list[int]:
     for index in range(count):
-        scores = live(torch.tensor([[1, 2]]), some_logits(index)[None])
-        assert int(scores.argmax()) == live.chosen[-1]
+        assert live(torch.tensor([1, 2]), some_logits(index)) == live.chosen[-1]
     return live.chosen
 
 
@@ -132,7 +131,7 @@ def test_sampled_frequencies_follow_the_probabilities() -> None:
     live = sampler(NEUTRAL.with_values({"top_k": 3, "temperature": 1.5}))
     logits = some_logits(4)
     for _ in range(4000):
-        live(torch.tensor([[1]]), logits[None].clone())
+        live(torch.tensor([1]), logits.clone())
     ids, scaled = candidates(logits, live.params)
     assert ids is not None
 
@@ -164,10 +163,10 @@ def test_padding_rows_and_other_control_tokens_are_never_sampled(temperature: fl
     forbidden = forbidden_ids(ROWS, frozenset(range(60)), frozenset({stop, other}), (stop, 99))
     live = sampler(NEUTRAL.with_values({"temperature": temperature}), forbidden=forbidden)
     for _ in range(500):
-        logits = torch.zeros(1, ROWS)
-        logits[0, [other, 60, 63]] = 5.0
-        logits[0, stop] = 1.0
-        live(torch.tensor([[5]]), logits)
+        logits = torch.zeros(ROWS)
+        logits[[other, 60, 63]] = 5.0
+        logits[stop] = 1.0
+        live(torch.tensor([5]), logits)
 
     assert forbidden.nonzero().flatten().tolist() == [other, 60, 61, 62, 63]
     assert not set(live.chosen) & {other, 60, 61, 62, 63}
@@ -177,11 +176,11 @@ def test_padding_rows_and_other_control_tokens_are_never_sampled(temperature: fl
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_numbers_that_are_not_finite_are_an_error(bad: float, temperature: float) -> None:
-    logits = some_logits(1)[None]
-    logits[0, 7] = bad
+    logits = some_logits(1)
+    logits[7] = bad
 
     with pytest.raises(BadNumbersError):
-        sampler(NEUTRAL.with_values({"temperature": temperature}))(torch.tensor([[1]]), logits)
+        sampler(NEUTRAL.with_values({"temperature": temperature}))(torch.tensor([1]), logits)
 
 
 def test_nothing_left_to_sample_is_an_error_too() -> None:
@@ -189,4 +188,4 @@ def test_nothing_left_to_sample_is_an_error_too() -> None:
     for temperature in (0.0, 1.0):
         live = sampler(NEUTRAL.with_values({"temperature": temperature}), forbidden=everything)
         with pytest.raises(BadNumbersError):
-            live(torch.tensor([[1]]), some_logits(1)[None])
+            live(torch.tensor([1]), some_logits(1))

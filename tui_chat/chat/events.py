@@ -112,6 +112,9 @@ class Stats:
     """Tokens after the first, divided by the time they took; 0 for a single token."""
     total_s: float = 0.0
     seed: int = 0
+    path: str = "eager"
+    """What computed the last token: `eager`, the model as the library runs it, or `turbo`, its
+    compiled step."""
 
 
 @dataclass(frozen=True, slots=True)

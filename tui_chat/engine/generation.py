@@ -1,4 +1,4 @@
-"""One reply after the other from a loaded model: prefill in chunks, then `model.generate`.
+"""One reply after the other from a loaded model: prefill in chunks, then token by token.
 
 Owns the KV cache between replies and the promise that a request ends with exactly one `Finished`
 or `Failed`, after which the model can be used again. Refuses to load anything.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event
 from time import monotonic
@@ -20,11 +20,12 @@ from transformers import GenerationConfig
 
 from tui_chat.chat.events import Failed, Finished, FinishReason, Prefill, Stats
 from tui_chat.engine.backend import Emit, GenerateRequest
+from tui_chat.engine.decoding import CompiledForward, DecodePath, TokenLoop
 from tui_chat.engine.failures import failure_event, forget_frames
 from tui_chat.engine.kv_cache import PrefixCache
 from tui_chat.engine.loader import release_memory
 from tui_chat.engine.sampling import LiveSampler, forbidden_ids
-from tui_chat.engine.stopping import Cancelled, ReplyEnd, cancellable
+from tui_chat.engine.stopping import Cancelled, cancellable
 from tui_chat.engine.streamer import ReplyStreamer
 from tui_chat.engine.tokenizer import HFEncoder
 from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
@@ -44,6 +45,9 @@ class ReplyWriter:
         encoder: Its tokenizer.
         end_ids: Tokens that end a reply besides those of the request, as the model's files list.
         chunk: Prompt tokens in one forward pass, at least 1.
+        compiled: The compiled step of the model, asked for before each token; None while there is
+            none.
+        cache_budget: Bytes that the caches of other branches may take.
     """
 
     def __init__(
@@ -52,16 +56,20 @@ class ReplyWriter:
         encoder: HFEncoder,
         end_ids: tuple[int, ...] = (),
         chunk: int = PREFILL_CHUNK,
+        compiled: Callable[[], CompiledForward | None] = lambda: None,
+        cache_budget: Callable[[], int] = lambda: 0,
     ) -> None:
         self._model = model
         self._encoder = encoder
         self._end_ids = end_ids
         self._chunk = chunk
-        self._cache = PrefixCache(model.config)
+        self._compiled = compiled
+        self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
         self._rows = int(model.get_output_embeddings().weight.shape[0])
         self._forbidden: dict[tuple[int, ...], torch.Tensor] = {}
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._options = {"logits_to_keep": 1} if keeps_logits else {}
         model.generation_config = GenerationConfig(pad_token_id=encoder.eos_id)
 
     @property
@@ -107,10 +115,11 @@ class ReplyWriter:
             lambda: emit(Prefill(new, reused, new)),
         )
         is_whole = True
+        path: DecodePath = "eager"
         with torch.inference_mode(), cancellable(self._model, cancel):
             try:
                 self._prefill(request.ids, cache, reused, emit)
-                self._decode(request, cache, sampler, streamer, cancel)
+                path = self._decode(request, cache, sampler, streamer, cancel)
             except Cancelled:
                 is_whole = False
             except BaseException as error:
@@ -119,7 +128,7 @@ class ReplyWriter:
         streamer.end()
         self._cache.keep(cache, (*request.ids, *sampler.chosen), is_whole)
         reason: FinishReason = streamer.reason or ("cancelled" if cancel.is_set() else "length")
-        return Finished(reason, _stats(request, reused, streamer, began))
+        return Finished(reason, _stats(request, reused, streamer, began, path))
 
     def _check(self, request: GenerateRequest) -> None:
         if not request.ids:
@@ -149,13 +158,12 @@ class ReplyWriter:
         """Compute keys and values of all chunks but the last, which `generate` takes."""
         new = len(ids) - reused
         emit(Prefill(new, reused))
-        options = {"logits_to_keep": 1} if self._keeps_logits else {}
         for start in range(reused, len(ids) - self._chunk, self._chunk):
             self._model(
                 input_ids=torch.tensor([ids[start : start + self._chunk]], device=self._device),
                 past_key_values=cache,
                 use_cache=True,
-                **options,
+                **self._options,
             )
             emit(Prefill(new, reused, start + self._chunk - reused))
 
@@ -166,24 +174,38 @@ class ReplyWriter:
         sampler: LiveSampler,
         streamer: ReplyStreamer,
         cancel: Event,
-    ) -> None:
+    ) -> DecodePath:
+        """Write the tokens; returns the path that computed the last one."""
+
+        def take(token: int) -> bool:
+            streamer.set_stops(sampler.params.stop)
+            streamer.put_token(token)
+            is_full = len(sampler.chosen) >= sampler.params.max_new_tokens
+            return is_full or streamer.reason is not None or cancel.is_set()
+
+        loop = TokenLoop(cache, sampler, take, self._compiled, self._options)
         input_ids = torch.tensor([request.ids], device=self._device)
         self._model.generate(
             input_ids,
             generation_config=GenerationConfig(
-                do_sample=False,  # the sampler has chosen already
+                do_sample=False,  # the sampler chooses
                 max_new_tokens=request.context - len(request.ids),
                 use_cache=True,
             ),
             attention_mask=torch.ones_like(input_ids),
             past_key_values=cache,
-            logits_processor=[sampler],
-            stopping_criteria=[ReplyEnd(sampler, streamer, cancel, self._device)],
-            streamer=streamer,
+            custom_generate=loop,
         )
+        return loop.path
 
 
-def _stats(request: GenerateRequest, reused: int, streamer: ReplyStreamer, began: float) -> Stats:
+def _stats(
+    request: GenerateRequest,
+    reused: int,
+    streamer: ReplyStreamer,
+    began: float,
+    path: DecodePath,
+) -> Stats:
     decode_s = streamer.last_at - streamer.first_at
     tokens = len(streamer.token_ids)
     return Stats(
@@ -195,4 +217,5 @@ def _stats(request: GenerateRequest, reused: int, streamer: ReplyStreamer, began
         decode_tokens_per_s=(tokens - 1) / decode_s if tokens > 1 and decode_s > 0 else 0.0,
         total_s=monotonic() - began,
         seed=request.seed,
+        path=path,
     )

@@ -1,48 +1,65 @@
-"""The keys and values of the last prompt and reply, kept for the next one.
+"""The keys and values of recent prompts and replies, kept for the next one.
 
-Owns the knowledge of which ids the cache holds; a new prompt keeps the longest common prefix and
-computes the rest. Caches that cannot be cut (sliding windows, recurrent states) are kept only
-where the new prompt goes on exactly where they end. Refuses to guess: whatever is in doubt is
-dropped.
+Owns the knowledge of which ids each cache holds; a new prompt keeps the longest common prefix of
+any of them and computes the rest. Several are kept, so that going back to another branch or chat
+costs nothing, up to a number of bytes; the one not used for the longest time goes first. Caches
+that cannot be cut (sliding windows, recurrent states) are kept only where the new prompt goes on
+exactly where they end. Refuses to guess: whatever is in doubt is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
-
+from tui_chat.engine.kv_buffers import cache_bytes, copy_of, cut, is_cuttable, new_cache
 from tui_chat.engine.tokenizer import common_prefix
+
+WORTH_KEEPING = 16
+"""Tokens of another branch below which computing them again is as good as keeping them."""
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A cache and the ids whose keys and values are in it, from the first position on."""
+
+    cache: Any
+    ids: tuple[int, ...]
 
 
 class PrefixCache:
-    """One cache and the ids it holds. For one thread.
+    """The caches of recent prompts, and the ids they hold. For one thread.
 
     Args:
-        config: Configuration of the model, which says what layers the cache needs.
+        config: Configuration of the model, which says what layers a cache needs.
+        budget: Bytes that the caches besides the newest one may take at most; asked for whenever
+            one is to be added.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, budget: Callable[[], int] = lambda: 0) -> None:
         self._config = config.get_text_config(decoder=True)
-        self._cache: Any = None
-        self._ids: tuple[int, ...] = ()
+        self._budget = budget
+        self._held: list[_Held] = []  # the newest last
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The ids whose keys and values are held, from the first position on."""
-        return self._ids
+        """The ids of the cache used last; empty if there is none."""
+        held = self._held
+        return held[-1].ids if held else ()
+
+    @property
+    def branches(self) -> int:
+        """How many caches there are."""
+        return len(self._held)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values held. Any thread."""
-        layers = getattr(self._cache, "layers", ())
-        tensors = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
-        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+        """Bytes of all keys and values held. Any thread."""
+        return sum(cache_bytes(held.cache) for held in tuple(self._held))
 
     def take(self, prompt: Sequence[int]) -> tuple[Any, int]:
-        """Hand out the cache for a prompt.
+        """Hand out a cache for a prompt.
 
         Until `keep` says what became of it, it counts as holding nothing.
 
@@ -53,17 +70,38 @@ class PrefixCache:
             The cache, and how many ids of the prompt it holds: less than all, since the logits
             after the last one have to be computed.
         """
-        common = common_prefix(self._ids, prompt[:-1])
-        is_all = common == len(self._ids)
-        cache, self._cache, self._ids = self._cache, None, ()
-        if common and (is_all or _is_cuttable(cache)):
-            if not is_all:
-                _cut(cache, common)
-            return cache, common
-        return DynamicCache(config=self._config), 0
+        best, common = None, 0
+        for held in self._held:
+            length = common_prefix(held.ids, prompt[:-1])
+            usable = length == len(held.ids) or is_cuttable(held.cache)
+            if usable and length and length >= common:
+                best, common = held, length
+        if best is None:
+            self._make_room(0)
+            return new_cache(self._config), 0
+        self._held.remove(best)
+        if len(best.ids) - common >= WORTH_KEEPING:
+            self._held.append(best)
+            self._make_room(0)
+            if self._held and self._held[-1] is best:
+                return copy_of(best.cache, common, self._config), common
+        if common < len(best.ids):
+            cut(best.cache, common)
+        return best.cache, common
+
+    def _make_room(self, newest: int) -> None:
+        """Forget the oldest until all but the `newest` last ones are within the budget."""
+        if len(self._held) <= newest:
+            return
+        budget = self._budget()
+        while len(self._held) > newest:
+            others = self._held[: len(self._held) - newest]
+            if sum(cache_bytes(held.cache) for held in others) <= budget:
+                break
+            del self._held[0]
 
     def keep(self, cache: Any, ids: Sequence[int], is_whole: bool = True) -> None:
-        """Take the cache back.
+        """Take a cache back.
 
         Args:
             cache: What `take` handed out.
@@ -72,27 +110,20 @@ class PrefixCache:
             is_whole: Whether every forward pass ran to its end. Where one was interrupted, the
                 layers hold different lengths; they are cut to the shortest.
         """
-        if _is_cuttable(cache):
+        if is_cuttable(cache):
             length = min([len(ids), *(layer.get_seq_length() for layer in cache.layers)])
-            _cut(cache, length)
+            cut(cache, length)
         elif is_whole and cache.get_seq_length() <= len(ids):
             length = cache.get_seq_length()
         else:
             length = 0
-        self._cache, self._ids = (cache, tuple(ids[:length])) if length else (None, ())
+        if length:
+            kept = tuple(ids[:length])
+            # What the new one begins with, it also stands for.
+            self._held = [h for h in self._held if h.ids != kept[: len(h.ids)]]
+            self._held.append(_Held(cache, kept))
+        self._make_room(1)
 
     def drop(self) -> None:
         """Forget everything, and free its memory."""
-        self._cache, self._ids = None, ()
-
-
-def _is_cuttable(cache: Any) -> bool:
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def _cut(cache: Any, length: int) -> None:
-    """Cut every layer to a length; they may differ after an interrupted forward pass."""
-    for layer in cache.layers:
-        surplus = layer.get_seq_length() - length
-        if surplus > 0:
-            layer.crop(-surplus)
+        self._held = []

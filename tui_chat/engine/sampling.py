@@ -1,20 +1,18 @@
 """Choosing the next token: the sampling parameters as operations on logits.
 
 Owns the order and meaning of the filters, the random numbers of a reply and the logprobs. The
-choice is made here and handed to `model.generate` as the greatest logit, so values can change
-between two tokens, greedy and sampled alike. Refuses logits that are not numbers.
+choice is made here and not by `model.generate`, so values can change between two tokens, greedy and
+sampled alike. Refuses logits that are not numbers.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import deque
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from tui_chat.chat.params import SamplingParams
 from tui_chat.errors import TuiChatError
@@ -123,7 +121,7 @@ def _typical(scaled: Tensor, mass: float) -> Tensor:
     return scaled.masked_fill((surprise - entropy).abs() > distance[last], -math.inf)
 
 
-class LiveSampler(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+class LiveSampler:
     """Chooses each token by the parameters of that moment.
 
     Args:
@@ -144,20 +142,19 @@ class LiveSampler(LogitsProcessor):  # type: ignore[misc]  # transformers is unt
         self._random = torch.Generator(device=forbidden.device)
         self._random.manual_seed(seed)
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Make the chosen token's logit the greatest.
+    def __call__(self, seen: Tensor, logits: Tensor) -> int:
+        """Choose the next token.
 
         Args:
-            input_ids: Prompt and reply so far, shape (1, length).
-            scores: Logits in fp32, shape (1, rows).
+            seen: Ids of prompt and reply so far, shape (length,).
+            logits: In fp32, shape (rows,); they may be changed.
 
         Raises:
             BadNumbersError: If they are not finite numbers.
         """
         self.params = self._read_params()
-        logits = scores[0]
         logprobs = logits.log_softmax(-1)  # all NaN if a single logit is not a number
-        logits = self._adjusted(input_ids[0], logits)
+        logits = self._adjusted(seen, logits)
         greatest, best = logits.max(-1)
         token = int(best)
         logprob = float(logprobs[token])
@@ -166,14 +163,9 @@ class LiveSampler(LogitsProcessor):  # type: ignore[misc]  # transformers is unt
         if not self.params.is_greedy:
             token = self._draw(logits)
             logprob = float(logprobs[token])
-            logits.fill_(-math.inf)
-            logits[token] = 0.0
         self.chosen.append(token)
         self.logprobs.append(logprob)
-        return logits[None]
-
-    # transformers asks for the signature before every token; a ready one saves it the search.
-    __call__.__signature__ = inspect.signature(__call__)  # type: ignore[attr-defined]  # see above
+        return token
 
     def _adjusted(self, seen: Tensor, logits: Tensor) -> Tensor:
         """Penalise what occurred, and rule out what may not occur; may change its argument."""

@@ -6,7 +6,6 @@ strings, and the `Delta` for each token. Refuses to know why a reply was cancell
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -88,9 +87,6 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
     `on_delta`, iterating from another thread yields the text, as with the stock streamer; unlike
     it, text comes token by token, and the iterator ends when generation fails.
 
-    `generate` asks its stopping criteria about a token before it hands it over, so they decode it
-    here first, by `look_ahead`.
-
     Args:
         backend: The tokenizer.
         on_delta: Called for each token of the reply, and once more if text is left at the end.
@@ -128,17 +124,24 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
         self._logprob = logprob
         self._on_first = on_first
         self._is_prompt_next = True
-        self._ahead: deque[tuple[int, str]] = deque()
         self._ended = False
 
     def set_stops(self, stops: tuple[str, ...]) -> None:
         """Replace the stop strings from the next token on."""
         self._matcher.stops = stops
 
-    def look_ahead(self, token_id: int) -> bool:
-        """Decode the next token before it is handed over; True if the reply ends with it."""
+    def put(self, value: Any) -> None:
+        """Take the prompt, then each token, as tensors of shape (1, n) and (1,)."""
+        if self._is_prompt_next:
+            self._is_prompt_next = False
+            return
+        for token_id in value.flatten().tolist():
+            self.put_token(token_id)
+
+    def put_token(self, token_id: int) -> None:
+        """Take a token of the reply; `reason` then says whether the reply ends with it."""
         if self.reason is not None:
-            return True
+            return
         self.last_at = monotonic()
         if not self.first_at:
             self.first_at = self.last_at
@@ -146,24 +149,13 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
                 self._on_first()
         if token_id in self._stop_ids:
             self.reason = "eos"
-            return True
-        self._ahead.append((token_id, self._matcher.feed(self._text.push(token_id))))
+            return
+        text = self._matcher.feed(self._text.push(token_id))
         if self._matcher.found is not None:
             self.reason = "stop"
-        return self.reason is not None
-
-    def put(self, value: Any) -> None:
-        """Take the prompt, then each token, as tensors of shape (1, n) and (1,)."""
-        if self._is_prompt_next:
-            self._is_prompt_next = False
-            return
-        if self._ahead:
-            self._hand_over()
-            return
-        for token_id in value.flatten().tolist():
-            self.look_ahead(token_id)
-            if self._ahead:
-                self._hand_over()
+        self.token_ids.append(token_id)
+        logprobs = (self._logprob(),) if self._logprob is not None else ()
+        self._emit(Delta(text, (token_id,), logprobs))
 
     def end(self) -> None:
         """Show what was held back, and end the iterator. Later calls do nothing."""
@@ -190,13 +182,6 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
             self.reason = self.reason or "stop"
         if rest:
             self._emit(Delta(rest))
-
-    def _hand_over(self) -> None:
-        """Emit the oldest token that was looked at."""
-        token_id, text = self._ahead.popleft()
-        self.token_ids.append(token_id)
-        logprobs = (self._logprob(),) if self._logprob is not None else ()
-        self._emit(Delta(text, (token_id,), logprobs))
 
     def _emit(self, delta: Delta) -> None:
         if self._on_delta is not None:

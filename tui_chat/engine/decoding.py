@@ -1,0 +1,101 @@
+"""One token after the other: the loop around the model, on whichever path is ready.
+
+Owns the order of choosing, handing over and asking for the end, the same for both paths. Tokens are
+computed by the model as transformers runs it, or by its compiled step where there is one; the two
+may take turns within a reply, since they share the keys and values. Refuses to know what a token
+means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+DecodePath = Literal["eager", "turbo"]
+"""The model as the library runs it, or its compiled step."""
+
+
+class CompiledForward(Protocol):
+    """A compiled forward pass of one token."""
+
+    def fits(self, cache: Any) -> bool:
+        """Whether it can go on from this cache."""
+
+    def __call__(self, token: int, cache: Any) -> Tensor:
+        """Compute one token: its keys and values go into the cache, its logits come back.
+
+        Returns:
+            Logits in fp32, shape (rows,), for the caller to change.
+        """
+
+
+class TokenLoop:
+    """What `model.generate` runs for a reply, given to it as `custom_generate`.
+
+    Args:
+        cache: The keys and values of the beginning of the prompt.
+        choose: Chooses a token by the ids so far, shape (length,), and logits in fp32, shape
+            (rows,).
+        take: Takes each chosen token; whether the reply ends with it.
+        compiled: The compiled step, asked for before each token; None while there is none.
+        options: Further arguments of the model's forward pass.
+    """
+
+    def __init__(
+        self,
+        cache: Any,
+        choose: Callable[[Tensor, Tensor], int],
+        take: Callable[[int], bool],
+        compiled: Callable[[], CompiledForward | None],
+        options: dict[str, Any],
+    ) -> None:
+        self.path: DecodePath = "eager"
+        """What computed the newest token."""
+        self._cache = cache
+        self._choose = choose
+        self._take = take
+        self._compiled = compiled
+        self._options = options
+
+    def __call__(self, model: Any, input_ids: Tensor, generation_config: Any, **_: Any) -> Tensor:
+        """Write a reply.
+
+        Args:
+            model: A causal language model.
+            input_ids: The whole prompt, shape (1, tokens).
+            generation_config: Its `max_length` bounds prompt and reply together.
+
+        Returns:
+            Prompt and reply, shape (1, tokens).
+        """
+        count = input_ids.shape[1]
+        ids = input_ids.new_empty((1, generation_config.max_length))
+        ids[:, :count] = input_ids
+        logits = self._eager(model, input_ids[:, self._cache.get_seq_length() :])
+        while True:
+            token = self._choose(ids[0, :count], logits)
+            ids[0, count] = token
+            count += 1
+            if self._take(token) or count >= ids.shape[1]:
+                return ids[:, :count]
+            logits = self._next(model, ids[:, count - 1 : count], token)
+
+    def _next(self, model: Any, new_id: Tensor, token: int) -> Tensor:
+        """The logits after one more token, on the path that is ready."""
+        step = self._compiled()
+        if step is None or not step.fits(self._cache):
+            self.path = "eager"
+            return self._eager(model, new_id)
+        self.path = "turbo"
+        return step(token, self._cache)
+
+    def _eager(self, model: Any, new_ids: Tensor) -> Tensor:
+        """The logits after the last of some tokens, shape (1, n); they go into the cache."""
+        output = model(
+            input_ids=new_ids, past_key_values=self._cache, use_cache=True, **self._options
+        )
+        logits: Tensor = output.logits[0, -1].to(torch.float32, copy=True)
+        return logits
