@@ -73,6 +73,20 @@ class Ready:
     """Device memory in use by this process."""
 
 
+TurboStage = Literal["off", "waiting", "compiling", "ready", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurboState:
+    """How far the compiled decode path of the loaded model is. Belongs to no request."""
+
+    stage: TurboStage = "off"
+    reason: str = ""
+    """Why it is unavailable, as part of a sentence."""
+    seconds: float = 0.0
+    """What compiling took; 0 where the step was there already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prefill:
     """The prompt is being read. Sent at the start, and again as chunks are done."""
@@ -141,4 +155,4 @@ class Failed:
         return " ".join(part.rstrip(".") + "." for part in parts if part)
 
 
-EngineEvent = Loading | Unloaded | Ready | Prefill | Delta | Finished | Failed
+EngineEvent = Loading | Unloaded | Ready | TurboState | Prefill | Delta | Finished | Failed

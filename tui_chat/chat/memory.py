@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "bf16", "fp16", "8bit", "4bit"]
+Precision = Literal["fp32", "bf16", "fp16", "8bit", "4bit", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PRECISION_NAMES: tuple[str, ...] = ("auto", *PRECISIONS)
 
-QUANTISED: frozenset[str] = frozenset({"8bit", "4bit"})
+QUANTISED: frozenset[str] = frozenset({"8bit", "4bit", "int8"})
 """Precisions in which the linear layers are stored quantised and the rest is not."""
 
 PREFILL_CHUNK = 512
@@ -122,17 +122,18 @@ def compute_bytes(precision: Precision, is_compute_fp32: bool = False) -> int:
 def weight_bytes(shape: ModelShape, precision: Precision, is_compute_fp32: bool = False) -> int:
     """Bytes of the weights.
 
-    8bit: one byte a weight and an fp32 scale for each output row (LLM.int8, arXiv:2208.07339).
+    8bit and int8: one byte a weight and an fp32 scale for each output row (LLM.int8,
+    arXiv:2208.07339; weight-only int8 of torchao).
     4bit: NF4 with double quantisation (QLoRA, arXiv:2305.14314): half a byte a weight, one byte of
     scale for each 64 weights, and four bytes for each 256 scales.
-    Embeddings, norms and biases keep the precision of the computation in both.
+    Embeddings, norms and biases keep the precision of the computation in all of them.
     """
     other = compute_bytes(precision, is_compute_fp32)
     if precision not in QUANTISED:
         return shape.parameters * other
     linear = shape.linear_weights
     rest = (shape.parameters - linear) * other
-    if precision == "8bit":
+    if precision in ("8bit", "int8"):
         return rest + linear + 4 * shape.linear_rows
     scales = linear // _NF4_BLOCK
     return rest + (linear + 1) // 2 + scales + 4 * scales // _NF4_NESTED_BLOCK

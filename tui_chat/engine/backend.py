@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
+from typing import Literal, Protocol
 
-from tui_chat.chat.events import EngineEvent, ModelInfo, Unloaded
+from tui_chat.chat.events import EngineEvent, ModelInfo, TurboState, Unloaded
 from tui_chat.chat.memory import ModelChoice, PrecisionChoice
 from tui_chat.chat.params import SamplingParams
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder
 
 Emit = Callable[[EngineEvent], None]
 """Takes events on the engine thread; must be quick and must not raise."""
+
+
+ReplyPath = Literal["auto", "eager", "turbo"]
+"""What computes tokens: the model as the library runs it, its compiled step, or what is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,25 @@ class Backend(Protocol):
     @property
     def template(self) -> PromptTemplate | None:
         """The template that goes with the tokenizer. Any thread."""
+
+    @property
+    def turbo(self) -> TurboState:
+        """How far the compiled path of the loaded model is. Any thread."""
+
+    def listen(self, emit: Emit) -> None:
+        """Have events that belong to no request, as `TurboState`, sent here, from any thread."""
+
+    def choose_path(self, path: ReplyPath, cancel: Event) -> None:
+        """Decide how replies are decoded from now on.
+
+        Args:
+            path: `auto` takes turbo as soon as it is ready. `turbo` builds it and waits for it.
+            cancel: Ends the waiting.
+
+        Raises:
+            UsageError: If there is no such path.
+            TuiChatError: If turbo is not possible here, with the reason.
+        """
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
         """Check a request before anything is freed, and fill in what it leaves open.

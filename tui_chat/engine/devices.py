@@ -242,6 +242,8 @@ def precision_support(device: str) -> tuple[PrecisionSupport, ...]:
 
 
 def _support(device: str, precision: Precision) -> PrecisionSupport:
+    if precision == "int8":
+        return PrecisionSupport(precision, reason=_no_torchao(device))
     if precision in QUANTISED:
         return PrecisionSupport(precision, reason=_no_bitsandbytes(device))
     if device.startswith("cuda"):
@@ -269,6 +271,14 @@ def _no_bitsandbytes(device: str) -> str:
     kinds = getattr(bitsandbytes, "supported_torch_devices", {"cuda", "cpu"})
     kind = device.partition(":")[0]
     return "" if kind in kinds else f"bitsandbytes has no {kind} support"
+
+
+def _no_torchao(device: str) -> str:
+    """Why int8 cannot be used on a device; empty if it can."""
+    if importlib.util.find_spec("torchao") is None:
+        return "torchao is not installed (pip install torchao)"
+    kind = device.partition(":")[0]
+    return "" if kind in ("cpu", "cuda") else f"torchao has no int8 for {kind}"
 
 
 def preferred_precisions(

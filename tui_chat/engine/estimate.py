@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from tui_chat.chat.events import ModelInfo
 from tui_chat.chat.memory import (
     PRECISIONS,
     MemoryEstimate,
@@ -205,6 +206,13 @@ def fitting_precision(
         if memory_on(device, shape, precision, context).total <= free:
             return precision
     return None
+
+
+def full_cache_bytes(directory: Path, info: ModelInfo) -> int:
+    """What the KV cache of a loaded model takes at its full context, in bytes."""
+    precision = next(p for p in PRECISIONS if p == info.precision)
+    shape = shape_from_directory(directory)
+    return memory_on(info.device, shape, precision, info.context).cache
 
 
 def memory_on(device: str, shape: ModelShape, precision: Precision, context: int) -> MemoryEstimate:

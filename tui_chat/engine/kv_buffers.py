@@ -58,30 +58,24 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         return value[0] if self.length and value is not None else None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Note what is stored; the buffers are made by `reserve`."""
+        """Note what is stored; the buffers are made with the first tokens."""
         self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
 
-    def reserve(self, capacity: int, key_states: Tensor, value_states: Tensor) -> None:
-        """Make room.
+    def make_room(self, capacity: int) -> None:
+        """Let at least so many tokens fit; only for a layer that has held some."""
+        assert self.key_buffer is not None and self.value_buffer is not None
+        if self.key_buffer.shape[1] < capacity:
+            self.key_buffer = self._grown(self.key_buffer, capacity)
+            self.value_buffer = self._grown(self.value_buffer, capacity)
 
-        Args:
-            capacity: Tokens that must fit.
-            key_states: Any keys of this layer, shape (1, key heads, any, head size).
-            value_states: As `key_states`.
-        """
-        self.key_buffer = self._grown(self.key_buffer, capacity, key_states)
-        self.value_buffer = self._grown(self.value_buffer, capacity, value_states)
-
-    def _grown(self, buffer: Tensor | None, capacity: int, like: Tensor) -> Tensor:
-        present = 0 if buffer is None else buffer.shape[1]
-        if buffer is not None and present >= capacity:
-            return buffer
+    def _grown(self, buffer: Tensor, capacity: int) -> Tensor:
+        """A larger copy of a buffer."""
+        present = buffer.shape[1]
         size = max(capacity, present + max(STEP, present // 2))
         size += -size % STEP
-        grown = like.new_empty((like.shape[1], size, like.shape[3]))
-        if buffer is not None:
-            grown[:, : self.length] = buffer[:, : self.length]
+        grown = buffer.new_empty((buffer.shape[0], size, buffer.shape[2]))
+        grown[:, : self.length] = buffer[:, : self.length]
         return grown
 
     def update(
@@ -97,9 +91,13 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        if self.key_buffer is None or self.value_buffer is None:
+            self.key_buffer = key_states.new_empty((key_states.shape[1], 0, key_states.shape[3]))
+            self.value_buffer = value_states.new_empty(
+                (value_states.shape[1], 0, value_states.shape[3])
+            )
         end = self.length + key_states.shape[-2]
-        self.reserve(end, key_states, value_states)
-        assert self.key_buffer is not None and self.value_buffer is not None
+        self.make_room(end)
         self.key_buffer[:, self.length : end] = key_states[0]
         self.value_buffer[:, self.length : end] = value_states[0]
         self.length = end

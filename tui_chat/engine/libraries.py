@@ -21,7 +21,15 @@ _ENVIRONMENT = {
     "BITSANDBYTES_NOWELCOME": "1",
 }
 _NOWHERE = logging.NullHandler()
-_LOGGERS = ("transformers", "huggingface_hub", "bitsandbytes", "accelerate", "torch", "py.warnings")
+_LOGGERS = (
+    "transformers",
+    "huggingface_hub",
+    "bitsandbytes",
+    "accelerate",
+    "torch",
+    "torchao",
+    "py.warnings",
+)
 
 
 def configure_libraries() -> None:

@@ -332,9 +332,15 @@ def _dtype_options(precision: Precision, device: str, stored: str) -> dict[str, 
     """The dtype, and how to quantise."""
     if precision not in QUANTISED:
         return {"dtype": _DTYPES[precision]}
-    from transformers import BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig, TorchAoConfig
 
     dtype = _compute_dtype(precision, device, stored)
+    if precision == "int8":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        # The compiler's settings are not for a library to change.
+        weight_only = Int8WeightOnlyConfig(version=2, set_inductor_config=False)
+        return {"dtype": dtype, "quantization_config": TorchAoConfig(weight_only)}
     if precision == "8bit":
         quantised = BitsAndBytesConfig(load_in_8bit=True)
     else:

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import gc
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from tui_chat.chat.events import Failed, ModelInfo, Unloaded
+from tui_chat.chat.events import Failed, ModelInfo, TurboState, Unloaded
 from tui_chat.chat.memory import ModelChoice, PrecisionChoice
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.registry import Registry, load_registry
+from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
 if TYPE_CHECKING:
+    from tui_chat.engine.decoding import CompiledForward
     from tui_chat.engine.generation import ReplyWriter
     from tui_chat.engine.hub import Hub
     from tui_chat.engine.loader import LoadedModel
     from tui_chat.engine.preflight import LoadPlan
     from tui_chat.engine.tokenizer import HFEncoder
+    from tui_chat.engine.turbo.preparation import Preparation
+
+TurboUse = Literal["off", "kept", "auto"]
+"""Whether compiled steps are used: never, those that are there already, or compiled if need be."""
 
 
 class LocalBackend:
@@ -32,10 +38,15 @@ class LocalBackend:
         registry: The models known by name; the project's and the user's files if None.
         hub: Where downloaded models are; the usual cache if None.
         threads: Threads that one operation on the CPU may use; None chooses by the model's size.
+        turbo: Whether replies are decoded by compiled code.
     """
 
     def __init__(
-        self, registry: Registry | None = None, hub: Hub | None = None, threads: int | None = None
+        self,
+        registry: Registry | None = None,
+        hub: Hub | None = None,
+        threads: int | None = None,
+        turbo: TurboUse = "off",
     ) -> None:
         self._registry = registry or load_registry()
         self._hub = hub
@@ -44,6 +55,10 @@ class LocalBackend:
         self._writer: ReplyWriter | None = None
         self._encoder: HFEncoder | None = None
         self._template: PromptTemplate | None = None
+        self._turbo = turbo
+        self._path: ReplyPath = "auto"
+        self._preparation: Preparation | None = None
+        self._emit_background: Emit = _nobody
 
     @property
     def info(self) -> ModelInfo | None:
@@ -57,6 +72,55 @@ class LocalBackend:
     @property
     def template(self) -> PromptTemplate | None:
         return self._template
+
+    @property
+    def turbo(self) -> TurboState:
+        preparation = self._preparation
+        return preparation.state if preparation is not None else TurboState()
+
+    def listen(self, emit: Emit) -> None:
+        self._emit_background = emit
+
+    def choose_path(self, path: ReplyPath, cancel: Event) -> None:
+        if path not in get_args(ReplyPath):
+            known = ", ".join(get_args(ReplyPath))
+            raise UsageError(f"There is no path {path!r}", "", f"Choose one of {known}")
+        if path == "turbo":
+            self._wait_for_turbo(cancel)
+        self._path = path
+
+    def _wait_for_turbo(self, cancel: Event) -> None:
+        """Compile the step if need be, and wait for it."""
+        if self._loaded is None:
+            raise UsageError("Nothing can be compiled", "No model is loaded", "Load one first")
+        if self.turbo.stage == "off":
+            self._prepare_turbo(self._loaded.model, is_building=True, pause_s=0.0)
+        preparation = self._preparation
+        assert preparation is not None
+        while not preparation.done.wait(0.1):
+            if cancel.is_set():
+                raise LoadCancelledError
+        if preparation.step is None:
+            raise TuiChatError(
+                "There is no compiled path for this model here",
+                preparation.state.reason,
+                "Use the eager path",
+            )
+
+    def _prepare_turbo(self, model: Any, is_building: bool, pause_s: float) -> None:
+        from tui_chat.engine.turbo.preparation import Preparation
+
+        self._preparation = Preparation(
+            model, is_building, lambda state: self._emit_background(state), pause_s
+        )
+        self._preparation.start()
+
+    def _compiled(self) -> CompiledForward | None:
+        """The step that the next token may use."""
+        preparation = self._preparation
+        if preparation is None or self._path == "eager":
+            return None
+        return preparation.step
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
         from tui_chat.engine.libraries import configure_libraries
@@ -77,6 +141,7 @@ class LocalBackend:
         from tui_chat.engine.devices import intra_op_threads
         from tui_chat.engine.generation import ReplyWriter
         from tui_chat.engine.preflight import plan_load
+        from tui_chat.engine.turbo.preparation import PAUSE_S
 
         try:
             plan = plan_load(request, self._registry, hub=self._hub)
@@ -85,8 +150,16 @@ class LocalBackend:
             )
             torch.set_num_threads(self._threads or intra_op_threads(loaded.info.parameters))
             assert self._encoder is not None  # the loader has passed the tokenizer on
-            self._writer = ReplyWriter(loaded.model, self._encoder, loaded.end_ids)
+            self._writer = ReplyWriter(
+                loaded.model,
+                self._encoder,
+                loaded.end_ids,
+                compiled=self._compiled,
+                cache_budget=lambda: _branch_budget(loaded),
+            )
             self._loaded = loaded
+            if self._turbo != "off":
+                self._prepare_turbo(loaded.model, self._turbo == "auto", PAUSE_S)
             # The libraries leave a million objects behind. Looking through them for garbage would
             # hold every thread for a quarter of a second, now and then in the middle of a reply.
             gc.freeze()
@@ -98,6 +171,9 @@ class LocalBackend:
     def unload(self) -> Unloaded | None:
         from tui_chat.engine import loader
 
+        if self._preparation is not None:
+            self._preparation.cancel()
+            self._preparation = None
         loaded, self._loaded = self._loaded, None
         self._writer = self._encoder = self._template = None
         if loaded is None:
@@ -157,3 +233,20 @@ class LocalBackend:
             AutoTemplate(tokenizer, encoder) if name == "auto" else template_named(name)
         )
         self._encoder, self._template = encoder, template
+
+
+def _branch_budget(loaded: LoadedModel) -> int:
+    """Bytes that the caches of other branches may take: as many as a full context needs, and never
+    more than a quarter of the memory that is free."""
+    from tui_chat.engine.devices import device_memory
+    from tui_chat.engine.estimate import full_cache_bytes
+
+    info, checkpoint = loaded.info, loaded.plan.checkpoint
+    if checkpoint is None:
+        return 0
+    full = full_cache_bytes(checkpoint.directory, info)
+    return min(full, device_memory(info.device).free // 4)
+
+
+def _nobody(event: object) -> None:
+    del event

@@ -21,11 +21,12 @@ from tui_chat.chat.events import (
     ModelInfo,
     Prefill,
     Stats,
+    TurboState,
     Unloaded,
 )
 from tui_chat.chat.memory import PRECISIONS, MemoryEstimate, ModelChoice, PrecisionChoice
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.errors import ConfigError, MemoryShortError, ModelNotFoundError, TuiChatError
 
 GIB = 1024**3
@@ -118,6 +119,8 @@ class ScriptedBackend:
         self._encoder = WordEncoder()
         self._template: PromptTemplate = template_named("oasst")
         self._cached: tuple[int, ...] = ()
+        self._turbo = TurboState()
+        self._emit_background: Emit = lambda event: None
         self.requests: list[GenerateRequest] = []
         """Every request, in order, for tests to look at."""
 
@@ -132,6 +135,22 @@ class ScriptedBackend:
     @property
     def template(self) -> PromptTemplate | None:
         return self._template
+
+    @property
+    def turbo(self) -> TurboState:
+        return self._turbo
+
+    def listen(self, emit: Emit) -> None:
+        self._emit_background = emit
+
+    def choose_path(self, path: ReplyPath, cancel: threading.Event) -> None:
+        if path == "turbo":
+            raise TuiChatError("There is no compiled path for a script", "", "Use the eager path")
+
+    def tell_turbo(self, state: TurboState) -> None:
+        """Have the compiled path be in a state, as if something had been compiled."""
+        self._turbo = state
+        self._emit_background(state)
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
         if request.model not in self.script.models:
@@ -232,7 +251,7 @@ class ScriptedBackend:
 
     def precisions(self, model: str) -> list[PrecisionChoice]:
         scale = 1.0 if "12b" in model else 0.0005
-        sizes = {"fp32": 44.1, "bf16": 22.1, "fp16": 22.1, "8bit": 11.5, "4bit": 6.4}
+        sizes = {"fp32": 44.1, "bf16": 22.1, "fp16": 22.1, "8bit": 11.5, "4bit": 6.4, "int8": 11.5}
         choices = []
         for precision in PRECISIONS:
             estimate = MemoryEstimate(

@@ -1,0 +1,171 @@
+"""What a compiled step is made from, and where it is kept.
+
+A step depends on the shape of a model, not on its weights: its recipe is the configuration, the
+dtypes and the versions and processor it was compiled for. Owns the folder of steps and the files in
+each. Refuses to compile and to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from tui_chat import paths
+from tui_chat.engine.kv_buffers import is_cuttable, new_cache
+from tui_chat.errors import TuiChatError
+
+PACKAGE = "step.pt2"
+"""The compiled code."""
+SIGNATURE = "signature.json"
+"""What it takes."""
+RECIPE = "recipe.json"
+REFUSAL = "refusal.txt"
+"""Why the compiler could not make it, in a line."""
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+
+
+_WITHOUT_EFFECT = frozenset(
+    {
+        "_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype",
+        "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id", "use_cache",
+        "id2label", "label2id", "problem_type", "task_specific_params", "quantization_config",
+    }
+)  # fmt: skip
+"""Keys of a configuration that a forward pass does not depend on."""
+
+
+class TurboError(TuiChatError):
+    """There is no compiled step for this model here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a step is compiled from."""
+
+    config: str
+    """Of the model, as JSON."""
+    dtype: str
+    """What it computes in: a key of `DTYPES`."""
+    int8: tuple[str, ...]
+    """Names of the linear layers whose weights are int8."""
+
+    @property
+    def key(self) -> str:
+        """Differs wherever the machine code may differ."""
+        made_by = (
+            torch.__version__,
+            transformers.__version__,
+            platform.machine(),
+            _processor(),
+            _source(),
+        )
+        text = json.dumps([self.config, self.dtype, self.int8, made_by])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    @property
+    def folder(self) -> Path:
+        """Where the step is kept, made or not."""
+        return steps_dir() / self.key
+
+    def to_json(self) -> str:
+        """For the process that compiles."""
+        return json.dumps({"config": self.config, "dtype": self.dtype, "int8": self.int8})
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        return cls(values["config"], values["dtype"], tuple(values["int8"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a compiled step takes besides the token."""
+
+    weights: tuple[tuple[str, tuple[int, ...], str], ...]
+    """Name, shape and dtype of each weight, in order."""
+    layers: tuple[tuple[int, int], ...]
+    """Key heads and head size of each layer."""
+
+    def to_json(self) -> str:
+        """For the file beside the package."""
+        return json.dumps({"weights": self.weights, "layers": self.layers})
+
+    @classmethod
+    def from_json(cls, text: str) -> Signature:
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        return cls(
+            tuple((name, tuple(shape), dtype) for name, shape, dtype in values["weights"]),
+            tuple((heads, size) for heads, size in values["layers"]),
+        )
+
+
+def steps_dir() -> Path:
+    """Folder of all compiled steps."""
+    return paths.cache_dir() / "turbo"
+
+
+def recipe_for(model: Any) -> Recipe:
+    """The recipe of a loaded model.
+
+    Raises:
+        TurboError: If there can be no compiled step for it, with the reason.
+    """
+    weight = model.get_input_embeddings().weight
+    if weight.device.type != "cpu":
+        raise _refused(f"it is on {weight.device.type}, and steps are compiled for the CPU")
+    dtype = str(weight.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise _refused(f"it computes in {dtype}")
+    if getattr(model, "is_loaded_in_8bit", False) or getattr(model, "is_loaded_in_4bit", False):
+        raise _refused("its weights are in the form of bitsandbytes; int8 can be compiled")
+    if not getattr(model, "_supports_attention_backend", False):
+        raise _refused("its attention cannot be replaced")
+    if not is_cuttable(new_cache(model.config.get_text_config(decoder=True))):
+        raise _refused("not all of its layers attend to the whole text")
+    layers = model.named_modules()
+    int8 = tuple(name for name, layer in layers if int8_parts(getattr(layer, "weight", None)))
+    values = json.loads(model.config.to_json_string(use_diff=False))
+    config = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
+    return Recipe(json.dumps(config, sort_keys=True), dtype, int8)
+
+
+def int8_parts(weight: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The int8 values and the scales, shape (rows, 1), of a weight that torchao has quantised."""
+    values, scales = getattr(weight, "qdata", None), getattr(weight, "scale", None)
+    if values is None or scales is None or values.dtype != torch.int8:
+        return None
+    return values, scales
+
+
+def _refused(reason: str) -> TurboError:
+    return TurboError("There is no compiled path for this model", reason, "")
+
+
+def _processor() -> str:
+    """The instructions that the compiler may use."""
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    found = get_capabilities() if get_capabilities is not None else {}
+    return str(sorted(found.items())) + torch.backends.cpu.get_cpu_capability()
+
+
+def _source() -> str:
+    """The step as it is written."""
+    from tui_chat.engine.turbo import step
+
+    return hashlib.sha256(Path(step.__file__).read_bytes()).hexdigest()

@@ -1,0 +1,117 @@
+"""A compiled step at work: the machine code, bound to the weights of a loaded model.
+
+Owns the arguments of each call; the weights are the model's own and are not copied. Refuses to
+compile, and to start from an empty cache.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tui_chat.engine.kv_buffers import GrowingLayer
+from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboError, int8_parts
+
+INT8_SCALE = ".scale"
+"""How the name of the scales of an int8 layer ends; its values have the name of the weight."""
+
+
+class CompiledStep:
+    """Implements `decoding.CompiledForward`. For one thread.
+
+    Args:
+        folder: Where the step is kept.
+        model: The loaded model; its recipe is that of the step.
+
+    Raises:
+        TurboError: If the files cannot be used, or do not fit the model.
+    """
+
+    def __init__(self, folder: Path, model: Any) -> None:
+        try:
+            signature = Signature.from_json((folder / SIGNATURE).read_text())
+            self._loader: Any = torch._inductor.aoti_load_package(str(folder / PACKAGE)).loader
+        except Exception as error:
+            cause = f"its files cannot be used ({type(error).__name__})"
+            raise TurboError("The compiled path cannot be loaded", cause, "") from None
+        self._weights = _bound(signature, model)
+        self._layers = signature.layers
+        self._token = torch.zeros(1, 1, dtype=torch.int64)
+        self._span = torch.empty(0, dtype=torch.int8)
+        self._buffers: list[Tensor] = []
+        self._capacity = 0
+
+    def fits(self, cache: Any) -> bool:
+        """Whether it can go on from this cache: not empty, with the layers it knows."""
+        layers = cache.layers
+        return (
+            len(layers) == len(self._layers)
+            and layers[0].get_seq_length() > 0
+            and all(type(layer) is GrowingLayer for layer in layers)
+        )
+
+    def __call__(self, token: int, cache: Any) -> Tensor:
+        """Compute one token: its keys and values go into the cache, its logits come back.
+
+        Args:
+            token: Its id.
+            cache: One that `fits`.
+
+        Returns:
+            Logits in fp32, shape (rows,).
+        """
+        layers = cache.layers
+        length = layers[0].length + 1
+        if length > self._capacity or layers[0].key_buffer is not self._buffers[0]:
+            self._use(layers, length)
+        self._token[0, 0] = token
+        outputs = self._loader.run(
+            [self._token, self._span[:length], *self._buffers, *self._weights]
+        )
+        for layer in layers:
+            layer.length = length
+        logits: Tensor = outputs[0]
+        return logits
+
+    def _use(self, layers: list[GrowingLayer], length: int) -> None:
+        """Make room in the buffers, and note them."""
+        for layer in layers:
+            layer.make_room(length)
+        keys = [layer.key_buffer for layer in layers]
+        values = [layer.value_buffer for layer in layers]
+        self._buffers = [buffer for buffer in (*keys, *values) if buffer is not None]
+        self._capacity = min(buffer.shape[1] for buffer in self._buffers)
+        if len(self._span) < self._capacity:
+            self._span = torch.empty(self._capacity, dtype=torch.int8)
+
+    def let_go(self) -> None:
+        """Keep no cache alive."""
+        self._buffers, self._capacity = [], 0
+
+
+def _bound(signature: Signature, model: Any) -> list[Tensor]:
+    """The tensors of a model in the order of a signature.
+
+    Raises:
+        TurboError: If one is missing or of another shape or dtype.
+    """
+    present: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, tensor in tuple(present.items()):
+        parts = int8_parts(tensor)
+        if parts is not None:
+            values, scales = parts
+            present[name] = values
+            present[name.removesuffix(".weight") + INT8_SCALE] = scales.reshape(-1).float()
+    bound = []
+    for name, shape, dtype in signature.weights:
+        tensor = present.get(name)  # type: ignore[assignment]  # looked at in the next line
+        if tensor is None or (tuple(tensor.shape), str(tensor.dtype)) != (shape, f"torch.{dtype}"):
+            cause = f"the model has no {name} of the shape it was compiled for"
+            raise TurboError("The compiled path does not fit the model", cause, "")
+        if not tensor.is_contiguous():
+            raise TurboError("The compiled path does not fit the model", f"{name} is strided", "")
+        bound.append(tensor)
+    return bound

@@ -1,0 +1,238 @@
+"""Getting a compiled step ready in the background, while replies are written without it.
+
+Owns the process that compiles, and what is known about the step so far. A step that was made once
+is there at once the next time. Refuses to run the step.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import tui_chat
+from tui_chat.chat.events import TurboState
+from tui_chat.engine.devices import device_memory
+from tui_chat.engine.turbo.artefact import (
+    PACKAGE,
+    RECIPE,
+    REFUSAL,
+    SIGNATURE,
+    Recipe,
+    TurboError,
+    recipe_for,
+)
+from tui_chat.engine.turbo.compiled_step import CompiledStep
+from tui_chat.safe_text import safe_line
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 3.0
+"""After loading, before compiling begins: the first reply shall have the machine for itself."""
+LONGEST_S = 1800.0
+NEEDED_BYTES = 2 * 1024**3
+"""Free memory that compiling asks for; measured at up to 1.2 GB."""
+
+
+class Preparation:
+    """Finds or compiles the step of one loaded model.
+
+    Args:
+        model: As it was loaded.
+        is_building: Whether to compile a step that is not there.
+        on_change: Told of every new state, on any thread.
+        pause_s: Seconds before compiling begins.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        is_building: bool,
+        on_change: Callable[[TurboState], None],
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        self.done = threading.Event()
+        """Set once it is ready or known to be unavailable."""
+        self._model = model
+        self._is_building = is_building
+        self._on_change = on_change
+        self._pause_s = pause_s
+        self._cancelled = threading.Event()
+        self._state = TurboState()
+        self._step: CompiledStep | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def state(self) -> TurboState:
+        """How far it is. Any thread."""
+        return self._state
+
+    @property
+    def step(self) -> CompiledStep | None:
+        """The step, once it is ready. Any thread."""
+        return self._step
+
+    def start(self) -> None:
+        """Take the step if it is there, else begin to wait for it."""
+        try:
+            recipe = recipe_for(self._model)
+            if self._has_taken(recipe):
+                return
+            if not self._is_building:
+                self.done.set()
+                return
+            _require_compiler()
+        except TurboError as refused:
+            self._give_up(refused.detail)
+            return
+        self._change(TurboState("waiting"))
+        self._thread = threading.Thread(
+            target=self._prepare, args=(recipe,), name="turbo", daemon=True
+        )
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop compiling, and let go of the model."""
+        self._cancelled.set()
+        self._step = None
+        self._model = None
+        self.done.set()
+
+    def _prepare(self, recipe: Recipe) -> None:
+        """Compile on a thread of its own."""
+        if self._cancelled.wait(self._pause_s):
+            return
+        began = time.monotonic()
+        try:
+            recipe.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(recipe.folder.with_suffix(".lock"))
+            while not self._cancelled.is_set():
+                with suppress(Timeout), lock.acquire(timeout=0.5):
+                    if not self._has_taken(recipe):
+                        self._change(TurboState("compiling"))
+                        _compile(recipe, self._cancelled)
+                        self._has_taken(recipe, time.monotonic() - began)
+                    return
+        except TurboError as refused:
+            self._give_up(refused.detail)
+        except OSError as error:
+            self._give_up(f"it cannot be written: {error.strerror or type(error).__name__}")
+        except Exception as error:
+            log.exception("no compiled step")
+            self._give_up(type(error).__name__)
+
+    def _has_taken(self, recipe: Recipe, seconds: float = 0.0) -> bool:
+        """Use the step if it is on the disk.
+
+        Raises:
+            TurboError: If it is known that it cannot be made, or it does not fit.
+        """
+        folder, model = recipe.folder, self._model
+        if (folder / REFUSAL).is_file():
+            raise TurboError("", (folder / REFUSAL).read_text(errors="replace"))
+        if not (folder / SIGNATURE).is_file() or model is None:
+            return False
+        try:
+            self._step = CompiledStep(folder, model)
+        except TurboError:
+            shutil.rmtree(folder, ignore_errors=True)  # made anew the next time
+            raise
+        if self._cancelled.is_set():
+            self._step = None
+            return True
+        self._change(TurboState("ready", seconds=seconds))
+        self.done.set()
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        if self._cancelled.is_set():
+            return
+        reason = safe_line(reason, 200)
+        log.warning("replies stay on the eager path: %s", reason)
+        self._change(TurboState("unavailable", reason))
+        self.done.set()
+
+    def _change(self, state: TurboState) -> None:
+        self._state = state
+        if not self._cancelled.is_set():
+            self._on_change(state)
+
+
+def _require_compiler() -> None:
+    """Refuse where nothing can be compiled.
+
+    Raises:
+        TurboError: With what is missing.
+    """
+    from torch._inductor import config
+
+    if not any(shutil.which(name) for name in config.cpp.cxx if name):
+        raise TurboError("", "there is no C++ compiler (g++ or clang++)")
+    free = device_memory("cpu").free
+    if free < NEEDED_BYTES:
+        raise TurboError("", f"compiling needs 2 GiB of free memory, and {free / 2**30:.1f} are")
+
+
+def _compile(recipe: Recipe, cancelled: threading.Event) -> None:
+    """Run the process that compiles, in a folder that becomes the step's when all went well.
+
+    Raises:
+        TurboError: If it failed.
+    """
+    parent = recipe.folder.parent
+    work = Path(tempfile.mkdtemp(prefix="making-", dir=parent))
+    try:
+        (work / RECIPE).write_text(recipe.to_json())
+        with (work / "log.txt").open("wb") as output:
+            code = _run(work, output, cancelled)
+        if cancelled.is_set():
+            return
+        said = (work / "log.txt").read_text(errors="replace")
+        if code != 0:
+            log.warning("compiling ended with %d\n%s", code, said[-4000:])
+        if code not in (0, 3):
+            raise TurboError("", f"the compiler ended with {code}; the log says more")
+        for name in os.listdir(work):
+            if name not in (PACKAGE, SIGNATURE, RECIPE, REFUSAL):
+                path = work / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(recipe.folder, ignore_errors=True)
+        work.rename(recipe.folder)
+        if code == 3:
+            raise TurboError("", (recipe.folder / REFUSAL).read_text(errors="replace"))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(work: Path, output: Any, cancelled: threading.Event) -> int:
+    """The exit code of the compiling process; it is killed when cancelled."""
+    root = str(Path(tui_chat.__file__).resolve().parent.parent)
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "tui_chat.engine.turbo.build", str(work)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # the compiler it starts ends with it
+    )
+    deadline = time.monotonic() + LONGEST_S
+    while process.poll() is None:
+        if cancelled.wait(0.2) or time.monotonic() > deadline:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode
