@@ -27,7 +27,7 @@ from tui_chat.storage.reading import read_transcripts
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "accelerate",
-    "bitsandbytes", "textual", "pydantic",
+    "bitsandbytes", "torchao", "textual", "pydantic",
 )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def examine(
         "sqlite": sqlite3.sqlite_version,
         "cpu": _asked(_cpu, problems),
         "devices": _asked(_devices, problems) or [],
+        "turbo": _asked(_turbo, problems),
         "terminal": _terminal(),
         "files": _files(),
         "settings": {
@@ -157,6 +158,18 @@ def _devices() -> list[dict[str, Any]]:
     return found
 
 
+def _turbo() -> dict[str, Any]:
+    from tui_chat.engine.turbo.artefact import kept_steps
+    from tui_chat.engine.turbo.preparation import compiler_problem
+
+    problem = compiler_problem()
+    return {
+        "works": not problem,
+        "reason": problem,
+        "steps": [asdict(step) for step in kept_steps()],
+    }
+
+
 def _terminal() -> dict[str, Any]:
     return {
         "term": os.environ.get("TERM", ""),
@@ -222,6 +235,20 @@ def _missing_default(registry: Registry) -> list[TuiChatError]:
     ]  # fmt: skip
 
 
+def _turbo_lines(turbo: dict[str, Any]) -> list[str]:
+    """Whether replies can be written by compiled code, and what has been compiled."""
+    if turbo["works"]:
+        shown = ["Turbo: works; a model's step is compiled while you chat"]
+    else:
+        shown = [f"Turbo: does not work, replies are written without it: {turbo['reason']}"]
+    for step in turbo["steps"]:
+        precision = "int8" if step["is_int8"] else step["dtype"]
+        refusal, size = step["refusal"], format_bytes(step["nbytes"])
+        state = f"cannot be compiled: {refusal}" if refusal else f"compiled, {size}"
+        shown.append(f"  {step['model_type']} {precision}: {state}")
+    return shown
+
+
 def lines(report: Report) -> list[str]:
     """The report for people."""
     facts = report.facts
@@ -243,6 +270,8 @@ def lines(report: Report) -> list[str]:
             state = "works" if precision["works"] else f"does not work: {precision['reason']}"
             note = f" ({precision['note']})" if precision["note"] else ""
             shown.append(f"  {precision['name']:<5} {state}{note}")
+    if facts["turbo"] is not None:
+        shown += ["", *_turbo_lines(facts["turbo"])]
     shown += ["", f"Terminal: TERM={facts['terminal']['term'] or 'not set'}, "
               f"{facts['terminal']['encoding']}"]  # fmt: skip
     shown += ["", "Files"]

@@ -38,6 +38,8 @@ class Settings:
     theme: str | None = None
     """None follows the terminal's background."""
     save: bool = True
+    turbo: bool = True
+    """Whether replies are decoded by compiled code where that is possible."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Sampling parameters laid over the preset."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -101,6 +103,10 @@ SETTING_SPECS: Mapping[str, SettingSpec] = MappingProxyType(
             text(1, 64), "the name of a theme", "by the terminal's background", "The colours.",
         ),
         "save": SettingSpec(truth, "true, false", "true", "Whether chats are saved."),
+        "turbo": SettingSpec(
+            truth, "true, false", "true",
+            "Whether replies are written by code compiled for the model, in the background.",
+        ),
     }
 )  # fmt: skip
 """The settings with one value, in the order of their declaration."""

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tui_chat import __version__
+from tui_chat.chat.memory import PRECISIONS
 
 
 def test_everything_is_fine_in_an_empty_home(run: CommandLine, home: Path) -> None:
@@ -19,7 +20,7 @@ def test_everything_is_fine_in_an_empty_home(run: CommandLine, home: Path) -> No
     assert record["files"]["config"] == str(home / "config.toml")
     assert record["files"]["log"] == str(home / "logs" / "tui-chat.log")
     cpu = next(d for d in record["devices"] if d["name"] == "cpu")
-    assert [p["name"] for p in cpu["precisions"]] == ["fp32", "bf16", "fp16", "8bit", "4bit"]
+    assert [p["name"] for p in cpu["precisions"]] == list(PRECISIONS)
     assert all(p["works"] or p["reason"] for p in cpu["precisions"])
     assert record["default_model"] == "guide" and record["chats"] == 0
 

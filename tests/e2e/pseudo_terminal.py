@@ -186,5 +186,6 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
         "TEXTUAL_ANIMATIONS": "none",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
+        "TUI_CHAT_TURBO": "false",
         **variables,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -173,9 +174,12 @@ def test_old_torch_without_capabilities_is_fine(monkeypatch: pytest.MonkeyPatch)
     assert not cpu_features().has_bf16
 
 
-def test_small_models_get_one_thread_and_the_environment_overrules(monkeypatch):
+def test_one_half_and_all_cores_can_be_chosen_and_the_environment_overrules(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert devices.intra_op_threads(5_000_000) == 1
-    assert devices.intra_op_threads(12_000_000_000) >= 1
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    assert devices.thread_counts() == (1, 4, 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    assert devices.thread_counts() == (1,)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert devices.intra_op_threads(5_000_000) == 3
+    assert devices.thread_counts() == (3,)

@@ -147,7 +147,7 @@ def test_precision_rows(registry: Registry, hub: Hub, monkeypatch: pytest.Monkey
     assert rows["4bit"].is_current
     assert rows["fp16"].free == 12 * GIB
     richer = precision_choices(spec, "cpu", reclaimable=4 * GIB, hub=hub)
-    assert [row.precision for row in richer if row.fits] == ["8bit", "4bit"]
+    assert [row.precision for row in richer if row.fits] == ["8bit", "4bit", "int8"]
 
 
 def test_context_is_never_more_than_the_model_was_trained_for(
@@ -214,7 +214,7 @@ def test_unusable_precision_is_refused_with_what_works(
         plan_load(LoadRequest(str(tiny_model_dir), precision="8bit"), Registry({}))
 
     assert caught.value.detail == "no such library"
-    assert caught.value.hint == "Choose one of fp32, bf16, fp16"
+    assert caught.value.hint == "Choose one of fp32, bf16, fp16, int8"
     with pytest.raises(ModelLoadError, match="There is no precision '3bit'"):
         plan_load(LoadRequest(str(tiny_model_dir), precision="3bit"), Registry({}))
 

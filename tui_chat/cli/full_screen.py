@@ -44,7 +44,7 @@ def _open_chat(typed: Typed, resume: str | None) -> int:
     loaded = typed.load_settings()
     from tui_chat.cli.opening import open_session
 
-    opened = open_session(loaded, resume)
+    opened = open_session(loaded, resume, is_lasting=True)
 
     def program() -> int:
         from tui_chat.ui import app

@@ -52,19 +52,22 @@ class Opened:
         return notices
 
 
-def open_session(loaded: LoadedSettings, resume: str | None = None) -> Opened:
+def open_session(
+    loaded: LoadedSettings, resume: str | None = None, is_lasting: bool = False
+) -> Opened:
     """Build the session that the settings describe.
 
     Args:
         loaded: The settings.
         resume: A saved chat to go on with, by its id, the beginning of it, or `last`.
+        is_lasting: Whether there will be time to compile a step of the model.
 
     Raises:
         UsageError: If a typed preset does not exist, or asks for too long a reply, as a typed
             `max_new_tokens` can.
         TuiChatError: If the chat to go on with cannot be read.
     """
-    from tui_chat.engine.local import LocalBackend
+    from tui_chat.engine.local import LocalBackend, TurboUse
 
     registry = load_registry()
     conversation = _load_to_go_on(resume) if resume is not None else None
@@ -72,7 +75,8 @@ def open_session(loaded: LoadedSettings, resume: str | None = None) -> Opened:
     settings = session_settings(loaded, registry, conversation)
     bound = _context_bound(settings.load, registry)
     writer = TranscriptWriter(paths.database_file()) if loaded.settings.save else None
-    backend: Backend = LocalBackend(registry)
+    turbo: TurboUse = "auto" if is_lasting else "kept"
+    backend: Backend = LocalBackend(registry, turbo=turbo if loaded.settings.turbo else "off")
     session = ChatSession(backend, registry, settings, writer)
     if conversation is not None:
         session.open_chat(conversation)

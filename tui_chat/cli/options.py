@@ -12,7 +12,9 @@ Model = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("-p", "--precision", metavar="NAME", help="auto, fp32, bf16, fp16, 8bit or 4bit."),
+    typer.Option(
+        "-p", "--precision", metavar="NAME", help="auto, fp32, bf16, fp16, 8bit, 4bit or int8."
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")

@@ -9,10 +9,13 @@ means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from tui_chat.engine.threads import ThreadChoice
 
 DecodePath = Literal["eager", "turbo"]
 """The model as the library runs it, or its compiled step."""
@@ -41,6 +44,7 @@ class TokenLoop:
             (rows,).
         take: Takes each chosen token; whether the reply ends with it.
         compiled: The compiled step, asked for before each token; None while there is none.
+        threads: Chooses how many threads compute a token.
         options: Further arguments of the model's forward pass.
     """
 
@@ -50,6 +54,7 @@ class TokenLoop:
         choose: Callable[[Tensor, Tensor], int],
         take: Callable[[int], bool],
         compiled: Callable[[], CompiledForward | None],
+        threads: ThreadChoice,
         options: dict[str, Any],
     ) -> None:
         self.path: DecodePath = "eager"
@@ -58,6 +63,7 @@ class TokenLoop:
         self._choose = choose
         self._take = take
         self._compiled = compiled
+        self._threads = threads
         self._options = options
 
     def __call__(self, model: Any, input_ids: Tensor, generation_config: Any, **_: Any) -> Tensor:
@@ -86,11 +92,14 @@ class TokenLoop:
     def _next(self, model: Any, new_id: Tensor, token: int) -> Tensor:
         """The logits after one more token, on the path that is ready."""
         step = self._compiled()
-        if step is None or not step.fits(self._cache):
-            self.path = "eager"
-            return self._eager(model, new_id)
-        self.path = "turbo"
-        return step(token, self._cache)
+        if step is not None and not step.fits(self._cache):
+            step = None
+        self.path = "eager" if step is None else "turbo"
+        self._threads.before(self.path)
+        began = perf_counter()
+        logits = self._eager(model, new_id) if step is None else step(token, self._cache)
+        self._threads.after(self.path, perf_counter() - began)
+        return logits
 
     def _eager(self, model: Any, new_ids: Tensor) -> Tensor:
         """The logits after the last of some tokens, shape (1, n); they go into the cache."""

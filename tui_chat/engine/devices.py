@@ -306,22 +306,15 @@ def preferred_precisions(
     return tuple(precision for precision in (*order, "8bit", "4bit") if precision in usable)
 
 
-ONE_THREAD_PARAMETERS = 200_000_000
-"""Below this many weights one thread decodes faster than several: the matrices are too small to be
-worth a hand-over, and a second thread that spins takes its core from the screens."""
-
-
-def intra_op_threads(parameters: int) -> int:
-    """Threads that one operation on the CPU should use for a model of that many weights.
-
-    `OMP_NUM_THREADS` overrules it.
+def thread_counts() -> tuple[int, ...]:
+    """Numbers of threads that an operation on the CPU may use, to choose from: one, half of the
+    physical cores that this process may use, and all of them. `OMP_NUM_THREADS` overrules it.
     """
     import psutil
 
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    if parameters < ONE_THREAD_PARAMETERS:
-        return 1
+        return (int(wanted),)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(usable or 1, psutil.cpu_count(logical=False) or 1))
+    most = max(1, min(usable or 1, psutil.cpu_count(logical=False) or 1))
+    return tuple(sorted({1, max(1, most // 2), most}))

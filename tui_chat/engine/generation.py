@@ -27,6 +27,7 @@ from tui_chat.engine.loader import release_memory
 from tui_chat.engine.sampling import LiveSampler, forbidden_ids
 from tui_chat.engine.stopping import Cancelled, cancellable
 from tui_chat.engine.streamer import ReplyStreamer
+from tui_chat.engine.threads import ThreadChoice
 from tui_chat.engine.tokenizer import HFEncoder
 from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
 
@@ -48,6 +49,7 @@ class ReplyWriter:
         compiled: The compiled step of the model, asked for before each token; None while there is
             none.
         cache_budget: Bytes that the caches of other branches may take.
+        threads: Numbers of threads to choose from, in ascending order; None leaves torch's.
     """
 
     def __init__(
@@ -58,12 +60,15 @@ class ReplyWriter:
         chunk: int = PREFILL_CHUNK,
         compiled: Callable[[], CompiledForward | None] = lambda: None,
         cache_budget: Callable[[], int] = lambda: 0,
+        threads: Sequence[int] | None = None,
     ) -> None:
         self._model = model
         self._encoder = encoder
         self._end_ids = end_ids
         self._chunk = chunk
         self._compiled = compiled
+        counts = threads or (torch.get_num_threads(),)
+        self._threads = ThreadChoice(counts, torch.set_num_threads)
         self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
         self._rows = int(model.get_output_embeddings().weight.shape[0])
@@ -157,6 +162,7 @@ class ReplyWriter:
     def _prefill(self, ids: Sequence[int], cache: Any, reused: int, emit: Emit) -> None:
         """Compute keys and values of all chunks but the last, which `generate` takes."""
         new = len(ids) - reused
+        self._threads.use_all()
         emit(Prefill(new, reused))
         for start in range(reused, len(ids) - self._chunk, self._chunk):
             self._model(
@@ -183,7 +189,7 @@ class ReplyWriter:
             is_full = len(sampler.chosen) >= sampler.params.max_new_tokens
             return is_full or streamer.reason is not None or cancel.is_set()
 
-        loop = TokenLoop(cache, sampler, take, self._compiled, self._options)
+        loop = TokenLoop(cache, sampler, take, self._compiled, self._threads, self._options)
         input_ids = torch.tensor([request.ids], device=self._device)
         self._model.generate(
             input_ids,

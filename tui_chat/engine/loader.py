@@ -35,6 +35,7 @@ from tui_chat.engine.checks import (
 from tui_chat.engine.devices import computes_in_fp32, memory_in_use, precision_support
 from tui_chat.engine.estimate import shape_from_directory
 from tui_chat.engine.hub import Hub
+from tui_chat.engine.int8 import int8_parts, quantisation_config, weight_bytes
 from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
 from tui_chat.engine.preflight import LoadPlan, plan_load
 from tui_chat.engine.registry import Registry
@@ -163,7 +164,7 @@ class _Load:
             context=plan.request.context or 0,
             reserve=plan.request.reserve or 0,
             parameters=shape_from_directory(checkpoint.directory).parameters,
-            weight_bytes=int(model.get_memory_footprint()),
+            weight_bytes=weight_bytes(model),
             load_s=time.monotonic() - self._started,
             revision=plan.spec.revision if plan.spec.kind == "hub" else "",
             warnings=warnings,
@@ -298,7 +299,8 @@ def free(loaded: LoadedModel) -> int:
     loaded.tokenizer = None
     if model is not None:
         for tensor in (*model.parameters(), *model.buffers()):
-            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            for part in int8_parts(tensor) or (tensor,):
+                part.data = torch.empty(0, dtype=part.dtype, device=part.device)
         for module in model.modules():
             module._parameters.clear()
             module._buffers.clear()
@@ -332,15 +334,11 @@ def _dtype_options(precision: Precision, device: str, stored: str) -> dict[str, 
     """The dtype, and how to quantise."""
     if precision not in QUANTISED:
         return {"dtype": _DTYPES[precision]}
-    from transformers import BitsAndBytesConfig, TorchAoConfig
+    from transformers import BitsAndBytesConfig
 
     dtype = _compute_dtype(precision, device, stored)
     if precision == "int8":
-        from torchao.quantization import Int8WeightOnlyConfig
-
-        # The compiler's settings are not for a library to change.
-        weight_only = Int8WeightOnlyConfig(version=2, set_inductor_config=False)
-        return {"dtype": dtype, "quantization_config": TorchAoConfig(weight_only)}
+        return {"dtype": dtype, "quantization_config": quantisation_config()}
     if precision == "8bit":
         quantised = BitsAndBytesConfig(load_in_8bit=True)
     else:

@@ -37,7 +37,7 @@ class LocalBackend:
     Args:
         registry: The models known by name; the project's and the user's files if None.
         hub: Where downloaded models are; the usual cache if None.
-        threads: Threads that one operation on the CPU may use; None chooses by the model's size.
+        threads: Threads that one operation on the CPU may use; None chooses by measuring.
         turbo: Whether replies are decoded by compiled code.
     """
 
@@ -135,10 +135,8 @@ class LocalBackend:
         from tui_chat.engine.libraries import configure_libraries
 
         configure_libraries()
-        import torch
-
         from tui_chat.engine import loader
-        from tui_chat.engine.devices import intra_op_threads
+        from tui_chat.engine.devices import thread_counts
         from tui_chat.engine.generation import ReplyWriter
         from tui_chat.engine.preflight import plan_load
         from tui_chat.engine.turbo.preparation import PAUSE_S
@@ -148,13 +146,13 @@ class LocalBackend:
             loaded = loader.load(
                 plan, self._registry, emit, cancel, self._take_tokenizer, self._hub
             )
-            torch.set_num_threads(self._threads or intra_op_threads(loaded.info.parameters))
             assert self._encoder is not None  # the loader has passed the tokenizer on
             self._writer = ReplyWriter(
                 loaded.model,
                 self._encoder,
                 loaded.end_ids,
                 compiled=self._compiled,
+                threads=(self._threads,) if self._threads else thread_counts(),
                 cache_budget=lambda: _branch_budget(loaded),
             )
             self._loaded = loaded

@@ -193,7 +193,7 @@ def _too_large(
         if (total := memory_on(device, shape, other, context).total) <= free
     ]
     if fitting:
-        total, other = max(fitting)
+        total, other = max(fitting, key=lambda fit: fit[0])
         hint = f"Use {other}, which needs {format_bytes(total)}"
     else:
         smallest = min(usable, key=lambda p: memory_on(device, shape, p, context).total)

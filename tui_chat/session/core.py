@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Conversation, Message
-from tui_chat.chat.events import Loading, ModelInfo, Stats
+from tui_chat.chat.events import Loading, ModelInfo, Stats, TurboState
 from tui_chat.chat.memory import ModelChoice, PrecisionChoice
 from tui_chat.chat.params import Preset, SamplingParams
 from tui_chat.chat.prompt import Prompt, PromptComposer
@@ -20,6 +20,7 @@ from tui_chat.engine.runner import EngineRunner, JobHandle
 from tui_chat.engine.spec import ModelSpec
 from tui_chat.errors import BusyError, ParameterError, TuiChatError
 from tui_chat.session.events import (
+    EngineUpdate,
     Listener,
     Saved,
     SessionEvent,
@@ -64,6 +65,7 @@ class SessionCore:
         self._registry = registry
         self._writer = writer
         self._runner = EngineRunner(backend)
+        backend.listen(lambda event: self._tell(EngineUpdate(None, event)))
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._notices: list[StorageNotice] = []
@@ -121,6 +123,11 @@ class SessionCore:
     def info(self) -> ModelInfo | None:
         """The loaded model."""
         return self._backend.info
+
+    @property
+    def turbo(self) -> TurboState:
+        """How far the compiled path of the loaded model is."""
+        return self._backend.turbo
 
     @property
     def encoder(self) -> TokenEncoder | None:

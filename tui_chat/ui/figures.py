@@ -93,6 +93,7 @@ class Figures:
             rate=self._speed.rate,
             first_s=self._speed.first_s,
             last=session.last_stats,
+            turbo=session.turbo.stage,
         )
 
     def refresh(self) -> None:
@@ -102,7 +103,7 @@ class Figures:
         is_saving = saving is None or saving.ok
         doing = (
             session.state, session.is_busy, self._prefill is None, len(session.conversation),
-            is_saving,
+            is_saving, session.turbo.stage,
         )  # fmt: skip
         if doing == self._doing and now - self._shown_at < INTERVAL_S:
             return

@@ -18,6 +18,7 @@ from tui_chat.chat.events import (
     Loading,
     Prefill,
     Ready,
+    TurboState,
     Unloaded,
 )
 from tui_chat.chat.memory import format_bytes
@@ -174,6 +175,8 @@ class SessionMirror:
     # The model ------------------------------------------------------------------------------------
 
     def _on_load(self, event: EngineEvent) -> None:
+        if isinstance(event, TurboState):
+            return  # the status shows it
         line = self._screen.loading_line
         if isinstance(event, Loading):
             line.step = event

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rich.cells import cell_len, set_cell_size
 
-from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
+from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats, TurboStage
 from tui_chat.chat.memory import format_bytes
 from tui_chat.safe_text import safe_line
 from tui_chat.session import State
@@ -75,6 +75,8 @@ class Status:
     """Of the last reply."""
     waiting: int = 0
     """Replies that wait for their turn."""
+    turbo: TurboStage = "off"
+    """How far the compiled path is."""
 
 
 def status_text(status: Status, room: int, least: int = 0) -> str:
@@ -85,7 +87,7 @@ def status_text(status: Status, room: int, least: int = 0) -> str:
         room: Cells.
         least: Cells that it may have for what the engine is doing, if that needs them.
     """
-    doing, cost = _doing(status), _cost(status)
+    doing, cost = _doing(status), [*_path(status), *_cost(status)]
     for count in range(len(cost), -1, -1):
         text = " · ".join(part for part in (doing, *cost[:count]) if part)
         if len(text) <= room:
@@ -105,6 +107,14 @@ def _doing(status: Status) -> str:
     if status.state == "decoding":
         return f"▸ {rate_text(status.rate):>4} tok/s" if status.rate else "▸ writing   "
     return "no model" if status.state == "empty" else ""
+
+
+def _path(status: Status) -> list[str]:
+    """Whether the compiled path is there, or on its way."""
+    if status.turbo == "compiling":
+        return ["compiling turbo"]
+    is_worth_saying = status.state == "decoding" or status.last is not None
+    return ["turbo"] if status.turbo == "ready" and is_worth_saying else []
 
 
 def _cost(status: Status) -> list[str]:

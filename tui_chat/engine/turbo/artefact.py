@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from tui_chat import paths
+from tui_chat.engine.int8 import int8_parts
 from tui_chat.engine.kv_buffers import is_cuttable, new_cache
 from tui_chat.errors import TuiChatError
 
@@ -145,14 +146,6 @@ def recipe_for(model: Any) -> Recipe:
     return Recipe(json.dumps(config, sort_keys=True), dtype, int8)
 
 
-def int8_parts(weight: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The int8 values and the scales, shape (rows, 1), of a weight that torchao has quantised."""
-    values, scales = getattr(weight, "qdata", None), getattr(weight, "scale", None)
-    if values is None or scales is None or values.dtype != torch.int8:
-        return None
-    return values, scales
-
-
 def _refused(reason: str) -> TurboError:
     return TurboError("There is no compiled path for this model", reason, "")
 
@@ -166,6 +159,34 @@ def _processor() -> str:
 
 def _source() -> str:
     """The step as it is written."""
-    from tui_chat.engine.turbo import step
+    return hashlib.sha256(Path(__file__).with_name("step.py").read_bytes()).hexdigest()
 
-    return hashlib.sha256(Path(step.__file__).read_bytes()).hexdigest()
+
+@dataclass(frozen=True, slots=True)
+class KeptStep:
+    """A step on the disk, or the reason why there is none."""
+
+    model_type: str
+    dtype: str
+    is_int8: bool
+    nbytes: int
+    refusal: str = ""
+
+
+def kept_steps() -> list[KeptStep]:
+    """What has been compiled, or refused, on this machine so far."""
+    kept = []
+    for file in sorted(steps_dir().glob(f"*/{RECIPE}")):
+        folder = file.parent
+        if not ((folder / PACKAGE).is_file() or (folder / REFUSAL).is_file()):
+            continue
+        try:
+            recipe = Recipe.from_json(file.read_text())
+            model_type = str(json.loads(recipe.config)["model_type"])
+            refused = folder / REFUSAL
+            refusal = refused.read_text(errors="replace") if refused.is_file() else ""
+            size = sum(path.stat().st_size for path in folder.iterdir())
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not one of ours
+        kept.append(KeptStep(model_type, recipe.dtype, bool(recipe.int8), size, refusal))
+    return kept

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tui_chat.engine.int8 import int8_parts
 from tui_chat.engine.kv_buffers import GrowingLayer
-from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboError, int8_parts
+from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboError
 
 INT8_SCALE = ".scale"
 """How the name of the scales of an int8 layer ends; its values have the name of the weight."""
@@ -33,7 +34,11 @@ class CompiledStep:
     def __init__(self, folder: Path, model: Any) -> None:
         try:
             signature = Signature.from_json((folder / SIGNATURE).read_text())
-            self._loader: Any = torch._inductor.aoti_load_package(str(folder / PACKAGE)).loader
+            # What `torch._inductor.aoti_load_package` ends in, without importing the compiler,
+            # which takes the better part of a second.
+            self._loader: Any = torch._C._aoti.AOTIModelPackageLoader(
+                str(folder / PACKAGE), "model", True, 1, -1
+            )
         except Exception as error:
             cause = f"its files cannot be used ({type(error).__name__})"
             raise TurboError("The compiled path cannot be loaded", cause, "") from None

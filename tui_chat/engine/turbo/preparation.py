@@ -170,16 +170,24 @@ class Preparation:
             self._on_change(state)
 
 
+def compiler_problem() -> str:
+    """Why nothing can be compiled here; empty if it can."""
+    # The same choice as torch makes.
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler ({safe_line(compiler, 60)})"
+    return ""
+
+
 def _require_compiler() -> None:
     """Refuse where nothing can be compiled.
 
     Raises:
         TurboError: With what is missing.
     """
-    from torch._inductor import config
-
-    if not any(shutil.which(name) for name in config.cpp.cxx if name):
-        raise TurboError("", "there is no C++ compiler (g++ or clang++)")
+    problem = compiler_problem()
+    if problem:
+        raise TurboError("", problem)
     free = device_memory("cpu").free
     if free < NEEDED_BYTES:
         raise TurboError("", f"compiling needs 2 GiB of free memory, and {free / 2**30:.1f} are")
