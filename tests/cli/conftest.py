@@ -49,7 +49,7 @@ class CommandLine:
         self._patch = patch
         patch.setattr(local, "LocalBackend", self._backend)
 
-    def _backend(self, *_: object) -> ScriptedBackend:
+    def _backend(self, *_: object, **__: object) -> ScriptedBackend:
         self.backends.append(ScriptedBackend(self.script))
         return self.backends[-1]
 

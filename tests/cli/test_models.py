@@ -43,7 +43,7 @@ def test_show_says_where_it_is_and_what_each_precision_needs(real: CommandLine) 
     record = real("models", "show", "guide", "--json").json
     assert record["kind"] == "builtin" and Path(record["directory"]).is_dir()
     assert {p["precision"] for p in record["precisions"]} == {
-        "fp32", "bf16", "fp16", "8bit", "4bit"
+        "fp32", "bf16", "fp16", "8bit", "4bit", "int8"
     }  # fmt: skip
     assert real("models", "show", "--json").json["name"] == "guide"
     assert "template     oasst" in real("models", "show", "guide").out

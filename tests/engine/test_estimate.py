@@ -147,7 +147,7 @@ def test_precision_rows(registry: Registry, hub: Hub, monkeypatch: pytest.Monkey
     assert rows["4bit"].is_current
     assert rows["fp16"].free == 12 * GIB
     richer = precision_choices(spec, "cpu", reclaimable=4 * GIB, hub=hub)
-    assert [row.precision for row in richer if row.fits] == ["8bit", "4bit", "int8"]
+    assert [row.precision for row in richer if row.fits] == ["8bit", "int8", "4bit"]
 
 
 def test_context_is_never_more_than_the_model_was_trained_for(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "bf16", "fp16", "8bit", "4bit", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "8bit", "int8", "4bit"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PRECISION_NAMES: tuple[str, ...] = ("auto", *PRECISIONS)
 

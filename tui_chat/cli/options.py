@@ -13,7 +13,7 @@ Model = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        "-p", "--precision", metavar="NAME", help="auto, fp32, bf16, fp16, 8bit, 4bit or int8."
+        "-p", "--precision", metavar="NAME", help="auto, fp32, bf16, fp16, 8bit, int8 or 4bit."
     ),
 ]
 Device = Annotated[

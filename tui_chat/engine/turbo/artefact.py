@@ -176,7 +176,11 @@ class KeptStep:
 def kept_steps() -> list[KeptStep]:
     """What has been compiled, or refused, on this machine so far."""
     kept = []
-    for file in sorted(steps_dir().glob(f"*/{RECIPE}")):
+    try:
+        files = sorted(steps_dir().glob(f"*/{RECIPE}"))
+    except OSError:  # a home that cannot be
+        return []
+    for file in files:
         folder = file.parent
         if not ((folder / PACKAGE).is_file() or (folder / REFUSAL).is_file()):
             continue
