@@ -34,6 +34,22 @@ def test_another_turn_never_brings_a_dropped_one_back(turns, new):
     assert fit([*turns, new], 0, 2048, 512).first_kept >= fit(turns, 0, 2048, 512).first_kept
 
 
+@given(st.lists(st.tuples(st.integers(3, 300), st.integers(0, 512)), min_size=2, max_size=60))
+def test_a_chat_is_trimmed_as_it_was_when_each_turn_was_sent(turns):
+    """What a turn was sent with is what the replay of the whole chat says was sent with it."""
+    first = 0
+    for count in range(1, len(turns) + 1):
+        whole = [asked + replied for asked, replied in turns[: count - 1]]
+        asked = [asked for asked, _ in turns[:count]]
+        result = fit([*whole, asked[-1]], 0, 2048, 512, sent_tokens=asked)
+        assert result.prompt_tokens <= result.limit
+        assert result.first_kept >= first
+        # Only what was too long is trimmed: what was sent before and all that came since.
+        if result.first_kept > first:
+            assert sum(whole[first:]) + asked[-1] > result.limit
+        first = result.first_kept
+
+
 @given(st.integers(0, 1000), st.integers(20, 120))
 def test_trimming_leaves_room_for_several_turns(seed, size):
     starts = [fit([size] * n, 0, 2048, 512).first_kept for n in range(1, 200)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LOW_WATER = 0.7
+LOW_WATER = 0.6
 """After trimming, at most this share of the room for turns is in use."""
 
 
@@ -46,6 +46,7 @@ def fit(
     context: int,
     reserve: int,
     low_water: float = LOW_WATER,
+    sent_tokens: Sequence[int] | None = None,
 ) -> BudgetFit:
     """Choose the turns to send.
 
@@ -60,14 +61,20 @@ def fit(
         context: Tokens the model can take, prompt and reply together.
         reserve: Tokens kept free for the reply.
         low_water: Share of the room, 0 to 1, that trimming goes down to.
+        sent_tokens: Tokens that each turn had when it was sent, before it got its reply; with them
+            the replay is of what was really sent. As `turn_tokens` if None.
     """
+    sent = turn_tokens if sent_tokens is None else sent_tokens
     room = max(0, context - reserve - system_tokens)
     first, used = 0, 0
     for index, tokens in enumerate(turn_tokens):
+        is_newest = index == len(turn_tokens) - 1
+        now = used + (tokens if is_newest else min(sent[index], tokens))
         used += tokens
-        if used <= room:
+        if now <= room:
             continue
-        while first < index and used > room * low_water:
+        while first < index and now > room * low_water:
+            now -= turn_tokens[first]
             used -= turn_tokens[first]
             first += 1
     newest = turn_tokens[-1] if turn_tokens else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tui_chat.chat.budget import BudgetFit, ContextView, fit
 from tui_chat.chat.conversation import Message
@@ -57,7 +58,7 @@ class PromptComposer:
         self.context = context
         self.reserve = min(reserve, context - 1)
         self._turn_sizes: dict[Turn, int] = {}
-        self._grouped: tuple[Sequence[Message], list[Turn], list[int]] | None = None
+        self._grouped: tuple[Sequence[Message], list[Turn], list[int], list[int]] | None = None
 
     def compose(
         self, messages: Sequence[Message], system: str = "", continue_last: bool = False
@@ -99,10 +100,16 @@ class PromptComposer:
 
         Passing the same list again costs the counting of the draft only.
         """
-        turns, sizes = self._sized_turns(messages)
+        turns, sizes, sent = self._sized_turns(messages)
         system_size = self._system_size(self._system_messages(system))
-        draft_size = self._size((PromptMessage(_DRAFT_ID, "user", draft),)) + self._opening()
-        budget = fit([*sizes, draft_size], system_size, self.context, self.reserve)
+        draft_size = self._size((PromptMessage(_DRAFT_ID, "user", draft),)) + self._opening
+        budget = fit(
+            [*sizes, draft_size],
+            system_size,
+            self.context,
+            self.reserve,
+            sent_tokens=[*sent, draft_size],
+        )
         draft_tokens = draft_size if draft else 0
         history = budget.kept_tokens - draft_size
         used = budget.system_tokens + history + draft_tokens
@@ -139,8 +146,10 @@ class PromptComposer:
         self, turns: Sequence[Turn], head: Sequence[PromptMessage], continue_last: bool
     ) -> BudgetFit:
         sizes = [self._turn_size(turn) for turn in turns]
-        sizes[-1] += 0 if continue_last else self._opening()
-        return fit(sizes, self._system_size(head), self.context, self.reserve)
+        sizes[-1] += 0 if continue_last else self._opening
+        sent = [self._sent_size(turn) for turn in turns]
+        system_size = self._system_size(head)
+        return fit(sizes, system_size, self.context, self.reserve, sent_tokens=sent)
 
     def _moved(self, budget: BudgetFit, turns: Sequence[Turn], first: int) -> BudgetFit:
         moved = sum(self._turn_size(turn) for turn in turns[budget.first_kept : first])
@@ -149,13 +158,16 @@ class PromptComposer:
             budget.kept_tokens - moved, budget.dropped_tokens + moved, budget.is_too_long,
         )  # fmt: skip
 
-    def _sized_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[int]]:
+    def _sized_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[int], list[int]]:
+        """The turns, and their sizes now and when they were sent."""
         grouped = self._grouped
         if grouped is None or grouped[0] is not messages:
             turns = group_turns(self._prompt_message(m) for m in messages)
-            grouped = (messages, turns, [self._turn_size(turn) for turn in turns])
+            sizes = [self._turn_size(turn) for turn in turns]
+            sent = [self._sent_size(turn) for turn in turns]
+            grouped = (messages, turns, sizes, sent)
             self._grouped = grouped
-        return grouped[1], grouped[2]
+        return grouped[1:]
 
     def _size(self, turn: Turn) -> int:
         """Tokens of a turn with its tags."""
@@ -172,6 +184,11 @@ class PromptComposer:
             self._turn_sizes[turn] = size
         return size
 
+    def _sent_size(self, turn: Turn) -> int:
+        """Tokens that a turn had when it was sent: the question, and what opens the reply."""
+        return self._turn_size(turn[:1]) + self._opening
+
+    @cached_property
     def _opening(self) -> int:
         """Tokens that open the reply."""
         probe = self.template.render((PromptMessage(_DRAFT_ID, "user", "x"),), self.encoder)
