@@ -31,6 +31,8 @@ SCOPES: dict[Scope, str] = {
     "parameters": "In the parameters panel",
 }
 COMMANDS = ("chat", "ask", "render", "bench")
+UNLIKE = ("--help", "--chat")
+"""Options that are something else in each command."""
 """The commands that share options."""
 
 
@@ -135,7 +137,7 @@ def options() -> str:
         + " | ".join("yes" if command in of else "" for command in COMMANDS)
         + " |"
         for name, of in shared.items()
-        if name != "--help"
+        if name not in UNLIKE
     ]
     return table(("option", "what it is for", *(f"`{c}`" for c in COMMANDS)), rows)
 
