@@ -31,9 +31,9 @@ SCOPES: dict[Scope, str] = {
     "parameters": "In the parameters panel",
 }
 COMMANDS = ("chat", "ask", "render", "bench")
+"""The commands that share options."""
 UNLIKE = ("--help", "--chat")
 """Options that are something else in each command."""
-"""The commands that share options."""
 
 
 def table(columns: Iterable[str], rows: Iterable[str]) -> str:
