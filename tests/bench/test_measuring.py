@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
 from tui_chat.bench import BenchOptions, BenchRun, measure, parse_paths, report
-from tui_chat.chat.events import Failed
+from tui_chat.chat.events import EngineEvent, Failed, Finished
 from tui_chat.engine import bandwidth
 from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
 from tui_chat.engine.local import LocalBackend
@@ -32,16 +33,23 @@ class TwoPaths(ScriptedBackend):
     def __init__(self, refusal: str = "") -> None:
         super().__init__(Script(replies=["word " * 4000]))
         self.refusal = refusal
+        self.path = "eager"
         self.log: list[str | int] = []
 
     def choose_path(self, path: str, cancel: Event) -> None:
         if path == "turbo" and self.refusal:
             raise TuiChatError("Turbo is not possible here", self.refusal)
+        self.path = path
         self.log.append(path)
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
+        def tell(event: EngineEvent) -> None:
+            if isinstance(event, Finished) and hasattr(event.stats, "path"):
+                event = replace(event, stats=replace(event.stats, path=self.path))
+            emit(event)
+
         self.log.append(request.context)
-        super().generate(request, emit, cancel)
+        super().generate(request, tell, cancel)
 
 
 @pytest.fixture

@@ -76,8 +76,9 @@ def _chat_rows(run: BenchRun, chat: ChatFigures | None) -> list[tuple[str, str]]
         rows.append(
             (
                 f"turn {chat.compared_turn}",
-                f"{_milliseconds(chat.turn_ttft_s)}, {chat.turn_share:.3f} of the "
-                f"{_milliseconds(chat.fresh_ttft_s)} of prefilling it all",
+                f"first token after {_milliseconds(chat.turn_ttft_s)}, "
+                f"{chat.turn_share:.3f} of the {_milliseconds(chat.fresh_ttft_s)} of "
+                "prefilling it all",
             )
         )
     if chat is not None and chat.late_from is not None:
@@ -92,7 +93,7 @@ def _chat_rows(run: BenchRun, chat: ChatFigures | None) -> list[tuple[str, str]]
             (
                 "the worst of them",
                 f"{_milliseconds(chat.late_worst_ttft_s)}, {chat.late_worst_share or 0:.3f} "
-                f"of it; trimmed {chat.trims} times",
+                f"of it; {chat.trims} of {turns - chat.late_from + 1} turns were trimmed",
             ),
         ]
     return rows
