@@ -9,10 +9,11 @@ import pytest
 
 from tui_chat.bench import BenchOptions, BenchRun, measure, report
 from tui_chat.bench.long_chat import FRESH_EVERY, LATE_FROM, QUESTION_TOKENS, question
+from tui_chat.chat.events import EngineEvent, Finished
 from tui_chat.engine import bandwidth
 from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.scripted import Script, ScriptedBackend, WordEncoder
+from tui_chat.engine.scripted import Script, ScriptedBackend, WordEncoder, _common_prefix
 from tui_chat.errors import TuiChatError, UsageError
 
 
@@ -54,6 +55,32 @@ def test_measuring_beside_it_leaves_the_cache_as_it_was():
         is_trimmed = turn.prompt_tokens < before.prompt_tokens
         assert (turn.new_tokens > 50) == is_trimmed
         assert is_trimmed or turn.reused_tokens >= before.prompt_tokens + 39
+
+
+def test_a_compared_turn_is_never_made_easier_by_its_own_cache():
+    """Also where the engine keeps the KV caches of all prompts, as of branches."""
+
+    class KeepsAll(ScriptedBackend):
+        kept: list[tuple[int, ...]] = []
+        costs: list[tuple[int, int]] = []
+
+        def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
+            def tell(event: EngineEvent) -> None:
+                emit(event)
+                if isinstance(event, Finished):
+                    self.costs.append((event.stats.prompt_tokens, event.stats.reused_tokens))
+
+            self._cached = max(
+                self.kept, key=lambda ids: _common_prefix(ids, request.ids), default=()
+            )
+            super().generate(request, tell, cancel)
+            self.kept.append(self._cached)
+
+    backend = KeepsAll(Script(replies=["word " * 4000], context=600, reserve=100))
+    (run,) = measure(backend, options(4, rounds=4))
+    last = run.turns[-1]
+    costs = [reused for prompt, reused in backend.costs if prompt == last.prompt_tokens]
+    assert sorted(costs) == [0] * 4 + [last.reused_tokens] * 4
 
 
 def test_past_the_window_the_oldest_turns_are_trimmed():

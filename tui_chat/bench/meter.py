@@ -58,6 +58,17 @@ class ReplyMeter:
             choose_path(self._backend, path)
             self._path = path
 
+    def with_new_id(self, ids: tuple[int, ...], position: int, number: int) -> tuple[int, ...]:
+        """The same prompt but for one id, so that no KV cache holds what comes from there on.
+
+        Args:
+            ids: The prompt.
+            position: Of the id to replace.
+            number: Other numbers give other ids, as long as the tokenizer has enough.
+        """
+        others = [i for i in self._first_ids if i != ids[position]]
+        return (*ids[:position], others[number % len(others)], *ids[position + 1 :])
+
     def request(self, ids: Iterable[int], new_tokens: int, context: int) -> GenerateRequest:
         """A reply that nothing but its length ends.
 
