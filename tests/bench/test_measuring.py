@@ -11,7 +11,7 @@ import pytest
 from tui_chat.bench import BenchOptions, BenchRun, measure, parse_paths, report
 from tui_chat.chat.events import EngineEvent, Failed, Finished
 from tui_chat.engine import bandwidth
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.scripted import Script, ScriptedBackend
 from tui_chat.errors import TuiChatError, UsageError
@@ -36,7 +36,7 @@ class TwoPaths(ScriptedBackend):
         self.path = "eager"
         self.log: list[str | int] = []
 
-    def choose_path(self, path: str, cancel: Event) -> None:
+    def choose_path(self, path: ReplyPath, cancel: Event) -> None:
         if path == "turbo" and self.refusal:
             raise TuiChatError("Turbo is not possible here", self.refusal)
         self.path = path
@@ -44,7 +44,7 @@ class TwoPaths(ScriptedBackend):
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
         def tell(event: EngineEvent) -> None:
-            if isinstance(event, Finished) and hasattr(event.stats, "path"):
+            if isinstance(event, Finished):
                 event = replace(event, stats=replace(event.stats, path=self.path))
             emit(event)
 
@@ -134,10 +134,14 @@ def test_a_path_that_cannot_be_had_is_said_before_anything_is_measured():
     assert not backend.requests
 
 
-def test_a_backend_with_one_path_says_so():
+def test_a_reply_that_was_decoded_on_another_path_is_no_figure():
+    class Forgetful(ScriptedBackend):
+        def choose_path(self, path: ReplyPath, cancel: Event) -> None:
+            """Stays on the eager path whatever it is told."""
+
     options = BenchOptions(LoadRequest("guide"), paths=("turbo",))
-    with pytest.raises(TuiChatError, match=r"'turbo' cannot be measured.*one path: eager"):
-        measure(ScriptedBackend(), options)
+    with pytest.raises(TuiChatError, match=r"'turbo' could not be measured.*decoded on 'eager'"):
+        measure(Forgetful(Script(replies=["word " * 4000])), options)
 
 
 @pytest.mark.parametrize(("context", "new"), [(10, 10), (10, 0), (5, 20)])

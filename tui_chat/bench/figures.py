@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tui_chat.chat.params import SamplingParams
-from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.backend import LoadRequest, ReplyPath
 
 FILLER = "The quick brown fox jumps over the lazy dog, and then it writes another sentence. "
 GREEDY = SamplingParams(temperature=0.0)
@@ -28,7 +28,7 @@ class BenchOptions:
     """What replies are sampled with; its `max_new_tokens` is not used."""
     text: str = FILLER
     """What the prompt is made of, repeated until it is long enough."""
-    paths: tuple[str, ...] = ("eager",)
+    paths: tuple[ReplyPath, ...] = ("eager",)
     """Of `paths.PATHS`, each once."""
     rounds: int = 3
     """The medians of this many rounds are reported."""

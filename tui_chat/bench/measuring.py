@@ -20,7 +20,7 @@ from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.paths import check_paths
 from tui_chat.bench.screen import measure_screen
 from tui_chat.chat.events import EngineEvent, ModelInfo, Stats
-from tui_chat.engine.backend import Backend
+from tui_chat.engine.backend import Backend, ReplyPath
 from tui_chat.errors import UsageError
 
 Tell = Callable[[str], None]
@@ -139,7 +139,7 @@ def _context_figures(context: int, rounds: Sequence[Stats]) -> ContextFigures:
 
 
 def _run(
-    path: str,
+    path: ReplyPath,
     info: ModelInfo,
     speeds: tuple[ContextFigures, ...],
     peak: int,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from threading import Event
 
 from tui_chat.bench.figures import FILLER, BenchOptions
-from tui_chat.bench.paths import check_path, choose_path
+from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, ModelInfo, Stats
-from tui_chat.engine.backend import Backend, GenerateRequest
+from tui_chat.engine.backend import Backend, GenerateRequest, ReplyPath
 from tui_chat.errors import TuiChatError
 
 _PRINTABLE = " ".join(map(chr, range(33, 127)))
@@ -43,19 +43,19 @@ class ReplyMeter:
         self.info = info
         self._backend = backend
         self._options = options
-        self._path = ""
+        self._path: ReplyPath | None = None
         self._fresh = 0
         ids = encoder.encode(f"{_PRINTABLE} {options.text} {FILLER}")
         self._first_ids = tuple(dict.fromkeys(i for i in ids if i not in encoder.special_ids))
 
-    def use(self, path: str) -> None:
+    def use(self, path: ReplyPath) -> None:
         """Decode on this path from now on, waiting until it is built.
 
         Raises:
             TuiChatError: If it cannot be had here.
         """
         if path != self._path:
-            choose_path(self._backend, path)
+            self._backend.choose_path(path, Event())
             self._path = path
 
     def with_new_id(self, ids: tuple[int, ...], position: int, number: int) -> tuple[int, ...]:
@@ -106,7 +106,8 @@ class ReplyMeter:
         (end,) = ends
         if isinstance(end, Failed):
             raise TuiChatError(end.title, end.detail, end.hint)
-        check_path(end.stats, self._path)
+        if self._path is not None:
+            check_path(end.stats, self._path)
         ids = tuple(i for delta in deltas for i in delta.token_ids)
         return Written("".join(delta.text for delta in deltas), ids, end.stats)
 

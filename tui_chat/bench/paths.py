@@ -1,47 +1,35 @@
-"""The decode paths that can be measured, and the one place that puts a backend on one of them."""
+"""The decode paths that can be measured: which there are, and that a figure belongs to its own."""
 
 from __future__ import annotations
 
-from threading import Event
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
 
 from tui_chat.chat.events import Stats
-from tui_chat.engine.backend import Backend
+from tui_chat.engine.backend import ReplyPath
 from tui_chat.errors import TuiChatError, UsageError
 
-PATHS = ("eager", "turbo")
+PATHS: tuple[ReplyPath, ...] = ("eager", "turbo")
+"""All but `auto`, whose figures would be those of one or the other."""
 
 
-@runtime_checkable
-class PathChooser(Protocol):
-    """A backend with more than one decode path."""
-
-    def choose_path(self, path: str, cancel: Event) -> None:
-        """Return once replies will be decoded on this path.
-
-        Raises:
-            TuiChatError: If that is not possible here, saying why.
-        """
-
-
-def parse_paths(text: str) -> tuple[str, ...]:
+def parse_paths(text: str) -> tuple[ReplyPath, ...]:
     """The paths of a list as `eager,turbo`, each once.
 
     Raises:
         UsageError: If there is none of such a name.
     """
-    paths = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    check_paths(paths)
-    return paths
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    check_paths(names)
+    return tuple(path for name in names for path in PATHS if path == name)
 
 
-def check_paths(paths: tuple[str, ...]) -> None:
-    """Refuse what is no path.
+def check_paths(names: Sequence[str]) -> None:
+    """Refuse what is no path that can be measured.
 
     Raises:
-        UsageError: If one is unknown, or there are none.
+        UsageError: If one is none, or there are none.
     """
-    for name in paths or ("",):
+    for name in names or ("",):
         if name not in PATHS:
             raise UsageError(
                 f"There is no path {name!r}" if name else "A path is missing",
@@ -50,30 +38,15 @@ def check_paths(paths: tuple[str, ...]) -> None:
             )
 
 
-def choose_path(backend: Backend, path: str) -> None:
-    """Have replies decoded on a path from now on, waiting until it is built.
-
-    Raises:
-        TuiChatError: If that is not possible here.
-    """
-    if isinstance(backend, PathChooser):
-        backend.choose_path(path, Event())
-    elif path != "eager":
-        raise TuiChatError(
-            f"The path {path!r} cannot be measured", "This model has one path: eager"
-        )
-
-
-def check_path(stats: Stats, path: str) -> None:
+def check_path(stats: Stats, path: ReplyPath) -> None:
     """Make sure that a figure belongs to the path it is reported for.
 
     Raises:
         TuiChatError: If the reply was decoded on another one.
     """
-    used = getattr(stats, "path", path)
-    if used != path:
+    if stats.path != path:
         raise TuiChatError(
             f"The path {path!r} could not be measured",
-            f"The reply was decoded on {used!r}",
+            f"The reply was decoded on {stats.path!r}",
             "The log says why",
         )

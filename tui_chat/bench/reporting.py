@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
-from tui_chat.bench.paths import check_path, choose_path
+from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished, ModelInfo
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.registry import Registry
 from tui_chat.errors import TuiChatError
@@ -29,9 +29,9 @@ class ReportingBackend(LocalBackend):
         fd: Where to report.
     """
 
-    def __init__(self, registry: Registry, path: str, fd: int) -> None:
+    def __init__(self, registry: Registry, path: ReplyPath, fd: int) -> None:
         super().__init__(registry)
-        self._path_name = path
+        self._wanted_path = path
         self._fd = fd
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
@@ -44,7 +44,7 @@ class ReportingBackend(LocalBackend):
     def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> ModelInfo:
         try:
             info = super().load(request, emit, cancel)
-            choose_path(self, self._path_name)
+            self.choose_path(self._wanted_path, cancel)
         except TuiChatError as error:
             self._report(failed=error.one_line)
             raise
@@ -58,7 +58,7 @@ class ReportingBackend(LocalBackend):
                 self._report(failed=event.one_line)
             elif isinstance(event, Finished):
                 try:
-                    check_path(event.stats, self._path_name)
+                    check_path(event.stats, self._wanted_path)
                 except TuiChatError as error:
                     self._report(failed=error.one_line)
                 else:

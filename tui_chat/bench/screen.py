@@ -22,6 +22,7 @@ from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.prompt import PromptComposer
+from tui_chat.engine.backend import ReplyPath
 from tui_chat.errors import TuiChatError
 
 QUESTION = "What can you do?"
@@ -29,7 +30,7 @@ PATIENCE_S = 1800.0
 """How long loading, building a path and writing a reply may take."""
 
 
-def measure_screen(meter: ReplyMeter, path: str, options: BenchOptions) -> ScreenFigures:
+def measure_screen(meter: ReplyMeter, path: ReplyPath, options: BenchOptions) -> ScreenFigures:
     """Decode the same reply with the screen and without, in alternating rounds.
 
     Args:
@@ -61,7 +62,9 @@ def measure_screen(meter: ReplyMeter, path: str, options: BenchOptions) -> Scree
 
 
 @contextmanager
-def _open_chat(meter: ReplyMeter, path: str, options: BenchOptions) -> Iterator[_MeasuredChat]:
+def _open_chat(
+    meter: ReplyMeter, path: ReplyPath, options: BenchOptions
+) -> Iterator[_MeasuredChat]:
     """The chat, once it has loaded the same model and is on the same path."""
     info = meter.info
     load = replace(
