@@ -12,17 +12,22 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from benchmarks.random_model import make_random_model
 from benchmarks.terminal_program import TerminalProgram, chat_argv
-from tui_chat.ui.widgets.token_meter import grouped
+from tui_chat.bench import BenchOptions, ScreenFigures
+from tui_chat.bench.meter import ReplyMeter
+from tui_chat.bench.screen import measure_screen
+from tui_chat.cli import measured_chat
+from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.local import LocalBackend
 
 PROMPT = "Type a message"
 QUESTION = "What can you do?"
@@ -185,34 +190,29 @@ def decode(rounds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     sizes = {"guide_size": (6, 256, 1400, 3), "all_cores": (24, 1024, 400, 1)}
     for name, (layers, width, tokens, times) in sizes.items():
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as folder:
             model = make_random_model(Path(folder), layers, width)
-            pairs = [_decode_pair(home, model, tokens) for _ in range(times * rounds)]
-        figures[f"{name}_with_screen"] = statistics.median(a for a, _ in pairs)
-        figures[f"{name}_without"] = statistics.median(b for _, b in pairs)
-        figures[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
+            screen = _with_and_without(model, tokens, times * rounds)
+        figures[f"{name}_with_screen"] = screen.with_screen
+        figures[f"{name}_without"] = screen.without
+        figures[f"{name}_ratio"] = screen.share
     return figures
 
 
-def _decode_pair(home: str, model: Path, tokens: int) -> tuple[float, float]:
-    """Tokens per second of one reply with the screen, and of the same one without."""
-    options = (*long_replies(model)[:-1], f"max_new_tokens={tokens}")
-    with chat(Path(home), *options) as program:
-        ready(program)
-        keep_decoding(program)
-        program.skip_to(f"{grouped(tokens)} tok")
-        program.quit()
-    exported = json.loads(_run(home, "transcripts", "export", "last", "--format", "json"))
-    asked = json.loads(_run(home, "ask", QUESTION, "--json", *options))
-    reply = exported["messages"][-1]
-    return reply["stats"]["decode_tokens_per_s"], asked["decode_tokens_per_s"]
+def _with_and_without(model: Path, tokens: int, rounds: int) -> ScreenFigures:
+    load = LoadRequest(str(model), template="oasst")
+    options = BenchOptions(load, new_tokens=tokens, rounds=rounds, screen_argv=measured_chat.ARGV)
+    backend = LocalBackend()
+    meter = ReplyMeter(backend, backend.load(backend.preflight(load), _ignore, Event()), options)
+    try:
+        meter.use("eager")
+        return measure_screen(meter, "eager", options)
+    finally:
+        backend.unload()
 
 
-def _run(home: str, *arguments: str) -> str:
-    """What a command of the program prints."""
-    argv = [sys.executable, "-m", "tui_chat", *arguments]
-    env = {**os.environ, "TUI_CHAT_HOME": home}
-    return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+def _ignore(event: object) -> None:
+    del event
 
 
 MEASUREMENTS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {

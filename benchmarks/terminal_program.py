@@ -5,22 +5,17 @@ Waits by reading, never by sleeping, so times are those of the program.
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
-import ptyprocess
 import pyte
 
+from tui_chat.bench.pseudo_terminal import PseudoTerminal
 
-class TerminalProgram:
-    """A program in a pseudo-terminal of its own.
+
+class TerminalProgram(PseudoTerminal):
+    """A program in a pseudo-terminal of its own, whose screen is followed where that is asked for.
 
     Args:
         argv: The program and its arguments.
@@ -36,70 +31,32 @@ class TerminalProgram:
         columns: int = 100,
         rows: int = 30,
     ) -> None:
-        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        env.update(environment or {})
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
-        self.started = time.perf_counter()
-        self._process = ptyprocess.PtyProcess.spawn(list(argv), env=env, dimensions=(rows, columns))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.kill(signal.SIGKILL)
-        self._process.wait()
-        self._process.close()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return int(self._process.pid)
+        super().__init__(argv, environment, columns, rows)
 
     @property
     def text(self) -> str:
         """What the screen shows."""
         return "\n".join(self._screen.display)
 
-    def send(self, keys: str) -> None:
-        """Press keys, given as the bytes that a terminal sends."""
-        self._process.write(keys.encode())
+    def pump(self, limit: float) -> None:
+        """Draw what arrives within `limit` seconds.
 
-    def pump(self, limit: float) -> bool:
-        """Read what has arrived, waiting at most `limit` seconds; False if nothing came."""
-        ready, _, _ = select.select([self._process.fd], [], [], limit)
-        if not ready:
-            return False
-        self._stream.feed(os.read(self._process.fd, 65536))
-        return True
-
-    def skip_to(self, written: str) -> None:
-        """Read until the program has written so, without following its screen.
-
-        To follow the screen takes a processor of its own, which the program may need.
+        Raises:
+            EOFError: If the program has ended.
         """
-        wanted, end = written.encode(), b""
-        while wanted not in end:
-            end = end[-len(wanted) :] + os.read(self._process.fd, 65536)
-
-    def quit(self) -> None:
-        """Leave it with Ctrl+Q, and wait until it has saved everything and ended."""
-        self.send("\x11")
-        with suppress(OSError):  # how Linux tells that nobody is left at the other end
-            while os.read(self._process.fd, 65536):
-                pass
-        self._process.wait()
+        written = self.read(limit)
+        if written is None:
+            raise EOFError("the program has ended:\n" + self.text)
+        self._stream.feed(written)
 
     def wait_for(self, predicate: Callable[[str], object], limit: float = 120.0) -> float:
         """Read until the screen fulfils the predicate; returns the time, `time.perf_counter`.
 
         Raises:
             TimeoutError: If it does not within `limit` seconds, with the screen.
+            EOFError: If the program ends before.
         """
         end = time.perf_counter() + limit
         while not predicate(self.text):

@@ -32,6 +32,8 @@ SCOPES: dict[Scope, str] = {
 }
 COMMANDS = ("chat", "ask", "render", "bench")
 """The commands that share options."""
+UNLIKE = ("--help", "--chat")
+"""Options that are something else in each command."""
 
 
 def table(columns: Iterable[str], rows: Iterable[str]) -> str:
@@ -135,7 +137,7 @@ def options() -> str:
         + " | ".join("yes" if command in of else "" for command in COMMANDS)
         + " |"
         for name, of in shared.items()
-        if name != "--help"
+        if name not in UNLIKE
     ]
     return table(("option", "what it is for", *(f"`{c}`" for c in COMMANDS)), rows)
 

@@ -68,7 +68,7 @@ def test_every_import_of_the_program_is_declared() -> None:
 
 
 def test_every_import_of_the_tests_is_declared() -> None:
-    found = third_party(ROOT / "tests", {"tui_chat", "tests", "scripts"})
+    found = third_party(ROOT / "tests", {"tui_chat", "tests", "scripts", "benchmarks"})
     known = declared(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"])
     assert {n: str(p) for n, p in found.items() if n not in known} == {}
 

@@ -80,6 +80,25 @@ def test_without_a_context_a_small_model_is_measured_at_its_own(bench: CommandLi
     assert bench("bench", "--json", "--rounds", "1").json[0]["context"] == 300
 
 
+def test_a_chat_and_a_plot_of_it(bench: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "figure.svg"
+    result = bench("bench", "--json", "--rounds", "1", "--chat", "3", "--plot", str(file))
+    assert (result.code, result.err) == (0, "")
+    (run,) = result.json
+    assert run["context"] == 2048  # the model's own
+    assert [turn["prompt_tokens"] for turn in run["turns"]] == sorted(
+        turn["new_tokens"] + turn["reused_tokens"] for turn in run["turns"]
+    )
+    assert [one["context"] for one in run["contexts"]] == [512, 1024, 2048]
+    assert "Time to the first token" in file.read_text()
+
+
+def test_a_path_that_cannot_be_had_here_is_a_failure(bench: CommandLine) -> None:
+    result = bench("bench", "--paths", "eager,turbo")
+    assert (result.code, result.out) == (1, "") and "eager" in result.complaint
+    assert not bench.prompts
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -88,6 +107,15 @@ def test_without_a_context_a_small_model_is_measured_at_its_own(bench: CommandLi
         (["--reserve", "512"], "512 new tokens"),
         (["--preset", "k51"], "Did you mean k50?"),
         (["--set", "temp=1"], "Did you mean temperature?"),
+        (["--paths", "warp"], "There is no path 'warp'. Choose of eager, turbo"),
+        (["--paths", ""], "A path is missing"),
+        (["--chat", "0"], "'--chat'"),
+        (["--chat", "-3"], "'--chat'"),
+        (["--chat", "many"], "'--chat'"),
+        (["--chat", "5", "--context", "120", "--new", "8"], "Two turns have"),
+        (["--rounds", "0"], "'--rounds'"),
+        (["--plot", "figure.png"], "Plots are SVG"),
+        (["--plot", "no-such-folder/figure.svg"], "There is no folder no-such-folder"),
     ],
 )
 def test_what_cannot_be_measured_is_wrong_usage(

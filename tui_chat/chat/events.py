@@ -60,6 +60,9 @@ class ModelInfo:
     """Number of weights."""
     weight_bytes: int
     load_s: float = 0.0
+    bytes_per_token: int = 0
+    """Weight bytes that are read to decode one token: all but an input embedding of its own, of
+    which one row is. 0 where unknown."""
     revision: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,6 +51,26 @@ def bench(
     rounds: Annotated[
         int, typer.Option("--rounds", metavar="N", min=1, help="The median of this many counts.")
     ] = 3,
+    paths: Annotated[
+        str,
+        typer.Option(
+            "--paths", metavar="LIST", help="Ways to decode, in alternating rounds: eager,turbo."
+        ),
+    ] = "eager",
+    chat_turns: Annotated[
+        int | None,
+        typer.Option(
+            "--chat", metavar="N", min=1, help="Also have a chat of N turns, and time each one."
+        ),
+    ] = None,
+    with_screen: Annotated[
+        bool,
+        typer.Option("--ui", help="Also decode in the full-screen chat, which loads it once more."),
+    ] = False,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.svg", help="Draw speeds over context and turns."),
+    ] = None,
     as_json: opt.Json = False,
     model: opt.Model = None,
     precision: opt.Precision = None,
@@ -58,7 +79,9 @@ def bench(
     context: Annotated[
         int | None,
         typer.Option(
-            "--context", metavar="N", help="Tokens of prompt and reply together; 512 by default."
+            "--context",
+            metavar="N",
+            help="Tokens of prompt and reply together; by default 512, or with --chat the model's.",
         ),
     ] = None,
     reserve: opt.Reserve = None,
@@ -73,6 +96,9 @@ def bench(
     The prompt is filler of the wanted length; with --resume it is made of that chat. Replies are
     greedy unless --preset or --set say otherwise. Of config.toml, model, precision and device
     count.
+
+    With --chat, turn 20 and turns past the window are compared with prefilling their whole
+    prompts; with --ui, decoding in the full-screen chat with decoding without it.
     """
     require_output()
     from tui_chat import logs
@@ -82,17 +108,25 @@ def bench(
         model, precision, device, template, context, reserve, preset, assignments, system, seed
     )
     loaded = typed.load_settings()
-    from tui_chat.bench import measure, report
-    from tui_chat.cli.benching import bench_options
+    from tui_chat.bench import check_plot_file, measure, plot, report
+    from tui_chat.cli.benching import Wanted, bench_options
     from tui_chat.engine.local import LocalBackend
     from tui_chat.engine.registry import load_registry
 
     registry = load_registry()
-    options = bench_options(loaded, registry, resume, new_tokens, rounds)
+    wanted = Wanted(
+        new_tokens, rounds, paths, chat_turns or 0, with_screen, over_contexts=plot_file is not None
+    )
+    options = bench_options(loaded, registry, resume, wanted)
+    if plot_file is not None:
+        check_plot_file(plot_file)
     backend = LocalBackend(registry)
     narrate(f"Measuring {options.load.model}")
     try:
-        report(measure(backend, options), as_json)
+        runs = measure(backend, options, narrate)
+        report(runs, as_json)
+        if plot_file is not None:
+            plot(runs, plot_file)
     finally:
         backend.unload()
     return 0

@@ -6,14 +6,21 @@ much of the machine a decoder uses.
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 BUFFER_BYTES = 512 * 1024**2
 """Larger than any cache of a processor."""
+GPU_BUFFER_BYTES = 2 * 1024**3
+"""Larger than any cache of a GPU, and long to read against the start of a kernel."""
+_GPU_PASSES = 8
+"""Reductions that are queued before the device is waited for, whose answer takes its time too."""
 
 
 def read_bandwidth(device: str, rounds: int = 5) -> float:
-    """Bytes per second that a reduction reads, the best of several rounds.
+    """Bytes per second that reductions read, the best of several rounds; a CPU uses every core.
 
     Args:
         device: `cpu`, `cuda:0` or `mps`.
@@ -21,13 +28,34 @@ def read_bandwidth(device: str, rounds: int = 5) -> float:
     """
     import torch
 
-    data = torch.ones(BUFFER_BYTES // 4, dtype=torch.float32, device=device)
+    size, passes = BUFFER_BYTES, 1
+    if device.startswith("cuda"):
+        size = min(GPU_BUFFER_BYTES, torch.cuda.mem_get_info(device)[0] // 2)
+        passes = _GPU_PASSES
+    data = torch.ones(size // 4, dtype=torch.float32, device=device)
     best = 0.0
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        float(data.sum())  # the conversion waits for the device
-        best = max(best, BUFFER_BYTES / (time.perf_counter() - began))
+    with _every_core():
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            for _ in range(passes):
+                total = data.sum()
+            float(total)  # waits for the device
+            best = max(best, passes * size / (time.perf_counter() - began))
     return best
+
+
+@contextmanager
+def _every_core() -> Iterator[None]:
+    """Let operations on the CPU use all that this process may, however many a model uses."""
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(usable or threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def peak_bytes(device: str) -> int:

@@ -166,6 +166,7 @@ class _Load:
             parameters=shape_from_directory(checkpoint.directory).parameters,
             weight_bytes=weight_bytes(model),
             load_s=time.monotonic() - self._started,
+            bytes_per_token=_bytes_per_token(model),
             revision=plan.spec.revision if plan.spec.kind == "hub" else "",
             warnings=warnings,
         )
@@ -358,6 +359,14 @@ def _compute_dtype(precision: Precision, device: str, stored: str) -> torch.dtyp
     has_bf16 = any(s.precision == "bf16" and not s.reason for s in precision_support(device))
     is_wide = stored in ("bfloat16", "float32")
     return torch.bfloat16 if is_wide and has_bf16 else torch.float16
+
+
+def _bytes_per_token(model: Any) -> int:
+    """Bytes of the weights that are read whole for one token."""
+    rows = model.get_input_embeddings().weight
+    is_shared = rows is model.get_output_embeddings().weight
+    looked_up = 0 if is_shared else int(rows.numel()) * int(rows.element_size())
+    return int(model.get_memory_footprint()) - looked_up
 
 
 def _read_generation_config(model: Any, checkpoint: Checkpoint) -> None:
