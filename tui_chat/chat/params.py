@@ -200,6 +200,10 @@ PARAM_SPECS: tuple[ParamSpec, ...] = (
         "stop", "stop", None, None, 1, 1, (), None,
         "Literal strings that end the reply. The string itself is not shown.",
     ),
+    ParamSpec(
+        "speculate", "int", 0, 16, 1, 4, 0, 0,
+        "Guesses tokens ahead from earlier text and checks them at once. 0 switches it off.",
+    ),
 )  # fmt: skip
 
 SPECS: Mapping[str, ParamSpec] = MappingProxyType({spec.name: spec for spec in PARAM_SPECS})
@@ -242,6 +246,7 @@ class SamplingParams:
     max_new_tokens: int = 512
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    speculate: int = 0
 
     def __post_init__(self) -> None:
         for spec in PARAM_SPECS:

@@ -8,6 +8,7 @@ means.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal, Protocol
@@ -15,6 +16,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from tui_chat.engine.kv_buffers import cut, is_cuttable
+from tui_chat.engine.speculation import Payoff, PromptLookup
 from tui_chat.engine.threads import ThreadChoice
 
 DecodePath = Literal["eager", "turbo"]
@@ -45,6 +48,8 @@ class TokenLoop:
         take: Takes each chosen token; whether the reply ends with it.
         compiled: The compiled step, asked for before each token; None while there is none.
         threads: Chooses how many threads compute a token.
+        guesses: How many tokens may be guessed ahead, asked for before each token; 0 for none.
+        payoff: What guessing has gained so far.
         options: Further arguments of the model's forward pass.
     """
 
@@ -55,6 +60,8 @@ class TokenLoop:
         take: Callable[[int], bool],
         compiled: Callable[[], CompiledForward | None],
         threads: ThreadChoice,
+        guesses: Callable[[], int],
+        payoff: Payoff,
         options: dict[str, Any],
     ) -> None:
         self.path: DecodePath = "eager"
@@ -64,6 +71,13 @@ class TokenLoop:
         self._take = take
         self._compiled = compiled
         self._threads = threads
+        self._guesses = guesses
+        self._payoff = payoff
+        self._lookup: PromptLookup | None = None
+        self._checking: deque[tuple[int, Tensor]] = deque()
+        self._check_s = 0.0
+        self._right = 0
+        self._room = 0
         self._options = options
 
     def __call__(self, model: Any, input_ids: Tensor, generation_config: Any, **_: Any) -> Tensor:
@@ -78,6 +92,7 @@ class TokenLoop:
             Prompt and reply, shape (1, tokens).
         """
         count = input_ids.shape[1]
+        self._room = generation_config.max_length - 1
         ids = input_ids.new_empty((1, generation_config.max_length))
         ids[:, :count] = input_ids
         logits = self._eager(model, input_ids[:, self._cache.get_seq_length() :])
@@ -86,8 +101,20 @@ class TokenLoop:
             ids[0, count] = token
             count += 1
             if self._take(token) or count >= ids.shape[1]:
+                self._end_check(count - 1)
                 return ids[:, :count]
-            logits = self._next(model, ids[:, count - 1 : count], token)
+            if self._lookup is not None:
+                self._lookup.add(token)
+            if self._checking and self._checking[0][0] == token:
+                logits = self._checking.popleft()[1]
+                self._right += 1
+                continue
+            self._end_check(count - 1)
+            guessed = self._guess(ids[0, :count])
+            if guessed:
+                logits = self._check(model, ids[:, count - 1 : count], guessed)
+            else:
+                logits = self._next(model, ids[:, count - 1 : count], token)
 
     def _next(self, model: Any, new_id: Tensor, token: int) -> Tensor:
         """The logits after one more token, on the path that is ready."""
@@ -98,8 +125,47 @@ class TokenLoop:
         self._threads.before(self.path)
         began = perf_counter()
         logits = self._eager(model, new_id) if step is None else step(token, self._cache)
-        self._threads.after(self.path, perf_counter() - began)
+        seconds = perf_counter() - began
+        self._threads.after(self.path, seconds)
+        self._payoff.computed(seconds)
         return logits
+
+    def _guess(self, ids: Tensor) -> list[int]:
+        """The tokens to check with the next forward pass; none where that does not pay."""
+        most = min(self._guesses(), self._room - len(ids))
+        if most <= 0 or not is_cuttable(self._cache):
+            return []
+        if self._lookup is None:
+            self._lookup = PromptLookup(ids.tolist())
+        return self._lookup.guess(most) if self._payoff.is_worth_it else []
+
+    def _check(self, model: Any, new_id: Tensor, guessed: list[int]) -> Tensor:
+        """The logits after a token; those after each guess wait for the guess to be chosen."""
+        self.path = "eager"
+        new_ids = torch.cat([new_id, new_id.new_tensor([guessed])], dim=1)
+        self._threads.before("check")
+        began = perf_counter()
+        output = model(input_ids=new_ids, past_key_values=self._cache, use_cache=True)
+        self._check_s = perf_counter() - began
+        self._threads.after("check", self._check_s)
+        rows = output.logits[0].to(torch.float32)
+        self._right = 0
+        self._checking = deque(zip(guessed, rows[1:], strict=True))
+        logits: Tensor = rows[0]
+        return logits
+
+    def _end_check(self, length: int) -> None:
+        """Take what was guessed wrong out of the cache.
+
+        Args:
+            length: Tokens that the cache may hold.
+        """
+        if self._check_s:
+            self._payoff.checked(self._check_s, self._right)
+            self._check_s = 0.0
+        if self._checking:
+            self._checking.clear()
+            cut(self._cache, length)
 
     def _eager(self, model: Any, new_ids: Tensor) -> Tensor:
         """The logits after the last of some tokens, shape (1, n); they go into the cache."""

@@ -25,6 +25,7 @@ from tui_chat.engine.failures import failure_event, forget_frames
 from tui_chat.engine.kv_cache import PrefixCache
 from tui_chat.engine.loader import release_memory
 from tui_chat.engine.sampling import LiveSampler, forbidden_ids
+from tui_chat.engine.speculation import Payoff
 from tui_chat.engine.stopping import Cancelled, cancellable
 from tui_chat.engine.streamer import ReplyStreamer
 from tui_chat.engine.threads import ThreadChoice
@@ -69,6 +70,7 @@ class ReplyWriter:
         self._compiled = compiled
         counts = threads or (torch.get_num_threads(),)
         self._threads = ThreadChoice(counts, torch.set_num_threads)
+        self._payoff = Payoff()
         self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
         self._rows = int(model.get_output_embeddings().weight.shape[0])
@@ -189,7 +191,16 @@ class ReplyWriter:
             is_full = len(sampler.chosen) >= sampler.params.max_new_tokens
             return is_full or streamer.reason is not None or cancel.is_set()
 
-        loop = TokenLoop(cache, sampler, take, self._compiled, self._threads, self._options)
+        loop = TokenLoop(
+            cache,
+            sampler,
+            take,
+            self._compiled,
+            self._threads,
+            lambda: sampler.params.speculate,
+            self._payoff,
+            self._options,
+        )
         input_ids = torch.tensor([request.ids], device=self._device)
         self._model.generate(
             input_ids,

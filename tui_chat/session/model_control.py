@@ -109,7 +109,9 @@ class ModelControl(SessionCore):
         self._tell(ParamsChanged())
 
     def apply_preset(self, name: str) -> None:
-        """Replace all parameters by those of a preset; the seed and the stop strings stay.
+        """Replace all parameters by those of a preset.
+
+        What is no matter of taste stays: the seed, the stop strings, and `speculate`.
 
         Raises:
             ParameterError: If there is no such preset, or it is the user's own and asks for more
@@ -118,8 +120,8 @@ class ModelControl(SessionCore):
         values = self.preset_values(name)
         with self._lock:
             self.presets[name].check_within(self._limits()[0])
-            kept = {"seed": self._params.seed, "stop": self._params.stop}
-            self._params = values.with_values(kept)
+            kept = ("seed", "stop", "speculate")
+            self._params = values.with_values({n: getattr(self._params, n) for n in kept})
             self._preset = self._chosen_preset = name
             self._overrides = {}
         self._tell(ParamsChanged())
