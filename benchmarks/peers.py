@@ -11,6 +11,9 @@ llama.cpp is no dependency of the package. In an environment of your own:
 
     pip install llama-cpp-python gguf
 
+Nothing else may run meanwhile: threads that wait for each other in busy loops, as llama.cpp's do,
+lose far more to other work than one thread. The load before the first round is said.
+
 An engine that is not installed, or cannot run here, is left out and said to be.
 """
 
@@ -202,10 +205,12 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, list[Round]], dict[s
 
 
 def summary(rounds: dict[str, list[Round]], missing: dict[str, str]) -> dict[str, Any]:
-    """Medians of each engine, and ratios of pairs."""
+    """Medians and extremes of each engine, and medians of the ratios of pairs."""
     engines: dict[str, dict[str, Any]] = {
         name: {
             "decode_tokens_per_s": round(statistics.median(r.decode_tokens_per_s for r in all_), 2),
+            "decode_least": round(min(r.decode_tokens_per_s for r in all_), 2),
+            "decode_most": round(max(r.decode_tokens_per_s for r in all_), 2),
             "prefill_tokens_per_s": round(
                 statistics.median(r.prefill_tokens_per_s for r in all_), 1
             ),
@@ -249,7 +254,8 @@ def print_table(figures: dict[str, Any]) -> None:
     for name, values in figures["engines"].items():
         if "not_available" not in values:
             print(
-                f"{name:>16}  decode {values['decode_tokens_per_s']:7.2f} tok/s   "
+                f"{name:>16}  decode {values['decode_tokens_per_s']:7.2f} tok/s "
+                f"({values['decode_least']:.2f} to {values['decode_most']:.2f})   "
                 f"prefill {values['prefill_tokens_per_s']:8.1f} tok/s   "
                 f"resident {values['resident_bytes'] / 2**20:6.0f} MiB"
             )
@@ -291,9 +297,12 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Compare, print the table, then one JSON line."""
     options = parsed()
+    load = round(os.getloadavg()[0], 2)
+    if load > 0.5:
+        print(f"The machine is busy (load {load}): do not trust the ratios", flush=True)
     figures = summary(*compare(options))
     print_table(figures)
-    print(json.dumps({**vars(options), **figures}))
+    print(json.dumps({**vars(options), "load_average": load, **figures}))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ def test_a_ratio_is_the_median_over_rounds_not_the_ratio_of_medians():
     )
     assert figures["ratios"] == {"turbo / generate": 3.0}
     assert figures["engines"]["turbo"]["decode_tokens_per_s"] == 30
+    assert figures["engines"]["turbo"]["decode_least"] == 10
+    assert figures["engines"]["turbo"]["decode_most"] == 44
     assert figures["engines"]["llama.cpp"] == {"not_available": "Not there"}
     assert figures["same_tokens"] is None
 
