@@ -1,6 +1,8 @@
 """How the screen behaves, measured from outside on the real program with the built-in model.
 
-    python -m benchmarks.screen first-paint | key-echo | cancel | open | decode [--rounds N]
+    python -m benchmarks.screen WHAT [--rounds N]
+
+WHAT is one of first-paint, first-token, key-echo, cancel, open, decode and idle.
 
 Each prints a line for people and ends with one JSON line. Ratios come from alternating rounds in
 one run, since machines are noisy.
@@ -20,6 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+import psutil  # type: ignore[import-untyped]  # it ships no type hints
+
+from benchmarks import bare_generate
 from benchmarks.random_model import make_random_model
 from benchmarks.terminal_program import TerminalProgram, chat_argv
 from tui_chat.bench import BenchOptions, ScreenFigures
@@ -37,7 +42,8 @@ WRITING = "▸"
 @contextmanager
 def chat(home: Path, *options: str) -> Iterator[TerminalProgram]:
     """The chat with an own home, ready to type."""
-    with TerminalProgram(chat_argv(*options), {"TUI_CHAT_HOME": str(home)}) as program:
+    environment = {"TUI_CHAT_HOME": str(home), "TUI_CHAT_TURBO": "false"}
+    with TerminalProgram(chat_argv(*options), environment) as program:
         program.wait_for(lambda text: PROMPT in text)
         yield program
 
@@ -68,6 +74,49 @@ def first_paint(rounds: int) -> dict[str, float]:
         "bare_s": statistics.median(bare),
         "ratio": statistics.median(ratios),
     }
+
+
+def first_token(rounds: int) -> dict[str, float]:
+    """Process start to the first words of a reply, of a question typed at once, against a bare
+    script that loads the same model and generates one token.
+    """
+    ours, bare = [], []
+    bare_argv = [sys.executable, "-m", "benchmarks.bare_generate"]
+    with tempfile.TemporaryDirectory() as home:
+        for _ in range(rounds + 1):
+            with TerminalProgram(chat_argv("--no-save"), {"TUI_CHAT_HOME": home}) as program:
+                program.skip_to(PROMPT[1:])
+                program.send(bare_generate.QUESTION + "\r")
+                program.skip_to("A token is")
+                ours.append(time.perf_counter() - program.started)
+            with TerminalProgram(bare_argv) as program:
+                program.skip_to("first token:")
+                bare.append(time.perf_counter() - program.started)
+    ours, bare = ours[1:], bare[1:]  # the first round warms the disk
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+    return {
+        "first_token_s": statistics.median(ours),
+        "bare_s": statistics.median(bare),
+        "ratio": statistics.median(ratios),
+    }
+
+
+def idle(rounds: int) -> dict[str, float]:
+    """Processor time of the whole program over seconds in which nothing happens, with a chat open
+    and the model loaded.
+    """
+    shares = []
+    with tempfile.TemporaryDirectory() as home, chat(Path(home)) as program:
+        ready(program)
+        keep_decoding(program)
+        program.wait_for(lambda text: WRITING not in text and "tok/s" in text)
+        process = psutil.Process(program.pid)
+        read_for(program, 3)
+        for _ in range(rounds):
+            before = sum(process.cpu_times()[:2])
+            read_for(program, 10)
+            shares.append((sum(process.cpu_times()[:2]) - before) / 10)
+    return {"median_share": statistics.median(shares), "max_share": max(shares)}
 
 
 @contextmanager
@@ -217,6 +266,8 @@ def _ignore(event: object) -> None:
 
 MEASUREMENTS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
     "first-paint": (first_paint, 7),
+    "first-token": (first_token, 7),
+    "idle": (idle, 3),
     "key-echo": (key_echo, 300),
     "cancel": (cancel, 20),
     "open": (open_transcript, 5),

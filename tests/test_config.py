@@ -129,8 +129,9 @@ def test_wrong_variables_are_reported_and_skipped(path: Path) -> None:
 
 def test_variables_are_read_in_the_type_of_their_setting(path: Path) -> None:
     environ = {"TUI_CHAT_CONTEXT": "1024", "TUI_CHAT_SAVE": "off", "TUI_CHAT_THEME": ""}
-    settings = load(path, environ=environ).settings
+    settings = load(path, environ={**environ, "TUI_CHAT_TURBO": "0"}).settings
     assert (settings.context, settings.save, settings.theme) == (1024, False, None)
+    assert not settings.turbo
 
 
 @pytest.mark.parametrize(("name", "value"), [("precision", "fp61"), ("context", 1)])

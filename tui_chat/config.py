@@ -24,6 +24,7 @@ from tui_chat.keymap import key_conflicts, read_keys
 from tui_chat.logs import LEVEL_VARIABLE, LEVELS
 from tui_chat.safe_text import safe_line
 from tui_chat.settings import SETTING_SPECS, Settings
+from tui_chat.strict_values import truth
 
 _PREFIX = "TUI_CHAT_"
 OTHER_VARIABLES: Mapping[str, str] = MappingProxyType(
@@ -228,7 +229,7 @@ def _parsed(name: str, text: str) -> str | int | bool:
             return int(text)
         except ValueError:
             raise ValueError("it is not a whole number") from None
-    if name == "save":
+    if SETTING_SPECS[name].check is truth:
         if text.lower() not in (*_TRUE, *_FALSE):
             raise ValueError("write 1 or 0")
         return text.lower() in _TRUE

@@ -47,8 +47,10 @@ def configure_libraries() -> None:
         logger = logging.getLogger(name)
         logger.handlers = [_Forward(target)]
         logger.propagate = False
-    # Each of these says it for every layer or every token.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    # The first says it for every layer or every token; the others, when torchao is imported, what
+    # it has no use for here.
+    for name in ("bitsandbytes.autograd._functions", "torch.utils._pytree", "torchao"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def silence_progress_bars() -> None:
