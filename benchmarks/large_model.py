@@ -11,6 +11,7 @@ by itself is measured in each round too. Ends with one JSON line. Linux only.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -27,9 +28,12 @@ from typing import Any
 
 from benchmarks.random_model import make_large_random_model
 
-FIRST_ORDINARY_ID = 300
-"""Ids from here on are words in the guide's tokenizer."""
 READ = 1024**2
+
+
+def prompt_ids(count: int) -> tuple[int, ...]:
+    """A prompt of words in the guide's tokenizer, which begin at about 300."""
+    return tuple(300 + i % 1000 for i in range(count))
 
 
 def drop_from_page_cache(folder: Path) -> None:
@@ -72,25 +76,28 @@ class TokenTimes:
         """Required of a streamer."""
 
 
-def with_libraries_alone(folder: Path, prompt: list[int], new: int) -> dict[str, Any]:
+def with_libraries_alone(options: argparse.Namespace) -> dict[str, Any]:
     """Load and reply with transformers and bitsandbytes as their manuals say."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    prompt, new = prompt_ids(options.prompt), options.new
     before = memory()
     began = time.perf_counter()
     model = AutoModelForCausalLM.from_pretrained(
-        folder,
+        options.folder,
         quantization_config=BitsAndBytesConfig(load_in_8bit=True),
         dtype="auto",
         device_map="cpu",
     )
     load_s = time.perf_counter() - began
     loaded = memory()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     times = TokenTimes()
     began = time.perf_counter()
     model.generate(
-        torch.tensor([prompt]),
+        torch.tensor([list(prompt)]),
         max_new_tokens=new,
         min_new_tokens=new,
         do_sample=False,
@@ -105,7 +112,7 @@ def with_libraries_alone(folder: Path, prompt: list[int], new: int) -> dict[str,
     }
 
 
-def with_the_chat(folder: Path, prompt: list[int], new: int) -> dict[str, Any]:
+def with_the_chat(options: argparse.Namespace) -> dict[str, Any]:
     """Load and reply as the chat does."""
     from tui_chat.chat.events import EngineEvent, Finished
     from tui_chat.chat.params import NEUTRAL
@@ -113,9 +120,10 @@ def with_the_chat(folder: Path, prompt: list[int], new: int) -> dict[str, Any]:
     from tui_chat.engine.local import LocalBackend
     from tui_chat.engine.registry import Registry
 
-    backend = LocalBackend(Registry({}))
+    prompt, new = prompt_ids(options.prompt), options.new
+    backend = LocalBackend(Registry({}), threads=options.threads)
     wanted = backend.preflight(
-        LoadRequest(str(folder), precision="8bit", device="cpu", template="raw")
+        LoadRequest(str(options.folder), precision="8bit", device="cpu", template="raw")
     )
     before = memory()
     began = time.perf_counter()
@@ -123,9 +131,7 @@ def with_the_chat(folder: Path, prompt: list[int], new: int) -> dict[str, Any]:
     load_s = time.perf_counter() - began
     loaded = memory()
     params = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": new})
-    request = GenerateRequest(
-        tuple(prompt), lambda: params, 1, (), len(prompt) + new, ignore_eos=True
-    )
+    request = GenerateRequest(prompt, lambda: params, 1, (), len(prompt) + new, ignore_eos=True)
     events: list[EngineEvent] = []
     backend.generate(request, events.append, Event())
     end = events[-1]
@@ -154,6 +160,12 @@ def _memory_figures(before: dict[str, int], loaded: dict[str, int], weights: int
     }
 
 
+def import_libraries() -> None:
+    """Have everything imported before, so that loading is loading for everybody."""
+    for name in ("bitsandbytes", "transformers.models.gpt_neox", "tui_chat.engine.generation"):
+        importlib.import_module(name)
+
+
 WAYS = {"stock": with_libraries_alone, "chat": with_the_chat}
 
 
@@ -161,6 +173,8 @@ def in_fresh_process(way: str, folder: Path, options: argparse.Namespace) -> dic
     """Load and reply in a process of its own."""
     argv = [sys.executable, "-m", "benchmarks.large_model", "--in-process", way, "--folder",
             str(folder), "--prompt", str(options.prompt), "--new", str(options.new)]  # fmt: skip
+    if options.threads:
+        argv += ["--threads", str(options.threads)]
     ended = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     if ended.returncode:
         raise SystemExit(f"{way} ended with {ended.returncode}; to see why: {' '.join(argv)}")
@@ -229,15 +243,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt")
     parser.add_argument("--new", type=int, default=32, help="tokens of the reply")
+    parser.add_argument("--threads", type=int, help="for the reply; 1 where others compute too")
     parser.add_argument("--where", type=Path, help="folder for the checkpoint, on a real disk")
     parser.add_argument("--folder", type=Path, help="a checkpoint that is there; it is kept")
     parser.add_argument("--in-process", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.in_process:
-        prompt = [FIRST_ORDINARY_ID + i % 1000 for i in range(options.prompt)]
-        print(json.dumps(WAYS[options.in_process](options.folder, prompt, options.new)))
+        import_libraries()
+        print(json.dumps(WAYS[options.in_process](options)))
         return
-    shape = {key: getattr(options, key) for key in ("layers", "width", "vocab", "rounds")}
+    keys = ("layers", "width", "vocab", "rounds", "threads")
+    shape = {key: getattr(options, key) for key in keys}
     figures = measure(options)
     for name, value in figures.items():
         if isinstance(value, float):

@@ -3,8 +3,9 @@
     python -m benchmarks.switching [--switches N] [--layers N] [--width N] [--reply N]
 
 Loads a model with random weights in one precision after the other, has it reply, and frees it.
-Prints what the process holds after each, the trend over them, and what is left at the end against
-the first time. Ends with one JSON line.
+Prints what the process holds after each, what is left at the end against the first time, and the
+trend (least squares) over all of them and over the second half, when all libraries have been
+loaded. Ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def measure(folder: Path, switches: int, tokens: int) -> list[int]:
     return after
 
 
+def trend(values: list[int]) -> float:
+    """Growth from one value to the next, by least squares."""
+    return statistics.linear_regression(range(len(values)), values).slope
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,9 +77,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = make_large_random_model(Path(folder), options.layers, options.width, options.vocab)
         after = measure(model, options.switches, options.reply)
-    trend = statistics.linear_regression(range(len(after)), after).slope
     figures = {
-        "trend_mib_per_switch": trend / MIB,
+        "trend_mib_per_switch": trend(after) / MIB,
+        "later_mib_per_switch": trend(after[len(after) // 2 :]) / MIB,
         "residual_mib": (after[-1] - after[0]) / MIB,
         "largest_residual_mib": (max(after) - after[0]) / MIB,
     }

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from tui_chat.engine import tensor_pieces
 from tui_chat.engine.checkpoint import Checkpoint, read_checkpoint
+from tui_chat.engine.devices import memory_in_use
 from tui_chat.engine.tensor_pieces import PIECE, Interrupted
 from tui_chat.engine.weights import WeightReader
 from tui_chat.errors import LoadCancelledError, ModelLoadError
@@ -116,6 +117,20 @@ def test_a_number_that_is_none_is_not_hidden_by_8_bits(tmp_path: Path) -> None:
         scales = reader.tensors({"a.weight"})["a.SCB"].to("cpu")
 
     assert scales.isnan().nonzero().tolist() == [[7]]
+
+
+def test_no_second_copy_is_ever_held(tmp_path: Path) -> None:
+    stored = torch.zeros(16 * 1024**2)
+    checkpoint = save(tmp_path / "m", {"large": stored})
+    del stored
+    held: list[int] = []
+    with reader_of(checkpoint, lambda _: held.append(memory_in_use("cpu"))) as reader:
+        lazy = reader.tensors()
+        before = memory_in_use("cpu")
+        tensor = lazy["large"].to("cpu", torch.bfloat16)
+
+    scratch = 24 * 1024**2  # a few pieces for each thread
+    assert max(held) - before < tensor.nbytes + scratch < 64 * 1024**2
 
 
 def test_progress_counts_every_byte_on_the_calling_thread(tmp_path: Path) -> None:
