@@ -26,7 +26,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from benchmarks.random_model import make_large_random_model
+from benchmarks.sharded_model import make_sharded_model
 
 READ = 1024**2
 
@@ -189,7 +189,7 @@ def checkpoint(options: argparse.Namespace) -> Iterator[Path]:
         yield options.folder
         return
     with tempfile.TemporaryDirectory(dir=options.where) as folder:
-        yield make_large_random_model(Path(folder), options.layers, options.width, options.vocab)
+        yield make_sharded_model(Path(folder), options.layers, options.width, options.vocab)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from threading import Event
 
-from benchmarks.random_model import make_large_random_model
+from benchmarks.sharded_model import make_sharded_model
 from tui_chat.chat.events import EngineEvent, Finished
 from tui_chat.chat.params import NEUTRAL
 from tui_chat.engine.backend import GenerateRequest, LoadRequest
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--reply", type=int, default=16, help="tokens of each reply")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = make_large_random_model(Path(folder), options.layers, options.width, options.vocab)
+        model = make_sharded_model(Path(folder), options.layers, options.width, options.vocab)
         after = measure(model, options.switches, options.reply)
     figures = {
         "trend_mib_per_switch": trend(after) / MIB,

@@ -35,10 +35,10 @@ from tui_chat.engine.checks import (
 from tui_chat.engine.devices import computes_in_fp32, memory_in_use, precision_support
 from tui_chat.engine.estimate import shape_from_directory
 from tui_chat.engine.hub import Hub
-from tui_chat.engine.int8_rows import quantisable_weights
 from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
 from tui_chat.engine.preflight import LoadPlan, plan_load
 from tui_chat.engine.registry import Registry
+from tui_chat.engine.row_quantiser import quantisable_weights
 from tui_chat.engine.tensor_pieces import Interrupted
 from tui_chat.engine.weights import WeightReader
 from tui_chat.errors import (

@@ -21,7 +21,7 @@ from typing import Any, Self
 import torch
 
 from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken
-from tui_chat.engine.int8_rows import RowQuantiser
+from tui_chat.engine.row_quantiser import RowQuantiser
 from tui_chat.engine.tensor_pieces import (
     PieceWorkers,
     Progress,

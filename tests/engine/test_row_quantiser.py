@@ -21,10 +21,10 @@ from transformers import (
 from tests.engine.conftest import ModelFactory, build_tokenizer
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.checkpoint import model_config, read_checkpoint
-from tui_chat.engine.int8_rows import quantisable_weights
 from tui_chat.engine.loader import LoadedModel, free, load
 from tui_chat.engine.preflight import plan_load
 from tui_chat.engine.registry import Registry
+from tui_chat.engine.row_quantiser import quantisable_weights
 
 IDS = torch.tensor([[340, 20, 30, 0, 341]])
 
