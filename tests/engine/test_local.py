@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import shutil
@@ -172,6 +173,30 @@ def test_a_switch_drops_the_cache_and_speaks_with_the_other_model(
     assert next(e for e in other if isinstance(e, Prefill)).reused == 0
     assert text(other) != first
     assert again == first
+
+
+def test_switching_precisions_again_and_again_leaves_nothing(
+    runner: EngineRunner, backend: LocalBackend
+) -> None:
+    left = []
+    for _ in range(3):
+        for precision in ("bf16", "8bit", "4bit"):
+            load(runner, precision=precision)
+            assert text(ask(runner, backend, "Hello!"))
+            assert runner.submit_unload(lambda _: None).done.wait(60)
+        left.append(living_tensor_bytes())
+
+    assert left[1] == left[2]
+
+
+def living_tensor_bytes() -> int:
+    """Bytes of all tensors there are; other tests keep some."""
+    import torch
+
+    gc.collect()
+    tensors = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
 
 
 def test_a_broken_model_leaves_the_old_one_answering(

@@ -39,7 +39,9 @@ from tui_chat.engine.int8 import int8_parts, quantisation_config, weight_bytes
 from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
 from tui_chat.engine.preflight import LoadPlan, plan_load
 from tui_chat.engine.registry import Registry
-from tui_chat.engine.weights import Interrupted, WeightReader
+from tui_chat.engine.row_quantiser import quantisable_weights
+from tui_chat.engine.tensor_pieces import Interrupted
+from tui_chat.engine.weights import WeightReader
 from tui_chat.errors import (
     LoadCancelledError,
     MemoryShortError,
@@ -224,24 +226,33 @@ class _Load:
         self._stage("weights", total)
         if stage != "weights":
             self._stage(stage, total)
-        reader = WeightReader(
-            checkpoint, lambda done: self._read(stage, min(done, total), total), self._cancel
-        )
-        # One thread reads, so that a tensor is in its precision before the next one is touched.
+        # One tensor at a time is asked for, so that it is in its precision before the next is read.
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
         config = model_config(checkpoint.directory)
         # What AutoModelForCausalLM would choose; it can't be given tensors that we read ourselves.
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        model, info = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=reader.tensors(),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below, in words
-            local_files_only=True,
-            device_map={"": device},
-            **_dtype_options(precision, device, checkpoint.stored_dtype),
-        )
+        options = _dtype_options(precision, device, checkpoint.stored_dtype)
+        quantised: frozenset[str] = frozenset()
+        if precision == "8bit" and device == "cpu":
+            quantised = quantisable_weights(model_class, config, checkpoint)
+        if quantised:  # for the library, a checkpoint that was saved in 8 bits
+            config.quantization_config = options.pop("quantization_config").to_dict()
+        with WeightReader(
+            checkpoint,
+            lambda done: self._read(stage, min(done, total), total),
+            self._cancel,
+            options["dtype"],
+        ) as reader:
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=reader.tensors(quantised),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, in words
+                local_files_only=True,
+                device_map={"": device},
+                **options,
+            )
         check_weights(info, checkpoint.directory)
         self._report(stage, total, total)
         _read_generation_config(model, checkpoint)

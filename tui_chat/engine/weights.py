@@ -1,44 +1,34 @@
 """Reads the weights of a checkpoint tensor by tensor, counting bytes and stopping when asked.
 
-Owns the way from a file to a tensor in private memory. The library's own way maps the file instead:
-then nothing has been read when it says that it is done, and a file that is cut short while the
-model is loaded kills the program. Pickled files are read with `weights_only`, never executed.
-Refuses to know about models.
+Owns the way from a file to a tensor in private memory, in the dtype the model wants or quantised
+to 8 bits on the way, so that no other copy of it ever exists. The library's own way maps the file
+instead: then nothing has been read when it says that it is done, a file that is cut short while
+the model is loaded kills the program, and one bias that needs no conversion keeps every page of
+its file in memory. Pickled files are read with `weights_only`, never executed. Refuses to know
+about models.
 """
 
 from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import Event
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
-from tui_chat.engine.checkpoint import AGAIN, Checkpoint, TensorEntry, broken
-from tui_chat.errors import LoadCancelledError, TuiChatError
-
-Progress = Callable[[int], None]
-"""Takes the bytes read so far. Called on the loading thread."""
-
-_CHUNK = 16 * 1024**2
-
-DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-
-
-class Interrupted(BaseException):
-    """Carries an error out of the library's loading loop, which swallows every `Exception`."""
-
-    def __init__(self, error: TuiChatError) -> None:
-        super().__init__(error.title)
-        self.error = error
+from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken
+from tui_chat.engine.row_quantiser import RowQuantiser
+from tui_chat.engine.tensor_pieces import (
+    PieceWorkers,
+    Progress,
+    Source,
+    TensorPieces,
+    dtype_of,
+)
 
 
 class WeightReader:
@@ -46,81 +36,129 @@ class WeightReader:
 
     Args:
         checkpoint: The files.
-        progress: Told the bytes read so far, at most every 16 MiB.
+        progress: Told the bytes read so far.
         cancel: Ends the reading with `Interrupted`.
+        dtype: Of floating-point tensors for which the library asks for none.
     """
 
-    def __init__(self, checkpoint: Checkpoint, progress: Progress, cancel: Event) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        progress: Progress,
+        cancel: Event,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self._checkpoint = checkpoint
-        self._progress = progress
-        self._cancel = cancel
-        self._done = 0
+        self._workers = PieceWorkers(progress, cancel)
+        self._dtype = dtype
 
-    def tensors(self) -> dict[str, LazyTensor]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._workers.close()
+
+    def tensors(self, quantised: Collection[str] = ()) -> dict[str, LazyTensor]:
         """Every tensor by name. For pickled files, this reads their structure.
+
+        Args:
+            quantised: Names of matrices to be had in 8 bits, as bitsandbytes saves them: the
+                weight, and beside it the scales of its rows under the name `SCB`.
 
         Raises:
             ModelLoadError: If a pickled file is damaged or holds anything but tensors.
         """
-        if self._checkpoint.format == "safetensors":
-            return {
-                name: LazyTensor(self, entry) for name, entry in self._checkpoint.tensors.items()
-            }
         found: dict[str, LazyTensor] = {}
-        for file in self._checkpoint.files:
-            found.update((n, LazyTensor(self, t)) for n, t in _unpickle(file).items())
+        for name, source in self._sources().items():
+            if name in quantised:
+                pair = _QuantisedPair(self._workers, source)
+                found[name] = LazyTensor(pair.weight, torch.int8)
+                found[f"{name.removesuffix('weight')}SCB"] = LazyTensor(pair.scales, torch.float32)
+            else:
+                found[name] = self._lazy(source)
         return found
 
-    def read(self, source: TensorEntry | torch.Tensor) -> torch.Tensor:
-        """Read one tensor into memory of its own.
+    def _sources(self) -> dict[str, Source]:
+        if self._checkpoint.format == "safetensors":
+            return dict(self._checkpoint.tensors)
+        return {name: t for file in self._checkpoint.files for name, t in _unpickle(file).items()}
+
+    def _lazy(self, source: Source) -> LazyTensor:
+        return LazyTensor(lambda dtype: self._read(source, dtype), dtype_of(source))
+
+    def _read(self, source: Source, dtype: torch.dtype | None) -> torch.Tensor:
+        """One tensor in memory of its own."""
+        stored = dtype_of(source)
+        wanted = dtype or (self._dtype if stored.is_floating_point else None) or stored
+        tensor = torch.empty(source.shape, dtype=wanted)
+        flat = tensor.view(-1)
+
+        def copy(pieces: TensorPieces) -> None:
+            for first, values in pieces:
+                flat[first : first + len(values)] = values
+
+        self._workers.take(source, 1, copy)
+        return tensor
+
+
+class _QuantisedPair:
+    """A weight in 8 bits and the scales of its rows: read together, handed out one by one."""
+
+    def __init__(self, workers: PieceWorkers, source: Source) -> None:
+        self._workers = workers
+        self._source = source
+        self._parts: dict[str, torch.Tensor] = {}
+
+    def weight(self, _: torch.dtype | None) -> torch.Tensor:
+        """Integers of -127 to 127 in the shape of the stored weight."""
+        return self._take("weight")
+
+    def scales(self, _: torch.dtype | None) -> torch.Tensor:
+        """The largest magnitude in each row, in fp32."""
+        return self._take("scales")
+
+    def _take(self, part: str) -> torch.Tensor:
+        if part not in self._parts:
+            weight = torch.empty(self._source.shape, dtype=torch.int8)
+            scales = torch.empty(weight.shape[0], dtype=torch.float32)
+            self._workers.take(self._source, weight.shape[1], RowQuantiser(weight, scales))
+            self._parts = {"weight": weight, "scales": scales}
+        return self._parts.pop(part)
+
+
+class LazyTensor:
+    """What the library takes for a tensor of an open file: `tensor[...].to(device, dtype)`.
+
+    Only the last call reads, since only then the dtype is known.
+    """
+
+    __slots__ = ("_dtype", "_read")
+
+    def __init__(
+        self, read: Callable[[torch.dtype | None], torch.Tensor], dtype: torch.dtype
+    ) -> None:
+        self._read = read
+        self._dtype = dtype
+
+    def __getitem__(self, _: Any) -> LazyTensor:
+        return self
+
+    def is_floating_point(self) -> bool:
+        """Whether it will be numbers with a fraction, as of a tensor."""
+        return self._dtype.is_floating_point
+
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Read it.
 
         Raises:
             Interrupted: If it was cancelled, or the file cannot be read.
         """
-        self._raise_if_cancelled()
-        if isinstance(source, torch.Tensor):
-            tensor = source.clone()
-            self._count(tensor.nbytes)
-            return tensor
-        buffer = torch.empty(source.length, dtype=torch.uint8)
-        view = memoryview(cast(Any, buffer.numpy()))
-        try:
-            with source.file.open("rb", buffering=0) as stream:
-                stream.seek(source.start)
-                position = 0
-                while position < source.length:
-                    count = stream.readinto(view[position : position + _CHUNK])
-                    if not count:
-                        raise Interrupted(broken(source.file, "is cut short", AGAIN))
-                    position += count
-                    self._count(count)
-                    self._raise_if_cancelled()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            cause = f"cannot be read: {reason}"
-            raise Interrupted(broken(source.file, cause, "Check the disk")) from None
-        return buffer.view(DTYPES[source.dtype]).reshape(source.shape)
-
-    def _count(self, count: int) -> None:
-        self._done += count
-        self._progress(self._done)
-
-    def _raise_if_cancelled(self) -> None:
-        if self._cancel.is_set():
-            raise Interrupted(LoadCancelledError())
-
-
-class LazyTensor:
-    """A tensor of a file that is read by `tensor[...]`, which is how the library asks for it."""
-
-    __slots__ = ("_reader", "_source")
-
-    def __init__(self, reader: WeightReader, source: TensorEntry | torch.Tensor) -> None:
-        self._reader = reader
-        self._source = source
-
-    def __getitem__(self, _: Any) -> torch.Tensor:
-        return self._reader.read(self._source)
+        return self._read(dtype).to(device=device)
 
 
 def _unpickle(path: Path) -> dict[str, torch.Tensor]:
