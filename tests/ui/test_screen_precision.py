@@ -34,7 +34,7 @@ async def test_every_precision_is_listed_with_what_is_left(size: tuple[int, int]
         if size[0] >= 80:
             assert "free 15.2 of 15.2 GiB" in shown and "11.5 + 1.6 GiB" in shown
         await pilot.press("up", "enter")
-        await until(pilot, lambda: app.results == ["8bit"])
+        await until(pilot, lambda: app.results == ["int8"])
     session.close()
 
 
