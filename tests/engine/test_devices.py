@@ -85,7 +85,7 @@ def test_old_gpu_does_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "bf16" in support["bf16"]
     assert not support["fp16"]
-    assert preferred_precisions("cuda:0", 10**9, "bfloat16") == ("fp16", "8bit", "4bit")
+    assert tuple(preferred_precisions("cuda:0", 10**9, "bfloat16")) == ("fp16", "8bit", "4bit")
 
 
 def test_memory_of_the_cpu_is_plausible() -> None:
@@ -144,7 +144,7 @@ def test_order_on_a_cpu(
     has_bf16: bool, parameters: int | None, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "cpu_features", lambda: cpu(has_bf16))
-    order = preferred_precisions("cpu", parameters)
+    order = tuple(preferred_precisions("cpu", parameters))
 
     assert order[0] == first
     assert "fp16" not in order

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,10 +239,13 @@ def computes_in_fp32(device: str, precision: Precision) -> bool:
 
 def precision_support(device: str) -> tuple[PrecisionSupport, ...]:
     """Each precision with the reason why it cannot be used on a device, if there is one."""
-    return tuple(_support(device, precision) for precision in PRECISIONS)
+    return tuple(support_of(device, precision) for precision in PRECISIONS)
 
 
-def _support(device: str, precision: Precision) -> PrecisionSupport:
+def support_of(device: str, precision: Precision) -> PrecisionSupport:
+    """Whether one precision can be used on a device. For 8bit and 4bit this imports their library,
+    which takes the better part of a second.
+    """
     if precision == "int8":
         return PrecisionSupport(precision, reason=_no_torchao(device))
     if precision in QUANTISED:
@@ -283,8 +287,9 @@ def _no_torchao(device: str) -> str:
 
 def preferred_precisions(
     device: str, parameters: int | None, stored: str = ""
-) -> tuple[Precision, ...]:
-    """The order in which `auto` tries precisions: the first that fits is taken.
+) -> Iterator[Precision]:
+    """The precisions that work, in the order in which `auto` tries them: the first that fits is
+    taken. What comes after it is not looked at.
 
     On a GPU half precision, then 8bit, then 4bit; of the two halves the one the model was stored
     in, since bf16 weights may overflow fp16. On a CPU bf16 where it is native, else fp32; a small
@@ -302,8 +307,10 @@ def preferred_precisions(
         order = ("fp32", "bf16")
     else:
         order = ("bf16",) if cpu_features().has_bf16 else ("fp32", "bf16")
-    usable = {s.precision for s in precision_support(device) if not s.reason}
-    return tuple(precision for precision in (*order, "8bit", "4bit") if precision in usable)
+    quantised: tuple[Precision, ...] = ("8bit", "4bit")
+    for precision in (*order, *quantised):
+        if not support_of(device, precision).reason:
+            yield precision
 
 
 def thread_counts() -> tuple[int, ...]:

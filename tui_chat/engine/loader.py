@@ -32,7 +32,7 @@ from tui_chat.engine.checks import (
     check_weights,
     set_end_token,
 )
-from tui_chat.engine.devices import computes_in_fp32, memory_in_use, precision_support
+from tui_chat.engine.devices import computes_in_fp32, memory_in_use, support_of
 from tui_chat.engine.estimate import shape_from_directory
 from tui_chat.engine.hub import Hub
 from tui_chat.engine.int8 import int8_parts, quantisation_config, weight_bytes
@@ -367,7 +367,7 @@ def _compute_dtype(precision: Precision, device: str, stored: str) -> torch.dtyp
     """What a quantised model computes in: bf16 or fp32 on a CPU, else the half it was stored in."""
     if device == "cpu":
         return torch.float32 if computes_in_fp32(device, precision) else torch.bfloat16
-    has_bf16 = any(s.precision == "bf16" and not s.reason for s in precision_support(device))
+    has_bf16 = not support_of(device, "bf16").reason
     is_wide = stored in ("bfloat16", "float32")
     return torch.bfloat16 if is_wide and has_bf16 else torch.float16
 

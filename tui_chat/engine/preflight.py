@@ -20,7 +20,7 @@ from tui_chat.chat.memory import (
 from tui_chat.chat.templates import template_named
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.checkpoint import Checkpoint
-from tui_chat.engine.devices import device_memory, precision_support, resolve_device
+from tui_chat.engine.devices import device_memory, precision_support, resolve_device, support_of
 from tui_chat.engine.estimate import (
     context_length,
     files_and_shape,
@@ -159,17 +159,17 @@ def _precision(
         if found is None:
             raise _too_large(spec, "4bit", device, shape, context, free)
         return found
-    support = {s.precision: s.reason for s in precision_support(device)}
     precision = next((p for p in PRECISIONS if p == wanted), None)
     if precision is None:
         shown = safe_line(wanted, 32)
         raise ModelLoadError(
             f"There is no precision {shown!r}", "", "Choose one of auto, " + ", ".join(PRECISIONS)
         )
-    if support[precision]:
-        works = ", ".join(p for p, reason in support.items() if not reason)
+    reason = support_of(device, precision).reason
+    if reason:
+        works = ", ".join(s.precision for s in precision_support(device) if not s.reason)
         raise ModelLoadError(
-            f"{precision} does not work on {device}", support[precision], f"Choose one of {works}"
+            f"{precision} does not work on {device}", reason, f"Choose one of {works}"
         )
     if shape is not None and memory_on(device, shape, precision, context).total > free:
         raise _too_large(spec, precision, device, shape, context, free)
