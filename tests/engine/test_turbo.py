@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +168,16 @@ def test_the_next_turn_reuses_what_the_compiled_path_computed(backend: LocalBack
     assert reused == len(PROMPT) + 1 + len(first) - 1
     alone = written(backend, ids=(*PROMPT, 9, *first, 0, 60, 61), path="eager")
     assert tokens(events) == tokens(alone)
+
+
+def test_no_cache_is_kept_alive_after_a_reply(backend: LocalBackend) -> None:
+    written(backend)
+    assert backend._writer is not None
+    assert backend._writer.cache_bytes
+    kept = [weakref.ref(held.cache.layers[0].key_buffer) for held in backend._writer._cache._held]
+    backend._writer._cache.drop()
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * len(kept)
 
 
 def test_stops_limits_and_knobs_act_at_the_same_token(backend: LocalBackend) -> None:

@@ -37,6 +37,9 @@ class CompiledForward(Protocol):
             Logits in fp32, shape (rows,), for the caller to change.
         """
 
+    def let_go(self) -> None:
+        """Keep no cache alive; the next call takes hold of one again."""
+
 
 class TokenLoop:
     """What `model.generate` runs for a reply, given to it as `custom_generate`.
@@ -91,9 +94,18 @@ class TokenLoop:
         Returns:
             Prompt and reply, shape (1, tokens).
         """
+        try:
+            return self._write(model, input_ids, generation_config.max_length)
+        finally:
+            step = self._compiled()
+            if step is not None:
+                step.let_go()
+
+    def _write(self, model: Any, input_ids: Tensor, longest: int) -> Tensor:
+        """Choose and compute tokens until the reply ends; at most `longest` with the prompt."""
         count = input_ids.shape[1]
-        self._room = generation_config.max_length - 1
-        ids = input_ids.new_empty((1, generation_config.max_length))
+        self._room = longest - 1
+        ids = input_ids.new_empty((1, longest))
         ids[:, :count] = input_ids
         logits = self._eager(model, input_ids[:, self._cache.get_seq_length() :])
         while True:

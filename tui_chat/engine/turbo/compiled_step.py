@@ -93,7 +93,7 @@ class CompiledStep:
             self._span = torch.empty(self._capacity, dtype=torch.int8)
 
     def let_go(self) -> None:
-        """Keep no cache alive."""
+        """Keep no cache alive; the next call takes hold of one again."""
         self._buffers, self._capacity = [], 0
 
 
