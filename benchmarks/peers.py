@@ -35,6 +35,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.peer_engines import ENGINES
+from tui_chat.engine.devices import usable_cores
 
 ON_CPU = ("generate", "eager", "turbo", "eager-int8", "turbo-int8", "llama.cpp", "llama.cpp-q8_0")
 """What is compared unless `--engines` says otherwise."""
@@ -270,7 +271,6 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for name, number, text in (
         ("layers", 24, "layers of the model"),
         ("width", 1024, "its hidden size, a multiple of 64"),
@@ -279,7 +279,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         ("context", 512, "tokens of prompt and reply together"),
         ("new", 128, "tokens to write"),
         ("rounds", 5, "rounds that count"),
-        ("threads", usable or 1, "threads of generate and llama.cpp; ours chooses"),
+        ("threads", usable_cores(), "threads of generate and llama.cpp; ours chooses"),
     ):
         parser.add_argument(f"--{name}", type=int, default=number, metavar="N", help=text)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

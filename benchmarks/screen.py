@@ -59,45 +59,54 @@ def first_paint(rounds: int) -> dict[str, float]:
     The screen is not followed, which would take longer the more there is on it.
     """
     placeholder = PROMPT[1:]  # the cursor stands on its first letter
-    ours, bare = [], []
-    bare_argv = [sys.executable, "-m", "benchmarks.bare_app"]
-    with tempfile.TemporaryDirectory() as home:
-        for _ in range(rounds + 1):
-            for argv, times in ((chat_argv(), ours), (bare_argv, bare)):
-                with TerminalProgram(argv, {"TUI_CHAT_HOME": home}) as program:
-                    program.skip_to(placeholder)
-                    times.append(time.perf_counter() - program.started)
-    ours, bare = ours[1:], bare[1:]  # the first round warms the disk
-    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
-    return {
-        "first_paint_s": statistics.median(ours),
-        "bare_s": statistics.median(bare),
-        "ratio": statistics.median(ratios),
-    }
+
+    def ours(home: str) -> float:
+        with TerminalProgram(chat_argv(), {"TUI_CHAT_HOME": home}) as program:
+            return _until(program, placeholder)
+
+    def bare(home: str) -> float:
+        argv = [sys.executable, "-m", "benchmarks.bare_app"]
+        with TerminalProgram(argv, {"TUI_CHAT_HOME": home}) as program:
+            return _until(program, placeholder)
+
+    return _against_bare("first_paint_s", ours, bare, rounds)
 
 
 def first_token(rounds: int) -> dict[str, float]:
     """Process start to the first words of a reply, of a question typed at once, against a bare
     script that loads the same model and generates one token.
     """
-    ours, bare = [], []
-    bare_argv = [sys.executable, "-m", "benchmarks.bare_generate"]
+
+    def ours(home: str) -> float:
+        with TerminalProgram(chat_argv("--no-save"), {"TUI_CHAT_HOME": home}) as program:
+            program.skip_to(PROMPT[1:])
+            program.send(bare_generate.QUESTION + "\r")
+            return _until(program, "A token is")
+
+    def bare(home: str) -> float:
+        del home
+        with TerminalProgram([sys.executable, "-m", "benchmarks.bare_generate"]) as program:
+            return _until(program, "first token:")
+
+    return _against_bare("first_token_s", ours, bare, rounds)
+
+
+def _until(program: TerminalProgram, shown: str) -> float:
+    """Seconds from the start of a program until it writes something."""
+    program.skip_to(shown)
+    return time.perf_counter() - program.started
+
+
+def _against_bare(
+    name: str, ours: Callable[[str], float], bare: Callable[[str], float], rounds: int
+) -> dict[str, float]:
+    """Alternate two programs in one home, which they are given; the first round warms the disk."""
     with tempfile.TemporaryDirectory() as home:
-        for _ in range(rounds + 1):
-            with TerminalProgram(chat_argv("--no-save"), {"TUI_CHAT_HOME": home}) as program:
-                program.skip_to(PROMPT[1:])
-                program.send(bare_generate.QUESTION + "\r")
-                program.skip_to("A token is")
-                ours.append(time.perf_counter() - program.started)
-            with TerminalProgram(bare_argv) as program:
-                program.skip_to("first token:")
-                bare.append(time.perf_counter() - program.started)
-    ours, bare = ours[1:], bare[1:]  # the first round warms the disk
-    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+        pairs = [(ours(home), bare(home)) for _ in range(rounds + 1)][1:]
     return {
-        "first_token_s": statistics.median(ours),
-        "bare_s": statistics.median(bare),
-        "ratio": statistics.median(ratios),
+        name: statistics.median(mine for mine, _ in pairs),
+        "bare_s": statistics.median(other for _, other in pairs),
+        "ratio": statistics.median(mine / other for mine, other in pairs),
     }
 
 

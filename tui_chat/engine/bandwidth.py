@@ -6,10 +6,11 @@ much of the machine a decoder uses.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tui_chat.engine.devices import usable_cores
 
 BUFFER_BYTES = 512 * 1024**2
 """Larger than any cache of a processor."""
@@ -49,9 +50,8 @@ def _every_core() -> Iterator[None]:
     """Let operations on the CPU use all that this process may, however many a model uses."""
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
-    torch.set_num_threads(usable or threads)
+    torch.set_num_threads(usable_cores())
     try:
         yield
     finally:

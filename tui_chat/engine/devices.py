@@ -313,6 +313,13 @@ def preferred_precisions(
             yield precision
 
 
+def usable_cores() -> int:
+    """Logical cores that this process may run on, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def thread_counts() -> tuple[int, ...]:
     """Numbers of threads that an operation on the CPU may use, to choose from: one, half of the
     physical cores that this process may use, and all of them. `OMP_NUM_THREADS` overrules it.
@@ -322,6 +329,5 @@ def thread_counts() -> tuple[int, ...]:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return (int(wanted),)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = max(1, min(usable or 1, psutil.cpu_count(logical=False) or 1))
+    most = min(usable_cores(), psutil.cpu_count(logical=False) or 1)
     return tuple(sorted({1, max(1, most // 2), most}))

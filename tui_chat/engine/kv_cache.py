@@ -49,11 +49,6 @@ class PrefixCache:
         return held[-1].ids if held else ()
 
     @property
-    def branches(self) -> int:
-        """How many caches there are."""
-        return len(self._held)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of all keys and values held. Any thread."""
         return sum(cache_bytes(held.cache) for held in tuple(self._held))

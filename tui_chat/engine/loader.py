@@ -377,7 +377,7 @@ def _bytes_per_token(model: Any) -> int:
     rows = model.get_input_embeddings().weight
     is_shared = rows is model.get_output_embeddings().weight
     looked_up = 0 if is_shared else int(rows.numel()) * int(rows.element_size())
-    return int(model.get_memory_footprint()) - looked_up
+    return weight_bytes(model) - looked_up
 
 
 def _read_generation_config(model: Any, checkpoint: Checkpoint) -> None:

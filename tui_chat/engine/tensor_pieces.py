@@ -19,6 +19,7 @@ from typing import Any, Self, cast
 import torch
 
 from tui_chat.engine.checkpoint import AGAIN, TensorEntry, broken
+from tui_chat.engine.devices import usable_cores
 from tui_chat.errors import LoadCancelledError, TuiChatError
 
 Progress = Callable[[int], None]
@@ -164,7 +165,7 @@ class PieceWorkers:
         self._cancel = cancel
         self._done = 0
         self._intra_op_threads = torch.get_num_threads()
-        self._threads = _usable_cores()
+        self._threads = min(usable_cores(), _MOST_THREADS)
         self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -214,12 +215,6 @@ class PieceWorkers:
     def _raise_if_cancelled(self) -> None:
         if self._cancel.is_set():
             raise Interrupted(LoadCancelledError())
-
-
-def _usable_cores() -> int:
-    """Threads that can run at once, as far as reading gains from them."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(usable or 1, _MOST_THREADS))
 
 
 def _numel(source: Source) -> int:

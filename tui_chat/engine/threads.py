@@ -2,7 +2,7 @@
 
 A second thread halves the time of a large model on a quiet machine, gains nothing for a small one,
 and makes decoding many times slower where another program keeps a core busy, since the threads wait
-for each other hundreds of times a token. So each number is tried for a few tokens, the best one is
+for each other many times a token. So each number is tried for a few tokens, the best one is
 kept, and they are tried again when tokens slow down. Refuses to know what is computed.
 """
 

@@ -43,7 +43,8 @@ PAUSE_S = 3.0
 """After loading, before compiling begins: the first reply shall have the machine for itself."""
 LONGEST_S = 1800.0
 NEEDED_BYTES = 2 * 1024**3
-"""Free memory that compiling asks for; measured at up to 1.2 GB."""
+"""Free memory that compiling asks for. Seen for 24 layers: 0.58 GB in the process that compiles and
+0.56 GB in the C++ compiler it starts."""
 
 
 class Preparation:
