@@ -6,9 +6,12 @@ bitsandbytes. Call `configure_libraries` before any of them is imported; it can 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _ENVIRONMENT = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a .bin may start a thread that goes online
@@ -51,6 +54,23 @@ def configure_libraries() -> None:
     # it has no use for here.
     for name in ("bitsandbytes.autograd._functions", "torch.utils._pytree", "torchao"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import libraries without looking for garbage meanwhile, which would take a quarter of the time.
+
+    They leave a million objects behind, which stay. Looking through them would hold every thread
+    for a quarter of a second, now and then in the middle of a reply: they are put aside for good.
+    """
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_collecting:
+            gc.enable()
 
 
 def silence_progress_bars() -> None:

@@ -36,7 +36,7 @@ from tui_chat.engine.devices import computes_in_fp32, memory_in_use, support_of
 from tui_chat.engine.estimate import shape_from_directory
 from tui_chat.engine.hub import Hub
 from tui_chat.engine.int8 import int8_parts, quantisation_config, weight_bytes
-from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
+from tui_chat.engine.libraries import configure_libraries, importing, silence_progress_bars
 from tui_chat.engine.preflight import LoadPlan, plan_load
 from tui_chat.engine.registry import Registry
 from tui_chat.engine.row_quantiser import quantisable_weights
@@ -147,7 +147,8 @@ class _Load:
         assert plan.precision is not None  # every plan with files has one
         device, precision = plan.request.device, plan.precision
         self._stage("tokenizer")
-        tokenizer = self._tokenizer(checkpoint)
+        with importing():
+            tokenizer = self._tokenizer(checkpoint)
         if self._on_tokenizer is not None:
             self._on_tokenizer(tokenizer, plan)
         model, padding = self._model(checkpoint, tokenizer, precision, device)
@@ -230,7 +231,8 @@ class _Load:
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
         config = model_config(checkpoint.directory)
         # What AutoModelForCausalLM would choose; it can't be given tensors that we read ourselves.
-        model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        with importing():
+            model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
         options = _dtype_options(precision, device, checkpoint.stored_dtype)
         quantised: frozenset[str] = frozenset()
         if precision == "8bit" and device == "cpu":
@@ -319,13 +321,13 @@ def free(loaded: LoadedModel) -> int:
             if hasattr(module, "state"):  # bitsandbytes keeps a second reference there
                 module.state = None
     del model
+    gc.unfreeze()  # the model was put aside with what is imported
     release_memory()
     return max(before - memory_in_use(device), 0)
 
 
 def release_memory() -> None:
     """Collect what is no longer used, and give it back to the driver and the system."""
-    gc.unfreeze()  # `LocalBackend.load` has put aside what was there
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.memory_reserved():
         torch.cuda.empty_cache()

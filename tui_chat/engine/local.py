@@ -7,7 +7,6 @@ Refuses to queue; `runner.EngineRunner` does that.
 
 from __future__ import annotations
 
-import gc
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -123,23 +122,25 @@ class LocalBackend:
         return preparation.step
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
-        from tui_chat.engine.libraries import configure_libraries
+        from tui_chat.engine.libraries import configure_libraries, importing
 
         configure_libraries()
-        from tui_chat.engine.preflight import plan_load
+        with importing():
+            from tui_chat.engine.preflight import plan_load
 
-        plan = plan_load(request, self._registry, self._reclaimable(), self._hub)
+            plan = plan_load(request, self._registry, self._reclaimable(), self._hub)
         return plan.request
 
     def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> ModelInfo:
-        from tui_chat.engine.libraries import configure_libraries
+        from tui_chat.engine.libraries import configure_libraries, importing
 
         configure_libraries()
-        from tui_chat.engine import loader
-        from tui_chat.engine.devices import thread_counts
-        from tui_chat.engine.generation import ReplyWriter
-        from tui_chat.engine.preflight import plan_load
-        from tui_chat.engine.turbo.preparation import PAUSE_S
+        with importing():
+            from tui_chat.engine import loader
+            from tui_chat.engine.devices import thread_counts
+            from tui_chat.engine.generation import ReplyWriter
+            from tui_chat.engine.preflight import plan_load
+            from tui_chat.engine.turbo.preparation import PAUSE_S
 
         try:
             plan = plan_load(request, self._registry, hub=self._hub)
@@ -158,9 +159,6 @@ class LocalBackend:
             self._loaded = loaded
             if self._turbo != "off":
                 self._prepare_turbo(loaded.model, self._turbo == "auto", PAUSE_S)
-            # The libraries leave a million objects behind. Looking through them for garbage would
-            # hold every thread for a quarter of a second, now and then in the middle of a reply.
-            gc.freeze()
         except BaseException:
             self._encoder = self._template = self._writer = None
             raise
