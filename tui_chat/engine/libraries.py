@@ -58,7 +58,7 @@ def configure_libraries() -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import libraries without looking for garbage meanwhile, which would take a quarter of the time.
+    """Import libraries without looking for garbage meanwhile: that took a quarter of the time.
 
     They leave a million objects behind, which stay. Looking through them would hold every thread
     for a quarter of a second, now and then in the middle of a reply: they are put aside for good.

@@ -23,6 +23,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.notifications import Notify
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.types import CSSPathType
 
 from tui_chat import terminal
@@ -118,6 +119,7 @@ class TuiChat(App[int]):
         settings: UiSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._mixed: tuple[Theme, dict[str, str]] | None = None
         learn_legacy_keys()
         # Textual's variable for another driver, as for recordings, has its way.
         super().__init__(driver_class=None if constants.DRIVER else QuickEscDriver)
@@ -161,6 +163,13 @@ class TuiChat(App[int]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The project's own colours, from the theme's."""
         return variable_defaults(self.current_theme)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The variables of the styles, mixed once for a theme; the start asks several times."""
+        theme = self.current_theme
+        if self._mixed is None or self._mixed[0] is not theme:
+            self._mixed = theme, super().get_css_variables()
+        return dict(self._mixed[1])
 
     def refresh_css(self, animate: bool = True) -> None:
         """Read the styles again where the theme has changed.

@@ -180,7 +180,8 @@ def find_theme(name: str, directories: Sequence[Path] | None = None) -> Theme | 
     """
     for directory in reversed(_directories() if directories is None else directories):
         with suppress(OSError):
-            for path in _theme_files(directory):
+            # A file is most often named after its theme, and reading takes time before the start.
+            for path in sorted(_theme_files(directory), key=lambda path: path.stem != name):
                 with suppress(ConfigError):
                     table = _read_toml(path)
                     if table.get("name") == name:
