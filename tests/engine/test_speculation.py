@@ -43,7 +43,8 @@ class Eager(Payoff):
 
 def guessing(model: Any, encoder: HFEncoder) -> tuple[ReplyWriter, Eager]:
     writer = ReplyWriter(model, encoder)
-    writer._payoff = payoff = Eager()
+    payoff = Eager()
+    writer._guesser._payoffs["text"] = payoff
     return writer, payoff
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tui_chat.engine.kv_buffers import cut, is_cuttable
-from tui_chat.engine.speculation import Payoff, PromptLookup
+from tui_chat.engine.speculation import Guesser
 from tui_chat.engine.threads import ThreadChoice
 
 DecodePath = Literal["eager", "turbo"]
@@ -52,7 +52,7 @@ class TokenLoop:
         compiled: The compiled step, asked for before each token; None while there is none.
         threads: Chooses how many threads compute a token.
         guesses: How many tokens may be guessed ahead, asked for before each token; 0 for none.
-        payoff: What guessing has gained so far.
+        guesser: Guesses them.
         options: Further arguments of the model's forward pass.
     """
 
@@ -64,7 +64,7 @@ class TokenLoop:
         compiled: Callable[[], CompiledForward | None],
         threads: ThreadChoice,
         guesses: Callable[[], int],
-        payoff: Payoff,
+        guesser: Guesser,
         options: dict[str, Any],
     ) -> None:
         self.path: DecodePath = "eager"
@@ -75,8 +75,7 @@ class TokenLoop:
         self._compiled = compiled
         self._threads = threads
         self._guesses = guesses
-        self._payoff = payoff
-        self._lookup: PromptLookup | None = None
+        self._guesser = guesser
         self._checking: deque[tuple[int, Tensor]] = deque()
         self._check_s = 0.0
         self._right = 0
@@ -103,6 +102,7 @@ class TokenLoop:
 
     def _write(self, model: Any, input_ids: Tensor, longest: int) -> Tensor:
         """Choose and compute tokens until the reply ends; at most `longest` with the prompt."""
+        self._guesser.begin()
         count = input_ids.shape[1]
         self._room = longest - 1
         ids = input_ids.new_empty((1, longest))
@@ -115,8 +115,7 @@ class TokenLoop:
             if self._take(token) or count >= ids.shape[1]:
                 self._end_check(count - 1)
                 return ids[:, :count]
-            if self._lookup is not None:
-                self._lookup.add(token)
+            self._guesser.add(token)
             if self._checking and self._checking[0][0] == token:
                 logits = self._checking.popleft()[1]
                 self._right += 1
@@ -139,7 +138,7 @@ class TokenLoop:
         logits = self._eager(model, new_id) if step is None else step(token, self._cache)
         seconds = perf_counter() - began
         self._threads.after(self.path, seconds)
-        self._payoff.computed(seconds)
+        self._guesser.computed(seconds)
         return logits
 
     def _guess(self, ids: Tensor) -> list[int]:
@@ -147,9 +146,7 @@ class TokenLoop:
         most = min(self._guesses(), self._room - len(ids))
         if most <= 0 or not is_cuttable(self._cache):
             return []
-        if self._lookup is None:
-            self._lookup = PromptLookup(ids.tolist())
-        return self._lookup.guess(most) if self._payoff.is_worth_it else []
+        return self._guesser.guess(ids.tolist(), most)
 
     def _check(self, model: Any, new_id: Tensor, guessed: list[int]) -> Tensor:
         """The logits after a token; those after each guess wait for the guess to be chosen."""
@@ -173,7 +170,7 @@ class TokenLoop:
             length: Tokens that the cache may hold.
         """
         if self._check_s:
-            self._payoff.checked(self._check_s, self._right)
+            self._guesser.checked(self._check_s, self._right)
             self._check_s = 0.0
         if self._checking:
             self._checking.clear()

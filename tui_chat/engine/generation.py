@@ -25,7 +25,7 @@ from tui_chat.engine.failures import failure_event, forget_frames
 from tui_chat.engine.kv_cache import PrefixCache
 from tui_chat.engine.loader import release_memory
 from tui_chat.engine.sampling import LiveSampler, forbidden_ids
-from tui_chat.engine.speculation import Payoff
+from tui_chat.engine.speculation import Drafter, Guesser
 from tui_chat.engine.stopping import Cancelled, cancellable
 from tui_chat.engine.streamer import ReplyStreamer
 from tui_chat.engine.threads import ThreadChoice
@@ -51,6 +51,7 @@ class ReplyWriter:
             none.
         cache_budget: Bytes that the caches of other branches may take.
         threads: Numbers of threads to choose from, in ascending order; None leaves torch's.
+        draft: Guesses tokens ahead, where a request asks for it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ReplyWriter:
         compiled: Callable[[], CompiledForward | None] = lambda: None,
         cache_budget: Callable[[], int] = lambda: 0,
         threads: Sequence[int] | None = None,
+        draft: Drafter | None = None,
     ) -> None:
         self._model = model
         self._encoder = encoder
@@ -70,7 +72,7 @@ class ReplyWriter:
         self._compiled = compiled
         counts = threads or (torch.get_num_threads(),)
         self._threads = ThreadChoice(counts, torch.set_num_threads)
-        self._payoff = Payoff()
+        self._guesser = Guesser(draft)
         self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
         self._rows = int(model.get_output_embeddings().weight.shape[0])
@@ -198,7 +200,7 @@ class ReplyWriter:
             self._compiled,
             self._threads,
             lambda: sampler.params.speculate,
-            self._payoff,
+            self._guesser,
             self._options,
         )
         input_ids = torch.tensor([request.ids], device=self._device)

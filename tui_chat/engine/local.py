@@ -19,6 +19,7 @@ from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
 if TYPE_CHECKING:
     from tui_chat.engine.decoding import CompiledForward
+    from tui_chat.engine.draft import DraftModel
     from tui_chat.engine.generation import ReplyWriter
     from tui_chat.engine.hub import Hub
     from tui_chat.engine.loader import LoadedModel
@@ -51,6 +52,7 @@ class LocalBackend:
         self._hub = hub
         self._threads = threads
         self._loaded: LoadedModel | None = None
+        self._draft: DraftModel | None = None
         self._writer: ReplyWriter | None = None
         self._encoder: HFEncoder | None = None
         self._template: PromptTemplate | None = None
@@ -138,6 +140,7 @@ class LocalBackend:
         with importing():
             from tui_chat.engine import loader
             from tui_chat.engine.devices import thread_counts
+            from tui_chat.engine.draft import with_draft
             from tui_chat.engine.generation import ReplyWriter
             from tui_chat.engine.preflight import plan_load
             from tui_chat.engine.turbo.preparation import PAUSE_S
@@ -147,6 +150,8 @@ class LocalBackend:
             loaded = loader.load(
                 plan, self._registry, emit, cancel, self._take_tokenizer, self._hub
             )
+            self._loaded = loaded  # from here on, `unload` frees it
+            self._draft = with_draft(loaded, self._registry, emit, cancel, self._hub)
             assert self._encoder is not None  # the loader has passed the tokenizer on
             self._writer = ReplyWriter(
                 loaded.model,
@@ -155,12 +160,13 @@ class LocalBackend:
                 compiled=self._compiled,
                 threads=(self._threads,) if self._threads else thread_counts(),
                 cache_budget=lambda: _branch_budget(loaded),
+                draft=self._draft,
             )
-            self._loaded = loaded
             if self._turbo != "off":
                 self._prepare_turbo(loaded.model, self._turbo == "auto", PAUSE_S)
         except BaseException:
             self._encoder = self._template = self._writer = None
+            self.unload()
             raise
         return loaded.info
 
@@ -171,10 +177,12 @@ class LocalBackend:
             self._preparation.cancel()
             self._preparation = None
         loaded, self._loaded = self._loaded, None
+        draft, self._draft = self._draft, None
         self._writer = self._encoder = self._template = None
         if loaded is None:
             return None
-        return Unloaded(loaded.info.name, loaded.info.precision, loader.free(loaded))
+        freed = loader.free(loaded) + (draft.free() if draft is not None else 0)
+        return Unloaded(loaded.info.name, loaded.info.precision, freed)
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
         if self._writer is None:
