@@ -2,7 +2,7 @@
 
     python -m benchmarks.screen WHAT [--rounds N]
 
-WHAT is one of first-paint, first-token, key-echo, cancel, open, decode and idle.
+WHAT is one of first-paint, first-token, key-echo, cancel, open, long-reply, decode and idle.
 
 Each prints a line for people and ends with one JSON line. Ratios come from alternating rounds in
 one run, since machines are noisy.
@@ -24,11 +24,12 @@ from threading import Event
 
 import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
-from benchmarks import bare_generate
+from benchmarks import bare_generate, paced_chat
 from benchmarks.random_model import make_random_model
 from benchmarks.terminal_program import TerminalProgram, chat_argv
 from tui_chat.bench import BenchOptions, ScreenFigures
 from tui_chat.bench.meter import ReplyMeter
+from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.bench.screen import measure_screen
 from tui_chat.cli import measured_chat
 from tui_chat.engine.backend import LoadRequest
@@ -239,6 +240,67 @@ def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
     }
 
 
+def long_reply(rounds: int, tokens: int = 2000) -> dict[str, float]:
+    """Processor time of a reply that comes at 100 tokens/s, in its last quarter against its second,
+    in a new chat and in one of 2,000 messages; and how long it took beyond its pace.
+
+    The first quarter is left out, in which the reply does not yet fill the screen.
+    """
+    pace = 100
+    figures: dict[str, float] = {}
+    for name, messages in (("new", 0), ("long", 2000)):
+        shares, costs, late = [], [], []
+        for _ in range(rounds):
+            marks = _paced(long_text(tokens), pace, messages)
+            at = [next(m for m in marks if m["tokens"] >= tokens * q // 4 - 100) for q in (1, 2, 3)]
+            quarter, half, end = at[0], at[1], marks[-1]
+            last = at[2]
+            second_s = half["cpu_s"] - quarter["cpu_s"]
+            shares.append((end["cpu_s"] - last["cpu_s"]) / second_s)
+            costs.append((end["cpu_s"] - quarter["cpu_s"]) / (end["at"] - quarter["at"]))
+            late.append((end["at"] - marks[0]["at"]) * pace / end["tokens"])
+        figures[f"{name}_last_to_second"] = statistics.median(shares)
+        figures[f"{name}_cpu_share"] = statistics.median(costs)
+        figures[f"{name}_time_to_pace"] = statistics.median(late)
+    return figures
+
+
+def long_text(words: int) -> str:
+    """Markdown as models write it: headings, paragraphs, lists and code, over and over."""
+    part = (
+        "## A heading\n\nSome **strong** text with `code` and [a link](https://example.org) in a "
+        "paragraph that goes on for a while, so that it wraps.\n\n- one thing\n- another thing, "
+        "with more to say about it\n\n```python\ndef greet(name):\n    return f'Hello {name}'\n"
+        "```\n\n"
+    )
+    count = len(part.split())
+    return part * (words // count + 1)
+
+
+def _paced(reply: str, tokens_per_s: float, messages: int) -> list[dict[str, float]]:
+    """What `benchmarks.paced_chat` reported of one reply."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryDirectory() as folder, open(reading, "rb", buffering=0) as pipe:
+        wanted = {"folder": folder, "fd": writing, "reply": reply, "messages": messages,
+                  "tokens_per_s": tokens_per_s}  # fmt: skip
+        argv = (sys.executable, "-m", "benchmarks.paced_chat", json.dumps(wanted))
+        expected = len(reply.split()) // paced_chat.EVERY * paced_chat.EVERY
+        environment = {"TUI_CHAT_HOME": folder}
+        with PseudoTerminal(argv, environment, pass_fds=(writing,)) as terminal:
+            os.close(writing)
+            os.set_blocking(reading, False)
+            terminal.skip_to(f"{messages - 1} of" if messages else PROMPT[1:])
+            terminal.send(QUESTION + "\r")
+            marks: list[dict[str, float]] = []
+            while not marks or marks[-1]["tokens"] < expected:
+                if terminal.read(0.2) is None:
+                    raise EOFError("the chat has ended")
+                lines = (pipe.read() or b"").splitlines()
+                marks += [json.loads(line) for line in lines]
+            terminal.quit()
+    return marks
+
+
 def decode(rounds: int) -> dict[str, float]:
     """Tokens per second of the same reply with and without the screen around it.
 
@@ -280,6 +342,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
     "key-echo": (key_echo, 300),
     "cancel": (cancel, 20),
     "open": (open_transcript, 5),
+    "long-reply": (long_reply, 3),
     "decode": (decode, 5),
 }
 

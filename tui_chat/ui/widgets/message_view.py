@@ -20,6 +20,7 @@ from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_notes import mark_text, meta_text, time_text, version_text
 from tui_chat.ui.safe_text import plain
+from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 from tui_chat.ui.widgets.reply_body import ReplyBody
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _LONGEST_USER_TEXT = 64 * 1024
 
 
-class MessageView(LaidOutOnce, Vertical):
+class MessageView(Foldable, LaidOutOnce, Vertical):
     """What user messages and replies have in common.
 
     Args:
@@ -158,6 +159,11 @@ class ReplyView(MessageView):
     @property
     def code_blocks(self) -> list[CodeBlock]:
         return self._body.code_blocks
+
+    def see(self, top: int, bottom: int) -> None:
+        super().see(top, bottom)
+        if not self.is_folded:
+            self._body.see(top, bottom)
 
     def show_prefill(self, prefill: Prefill) -> None:
         """Show how far the prompt has been read."""

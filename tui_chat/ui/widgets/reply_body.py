@@ -66,6 +66,11 @@ class ReplyBody(LaidOutOnce, Vertical):
         """The code blocks, first to last."""
         return self._markdown.code_blocks if self._markdown is not None else []
 
+    def see(self, top: int, bottom: int) -> None:
+        """Leave out of the layout what is far from these lines of the text."""
+        if self._markdown is not None:
+            self._markdown.see(top, bottom)
+
     def show(self, text: str) -> None:
         """Show a text; where it continues the one that is shown, only the rest is laid out."""
         self._wanted = safe_text(text)
@@ -106,8 +111,6 @@ class ReplyBody(LaidOutOnce, Vertical):
         else:
             await self._markdown.update(text)
         self._shown = text
-        if self._markdown is not None:
-            self._markdown.number_blocks()
 
     async def _show_markdown(self, text: str) -> None:
         if self._plain is not None:

@@ -6,6 +6,7 @@ stock widget would drop in silence; it is shown as text.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import ClassVar
@@ -15,7 +16,10 @@ from markdown_it.token import Token
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
+from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Size
+from textual.layout import DockArrangeResult
 from textual.message import Message
 from textual.widgets import Label, Markdown, Static
 from textual.widgets._markdown import (
@@ -27,6 +31,7 @@ from textual.widgets._markdown import (
 )
 
 from tui_chat.ui.code_colours import coloured_code
+from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.growing_blocks import (
     GrowingBulletList,
     GrowingOrderedList,
@@ -50,6 +55,10 @@ def _parser_of_the_loop() -> MarkdownIt:
 
 
 _INNER_RULE = "inner_hr"
+_SECTION_BLOCKS = 12
+"""Most blocks that are folded together."""
+_AT_ONCE = 16
+"""Sections that are mounted without letting anything else happen in between."""
 
 
 def _keep_within(token: Token) -> Token:
@@ -116,8 +125,28 @@ class CodeBlock(LaidOutOnce, MarkdownFence):
         return coloured_code(code, language or "", ansi)
 
 
+class Section(Foldable, LaidOutOnce, Vertical):
+    """Some blocks of a reply, one below the other."""
+
+    codes_before = 0
+    """Code blocks in the sections above."""
+
+    @property
+    def blocks(self) -> list[MarkdownBlock]:
+        """What it holds."""
+        return [child for child in self.children if isinstance(child, MarkdownBlock)]
+
+
+def _in_sections(blocks: Sequence[MarkdownBlock]) -> list[Section]:
+    """Sections for blocks that are not mounted yet."""
+    starts = range(0, len(blocks), _SECTION_BLOCKS)
+    return [Section(*blocks[at : at + _SECTION_BLOCKS]) for at in starts]
+
+
 class ReplyMarkdown(LaidOutOnce, Markdown):
-    """The Markdown of one reply."""
+    """The Markdown of one reply, in sections: what is far away is not laid out for every word."""
+
+    _arranged: DockArrangeResult | None = None
 
     BLOCKS: ClassVar[dict[str, type[MarkdownBlock]]] = {  # type: ignore[misc]  # a ClassVar in all but name
         **Markdown.BLOCKS,
@@ -137,6 +166,28 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
         """The code blocks, first to last."""
         return list(self.query(CodeBlock))
 
+    def see(self, top: int, bottom: int) -> None:
+        """Fold the sections that are far from what is in view.
+
+        Args:
+            top: The first line that is near, counted from the first of the reply.
+            bottom: The line after the last one.
+        """
+        for placement in self._arranged.placements if self._arranged is not None else ():
+            if isinstance(placement.widget, Section):
+                placement.widget.see(top - placement.region.y, bottom - placement.region.y)
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        """Lay out the sections, and remember where they are."""
+        self._arranged = super().arrange(size, optimal)
+        return self._arranged
+
+    def update(self, markdown: str) -> AwaitComplete:
+        """Show another text."""
+        self._theme = self.app.theme
+        self._markdown = markdown
+        return AwaitComplete(self._show_anew(markdown))
+
     def append(self, markdown: str) -> AwaitComplete:
         """Add to the text. Only what that can change is parsed and laid out anew.
 
@@ -151,9 +202,23 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
         mark_last(blocks)
         return blocks
 
+    async def _show_anew(self, markdown: str) -> None:
+        async with self.lock:
+            loop = asyncio.get_running_loop()
+            tokens = await loop.run_in_executor(None, _parser().parse, markdown)
+            sections = _in_sections(self._parse_markdown(tokens))
+            with self.app.batch_update():
+                await self.remove_children()
+                await self.mount_all(sections[:_AT_ONCE])
+            for at in range(_AT_ONCE, len(sections), _AT_ONCE):
+                await self.mount_all(sections[at : at + _AT_ONCE])
+            self._number(sections)
+
     async def _grow(self) -> None:
         async with self.lock:
-            blocks = [child for child in self.children if isinstance(child, MarkdownBlock)]
+            # What changes may begin with the last block of the section before.
+            tail = [child for child in self.children[-2:] if isinstance(child, Section)]
+            blocks = [block for section in tail for block in section.blocks]
             old = blocks[_first_to_change(blocks) :]
             start = old[0].source_range[0] if old else 0
             rest = "\n".join(self._markdown.split("\n")[start:])
@@ -162,12 +227,26 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
                 first, last = block.source_range
                 block.source_range = (first + start, last + start)
             with self.app.batch_update():
-                await grow_blocks(self, old, new)
+                if old and len(tail) > 1 and old[0].parent is tail[0]:
+                    await tail.pop().remove()
+                    old = [block for block in old if block.parent is tail[0]]
+                if tail:
+                    section = tail[-1]
+                    room = max(len(old), _SECTION_BLOCKS - len(section.blocks) + len(old))
+                    await grow_blocks(section, old, new[:room])
+                    new = new[room:]
+                sections = _in_sections(new)
+                await self.mount_all(sections)
+            self._number([*tail, *sections])
 
-    def number_blocks(self) -> None:
-        """Give every code block its number."""
-        for number, block in enumerate(self.code_blocks, 1):
-            block.set_number(number)
+    def _number(self, sections: Sequence[Section]) -> None:
+        """Give every code block of the last sections its number."""
+        count = sections[0].codes_before if sections else 0
+        for section in sections:
+            section.codes_before = count
+            for block in section.query(CodeBlock):
+                count += 1
+                block.set_number(count)
 
     def unhandled_token(self, token: Token) -> MarkdownBlock | None:
         """Show as text what has no widget of its own, rather than drop it."""

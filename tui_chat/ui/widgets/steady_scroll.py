@@ -15,6 +15,7 @@ from textual.layout import DockArrangeResult
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
+from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
 
@@ -60,7 +61,17 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
             elif self._arranged is not None:
                 self._jump(min(most, self._kept_place(self._arranged, result)))
             self._arranged, self._most = result, most
+        if not optimal:
+            self._fold_far(result, size.height)
         return result
+
+    def _fold_far(self, result: DockArrangeResult, height: int) -> None:
+        """Leave out of the layout what is more than a window away."""
+        top = round(self.scroll_y) - height
+        for placement in result.placements:
+            if isinstance(placement.widget, Foldable):
+                first = top - placement.region.y
+                placement.widget.see(first, first + 3 * height)
 
     def _scroll_update(self, virtual_size: Size) -> None:
         """Bring the scrollbar up to date, in the frame that is about to be painted.

@@ -1,0 +1,98 @@
+"""The full-screen chat with a scripted model that writes at a steady pace and reports its progress.
+
+    python -m benchmarks.paced_chat JSON
+
+JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s` and
+`messages` (how many the chat has already). Every hundred tokens it reports how many there were, and
+the processor time that the whole process has used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from tui_chat.chat.events import Delta, EngineEvent
+from tui_chat.engine.backend import Emit, GenerateRequest
+from tui_chat.engine.scripted import Script, ScriptedBackend
+
+EVERY = 100
+
+
+class PacedBackend(ScriptedBackend):
+    """Reports as it writes.
+
+    Args:
+        script: What it writes, and when.
+        fd: Where to report.
+    """
+
+    def __init__(self, script: Script, fd: int) -> None:
+        super().__init__(script)
+        self._fd = fd
+
+    def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
+        written = 0
+
+        def tell(event: EngineEvent) -> None:
+            nonlocal written
+            emit(event)
+            if isinstance(event, Delta):
+                if written % EVERY == 0:
+                    facts = {
+                        "tokens": written,
+                        "cpu_s": time.process_time(),
+                        "at": time.monotonic(),
+                    }
+                    os.write(self._fd, json.dumps(facts).encode() + b"\n")
+                written += 1
+
+        super().generate(request, tell, cancel)
+
+
+def main(wanted: dict[str, Any]) -> int:
+    """Run the chat until it is left; returns the exit code."""
+    from tui_chat import logs, terminal
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.cli.full_screen import run_screens
+    from tui_chat.engine.backend import LoadRequest
+    from tui_chat.engine.registry import load_registry
+    from tui_chat.session import ChatSession, SessionSettings
+    from tui_chat.storage.writer import TranscriptWriter
+
+    terminal.require_terminal()
+    log_file = logs.configure()
+    context = 8192
+    script = Script(
+        [wanted["reply"]], token_s=1 / wanted["tokens_per_s"], context=context, reserve=context // 2
+    )
+    session = ChatSession(
+        PacedBackend(script, wanted["fd"]),
+        load_registry(),
+        SessionSettings(LoadRequest("guide"), overrides={"max_new_tokens": context // 2}),
+        TranscriptWriter(Path(wanted["folder"]) / "transcripts.db"),
+    )
+    if wanted["messages"]:
+        conversation = Conversation(title="A long chat")
+        for number in range(wanted["messages"]):
+            text = f"Message {number} of a long chat, with **some** text and `code` in it."
+            conversation.append("assistant" if number % 2 else "user", text)
+        session.open_chat(conversation)
+
+    def program() -> int:
+        from tui_chat.ui import app
+
+        return app.run(session, app.UiSettings())
+
+    return run_screens(session, program, log_file)
+
+
+if __name__ == "__main__":
+    from tui_chat.ending import exit_process
+
+    exit_process(main(json.loads(sys.argv[1])))
