@@ -241,27 +241,26 @@ def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
 
 
 def long_reply(rounds: int, tokens: int = 2000) -> dict[str, float]:
-    """Processor time of a reply that comes at 100 tokens/s, in its last quarter against its second,
-    in a new chat and in one of 2,000 messages; and how long it took beyond its pace.
+    """Processor time and pace of a reply that comes at 100 tokens/s, in its last quarter against
+    its second, in a new chat and in one of 2,000 messages.
 
-    The first quarter is left out, in which the reply does not yet fill the screen.
+    In the first quarter it does not yet fill the screen.
     """
-    pace = 100
     figures: dict[str, float] = {}
     for name, messages in (("new", 0), ("long", 2000)):
-        shares, costs, late = [], [], []
+        costs, paces, shares = [], [], []
         for _ in range(rounds):
-            marks = _paced(long_text(tokens), pace, messages)
-            at = [next(m for m in marks if m["tokens"] >= tokens * q // 4 - 100) for q in (1, 2, 3)]
-            quarter, half, end = at[0], at[1], marks[-1]
-            last = at[2]
-            second_s = half["cpu_s"] - quarter["cpu_s"]
-            shares.append((end["cpu_s"] - last["cpu_s"]) / second_s)
-            costs.append((end["cpu_s"] - quarter["cpu_s"]) / (end["at"] - quarter["at"]))
-            late.append((end["at"] - marks[0]["at"]) * pace / end["tokens"])
-        figures[f"{name}_last_to_second"] = statistics.median(shares)
-        figures[f"{name}_cpu_share"] = statistics.median(costs)
-        figures[f"{name}_time_to_pace"] = statistics.median(late)
+            marks = {mark["tokens"]: mark for mark in _paced(long_text(tokens), 100, messages)}
+            second, last = (
+                {key: marks[end][key] - marks[end - tokens // 4][key] for key in ("cpu_s", "at")}
+                for end in (tokens // 2, tokens)
+            )
+            costs.append(last["cpu_s"] / second["cpu_s"])
+            paces.append(second["at"] / last["at"])
+            shares.append(last["cpu_s"] / last["at"])
+        figures[f"{name}_cpu_ratio"] = statistics.median(costs)
+        figures[f"{name}_pace_ratio"] = statistics.median(paces)
+        figures[f"{name}_cpu_share"] = statistics.median(shares)
     return figures
 
 

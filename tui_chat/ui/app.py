@@ -34,6 +34,7 @@ from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
 from tui_chat.ui.driver import QuickEscDriver
 from tui_chat.ui.event_feed import EventFeed
+from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.legacy_keys import learn_legacy_keys
 from tui_chat.ui.messages import EngineBatch
@@ -133,6 +134,7 @@ class TuiChat(App[int]):
         self._feed = EventFeed(lambda events: self.chat.post_message(EngineBatch(events)))
         self._unsubscribe = session.subscribe(self._feed.listen)
         self._without_colour = WithoutColour(self._page_colour)
+        self._collector = QuietCollector(lambda: session.is_busy)
         self._is_quitting = False
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
@@ -247,6 +249,10 @@ class TuiChat(App[int]):
         self._feed.start()
         self.call_after_refresh(self._start)
 
+    def on_unmount(self) -> None:
+        """Leave the process as it was."""
+        self._collector.stop()
+
     async def _start(self) -> None:
         early, self._early = self._early or [], None
         for event in early:
@@ -256,6 +262,8 @@ class TuiChat(App[int]):
         if not gc.isenabled():  # `cli.full_screen` has put it off until here
             gc.freeze()  # what the start has left stays
             gc.enable()
+        self._collector.start()
+        self.set_interval(1.0, self._collector.look)
         self.register_themes()
         self._tell_notices()
         self.session.start()
@@ -312,6 +320,8 @@ class TuiChat(App[int]):
             return
         if isinstance(event, events.Key) and not event.is_forwarded:
             self.chat.notice.dismiss_if_read()
+        if isinstance(event, events.InputEvent):
+            self._collector.touched()
         await super().on_event(event)
 
     def save_theme(self, name: str) -> None:
