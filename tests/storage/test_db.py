@@ -79,7 +79,7 @@ def test_an_old_database_is_copied_and_then_migrated(database: Path) -> None:
     [notice] = opened.notices
     assert notice.kind == "migrated"
     assert notice.path is not None
-    assert notice.path.name == "transcripts.db.v1-20260301-120000.bak"
+    assert notice.path.name == f"transcripts.db.v{len(MIGRATIONS)}-20260301-120000.bak"
     assert notice.path.stat().st_mode & 0o777 == 0o600
     with read_transcripts(notice.path) as reader:
         assert reader.list_chats()[0].title == "Rivers"
@@ -91,7 +91,7 @@ def test_a_migration_that_fails_changes_nothing(database: Path) -> None:
     with pytest.raises(StoreError, match="already exists"):
         open_database(database, migrations=BROKEN)
     connection = connect(database)
-    assert schema_version(connection) == 1
+    assert schema_version(connection) == len(MIGRATIONS)
     assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'x'").fetchone() is None
     connection.close()
     assert len(before) == database.stat().st_size
@@ -111,7 +111,7 @@ def test_a_migration_interrupted_at_any_write_can_be_run_again(
         open_database(database, factory=factory, migrations=LATER).connection.close()
     except StoreError:
         connection = connect(database)
-        assert schema_version(connection) == 1
+        assert schema_version(connection) == len(MIGRATIONS)
         connection.close()
     opened = open_database(database, migrations=LATER)
     assert schema_version(opened.connection) == len(LATER)
@@ -130,7 +130,7 @@ def test_without_room_for_the_copy_nothing_is_migrated(
     with pytest.raises(StoreError, match="A copy of it could not be made first"):
         open_database(database, migrations=LATER)
     connection = connect(database)
-    assert schema_version(connection) == 1
+    assert schema_version(connection) == len(MIGRATIONS)
     connection.close()
 
 

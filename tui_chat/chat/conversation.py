@@ -8,16 +8,20 @@ message is encoded, generated or stored.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from tui_chat.chat.marks import NO_MARKS, ChatDetails, Marks
 
 Role = Literal["system", "user", "assistant"]
 Status = Literal["complete", "waiting", "streaming", "stopped", "interrupted", "failed"]
 """`waiting`: sent, but the model is loading or busy. `stopped`: by the user. `interrupted`: the
 program ended in the middle. `failed`: the engine reported an error."""
 
+KEPT_STEPS = 200
+"""Steps of a chat that are saved, to be undone after a restart."""
 UNFINISHED: frozenset[Status] = frozenset({"waiting", "streaming"})
 
 
@@ -57,6 +61,8 @@ class Message:
     """The numbers of `events.Stats`, for display and export."""
     deleted: bool = False
     """Removed by the user; kept so that it can be brought back."""
+    marks: Marks = NO_MARKS
+    """What the user says about it."""
 
     @property
     def is_unfinished(self) -> bool:
@@ -66,13 +72,46 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One undoable step: the leaf and the messages' `deleted` marks before it."""
+    """One undoable step: the leaf before and after it, and what it did to messages."""
 
     label: str
     leaf_before: str | None
     leaf_after: str | None
     deleted: tuple[str, ...] = ()
     """Messages that this step marked as deleted."""
+    marks: Mapping[str, tuple[Marks, Marks]] = field(default_factory=dict)
+    """Marks of messages before and after it, by id."""
+
+    def names(self, message_id: str) -> bool:
+        """Whether the step has to do with a message."""
+        return (
+            message_id in (self.leaf_before, self.leaf_after)
+            or message_id in self.deleted
+            or message_id in self.marks
+        )
+
+    def to_values(self) -> dict[str, Any]:
+        """The step as JSON values."""
+        return {
+            "label": self.label,
+            "leaf": [self.leaf_before, self.leaf_after],
+            "deleted": list(self.deleted),
+            "marks": {i: [m.to_values() for m in both] for i, both in self.marks.items()},
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Change:
+        """What `to_values` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: If it is something else.
+        """
+        before, after = values["leaf"]
+        marks = {
+            i: (Marks.from_values(old), Marks.from_values(new))
+            for i, (old, new) in values["marks"].items()
+        }
+        return cls(str(values["label"]), before, after, tuple(values["deleted"]), marks)
 
 
 class Conversation:
@@ -86,6 +125,8 @@ class Conversation:
         self.system = system
         """The system message; empty for none."""
         self.model = model
+        self.details = ChatDetails()
+        """What the user says about the whole chat."""
         self.created = now()
         self.updated = self.created
         self.version = 0
@@ -186,7 +227,8 @@ class Conversation:
         self._children[message.parent_id].remove(message_id)
         if self._leaf == message_id:
             self._leaf = message.parent_id
-        self._undo = [c for c in self._undo if message_id not in (c.leaf_before, c.leaf_after)]
+        self._undo = [c for c in self._undo if not c.names(message_id)]
+        self._redo = [c for c in self._redo if not c.names(message_id)]
 
     def set_leaf(self, message_id: str | None) -> None:
         """Make a message the end of the active path, without an undo step."""
@@ -224,6 +266,52 @@ class Conversation:
         self._record("Delete", target, tuple(m.id for m in marked))
         return marked
 
+    def mark(self, label: str, marks: Mapping[str, Marks]) -> None:
+        """Replace the marks of messages as one undoable step."""
+        changed = {i: (self._messages[i].marks, m) for i, m in marks.items()}
+        changed = {i: both for i, both in changed.items() if both[0] != both[1]}
+        if not changed:
+            return
+        for message_id, (_, after) in changed.items():
+            self.update(message_id, marks=after)
+        self._record(label, self._leaf, marks=changed)
+
+    @property
+    def redo_label(self) -> str:
+        """What `redo` would do again; empty if there is nothing."""
+        return self._redo[-1].label if self._redo else ""
+
+    def history_values(self) -> dict[str, Any]:
+        """The newest steps that can be undone and done again, as JSON values; empty for none."""
+        if not self._undo and not self._redo:
+            return {}
+        return {
+            "undo": [change.to_values() for change in self._undo[-KEPT_STEPS:]],
+            "redo": [change.to_values() for change in self._redo[-KEPT_STEPS:]],
+        }
+
+    def restore_history(self, values: Mapping[str, Any]) -> None:
+        """Take over what `history_values` gave. Steps that do not fit this tree are left out, with
+        all that came before them.
+        """
+        self._undo = self._fitting(values.get("undo", ()))
+        self._redo = self._fitting(values.get("redo", ()))
+
+    def _fitting(self, steps: Iterable[Mapping[str, Any]]) -> list[Change]:
+        fitting: list[Change] = []
+        for values in steps:
+            try:
+                change = Change.from_values(values)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                fitting.clear()
+                continue
+            leaves = {change.leaf_before, change.leaf_after} - {None}
+            if leaves.union(change.deleted, change.marks) <= self._messages.keys():
+                fitting.append(change)
+            else:
+                fitting.clear()
+        return fitting
+
     @property
     def undo_label(self) -> str:
         """What `undo` would take back; empty if there is nothing."""
@@ -236,6 +324,8 @@ class Conversation:
         change = self._undo.pop()
         for message_id in change.deleted:
             self.update(message_id, deleted=False)
+        for message_id, (before, _) in change.marks.items():
+            self.update(message_id, marks=before)
         self._leaf = change.leaf_before
         self._redo.append(change)
         self._touch()
@@ -248,13 +338,21 @@ class Conversation:
         change = self._redo.pop()
         for message_id in change.deleted:
             self.update(message_id, deleted=True)
+        for message_id, (_, after) in change.marks.items():
+            self.update(message_id, marks=after)
         self._leaf = change.leaf_after
         self._undo.append(change)
         self._touch()
         return change.label
 
-    def _record(self, label: str, leaf_after: str | None, deleted: tuple[str, ...] = ()) -> None:
-        self._undo.append(Change(label, self._leaf, leaf_after, deleted))
+    def _record(
+        self,
+        label: str,
+        leaf_after: str | None,
+        deleted: tuple[str, ...] = (),
+        marks: Mapping[str, tuple[Marks, Marks]] | None = None,
+    ) -> None:
+        self._undo.append(Change(label, self._leaf, leaf_after, deleted, marks or {}))
         self._redo.clear()
         self._leaf = leaf_after
         self._touch()

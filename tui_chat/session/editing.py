@@ -139,11 +139,11 @@ class Editing(Talking):
             elif self._replies:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
             conversation = self._conversation
-            before = {m.id: m.deleted for m in conversation.messages()}
+            before = {m.id: m for m in conversation.messages()}
             changed = change(conversation)
             if changed:
                 for message in conversation.messages():
-                    if message.deleted != before[message.id]:
+                    if message is not before.get(message.id):
                         self._save(conversation, message)
                 self._save_header(conversation)
         if changed:

@@ -84,6 +84,46 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    # What the user says about messages and chats, the steps that can be undone, and the draft.
+    Migration(
+        "marks, details, history and drafts",
+        (
+            "ALTER TABLE messages ADD COLUMN marks TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE chats ADD COLUMN details TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE chats ADD COLUMN history TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE chats ADD COLUMN draft TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
+    # Finished messages are found by their words. The index reads the texts where they are.
+    Migration(
+        "search",
+        (
+            """CREATE VIRTUAL TABLE messages_found USING fts5 (
+                text, content = 'messages', content_rowid = 'seq',
+                tokenize = "unicode61 remove_diacritics 2"
+            )""",
+            """CREATE TRIGGER found_inserted AFTER INSERT ON messages
+            WHEN new.owner = '' BEGIN
+                INSERT INTO messages_found (rowid, text) VALUES (new.seq, new.text);
+            END""",
+            """CREATE TRIGGER found_deleted AFTER DELETE ON messages
+            WHEN old.owner = '' BEGIN
+                INSERT INTO messages_found (messages_found, rowid, text)
+                VALUES ('delete', old.seq, old.text);
+            END""",
+            # A reply is not in the index while it is written. Both steps in one trigger: the order
+            # of two is not defined.
+            """CREATE TRIGGER found_updated AFTER UPDATE OF text, owner ON messages
+            WHEN old.text <> new.text OR old.owner <> new.owner BEGIN
+                INSERT INTO messages_found (messages_found, rowid, text)
+                SELECT 'delete', old.seq, old.text WHERE old.owner = '';
+                INSERT INTO messages_found (rowid, text)
+                SELECT new.seq, new.text WHERE new.owner = '';
+            END""",
+            """INSERT INTO messages_found (rowid, text)
+            SELECT seq, text FROM messages WHERE owner = ''""",
+        ),
+    ),
 )
 
 

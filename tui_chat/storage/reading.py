@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_chat.chat.conversation import Conversation
+from tui_chat.chat.marks import ChatDetails
 from tui_chat.errors import StoreError, TranscriptNotFoundError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.storage.db import open_reader
@@ -110,6 +111,8 @@ class TranscriptReader:
         conversation.set_leaf(leaf)
         conversation.created = as_moment(header["created"])
         conversation.updated = as_moment(header["updated"])
+        conversation.details = ChatDetails.from_values(json_values(as_text(header["details"])))
+        conversation.restore_history(json_values(as_text(header["history"])))
         return conversation
 
     def params(self, chat_id: str) -> dict[str, Any]:

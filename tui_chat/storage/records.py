@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from tui_chat.chat.conversation import Conversation, Message, Role, Status
+from tui_chat.chat.marks import Marks
 from tui_chat.safe_text import storable
 
 
@@ -33,6 +34,10 @@ class ChatHeader:
     """End of the active path; None while the chat is empty."""
     params: Mapping[str, Any] | None = None
     """Sampling parameters of the chat; None leaves what is stored."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """As `ChatDetails.to_values` gives them."""
+    history: Mapping[str, Any] = field(default_factory=dict)
+    """As `Conversation.history_values` gives it."""
 
     @classmethod
     def of(cls, conversation: Conversation, params: Mapping[str, Any] | None = None) -> ChatHeader:
@@ -46,6 +51,8 @@ class ChatHeader:
             conversation.updated,
             conversation.leaf_id,
             None if params is None else dict(params),
+            conversation.details.to_values(),
+            conversation.history_values(),
         )
 
 
@@ -71,7 +78,7 @@ STATUSES = frozenset(get_args(Status))
 MESSAGE_COLUMNS = (
     "chat_id", "id", "parent_id", "role", "created", "status", "deleted", "text",
     "finish_reason", "error", "token_ids", "tokenizer", "model", "precision", "seed",
-    "params", "stats",
+    "params", "stats", "marks",
 )  # fmt: skip
 """Columns of `messages` in the order of `message_row`."""
 
@@ -171,6 +178,7 @@ def message_row(chat_id: str, message: Message) -> tuple[Any, ...]:
         None if message.seed is None else str(message.seed),
         json_text(message.params),
         json_text(message.stats),
+        json_text(message.marks.to_values()),
     )
 
 
@@ -205,6 +213,7 @@ def _message(row: sqlite3.Row | Mapping[str, Any]) -> Message:
         params=json_values(row["params"]),
         stats=json_values(row["stats"]),
         deleted=bool(row["deleted"]),
+        marks=Marks.from_values(json_values(row["marks"])),
     )
 
 

@@ -28,7 +28,10 @@ _CHAT_COLUMNS = (
     "id", "created", "updated", "title", "system", "model", "params", "leaf",
     "turns", "messages", "deleted_at",
 )  # fmt: skip
-_STORED_MESSAGE_COLUMNS = ("seq", *MESSAGE_COLUMNS, "owner")
+_STORED_MESSAGE_COLUMNS = ("seq", *(name for name in MESSAGE_COLUMNS if name != "marks"), "owner")
+_LATER_CHAT_COLUMNS = ("details", "history", "draft")
+_LATER_MESSAGE_COLUMNS = ("marks",)
+"""Columns that came with a migration; older rows end before them."""
 _TABLES = {"chats": _CHAT_COLUMNS, "messages": _STORED_MESSAGE_COLUMNS}
 """Columns that every version has, in their order in the file."""
 _HIGHEST_FORMAT = 2
@@ -171,7 +174,8 @@ def _save_row(fresh: sqlite3.Connection, row_id: int, values: list[Any]) -> None
 def _as_message(row_id: int, values: list[Any]) -> dict[str, Any] | None:
     if len(values) < len(_STORED_MESSAGE_COLUMNS) or values[0] is not None:
         return None
-    row = dict(zip(_STORED_MESSAGE_COLUMNS, values, strict=False))
+    columns = (*_STORED_MESSAGE_COLUMNS, *_LATER_MESSAGE_COLUMNS)
+    row = dict(zip(columns, values, strict=False))
     if row["role"] not in ROLES or not _is_moment(row["created"]):
         return None
     return row | {"seq": row_id}
@@ -180,7 +184,7 @@ def _as_message(row_id: int, values: list[Any]) -> dict[str, Any] | None:
 def _as_chat(values: list[Any]) -> dict[str, Any] | None:
     if len(values) < len(_CHAT_COLUMNS) or not isinstance(values[0], str):
         return None
-    row = dict(zip(_CHAT_COLUMNS, values, strict=False))
+    row = dict(zip((*_CHAT_COLUMNS, *_LATER_CHAT_COLUMNS), values, strict=False))
     if not (_is_moment(row["created"]) and _is_moment(row["updated"])):
         return None
     return row

@@ -173,6 +173,8 @@ def _values(change: Change) -> dict[str, Any]:
             "updated": utc_text(header.updated),
             "leaf": header.leaf,
             "params": None if header.params is None else dict(header.params),
+            "details": dict(header.details),
+            "history": dict(header.history),
         }
     if isinstance(change, SaveMessage):
         from tui_chat.storage.formats.json_format import message_values
@@ -202,6 +204,8 @@ def _header(values: Mapping[str, Any]) -> ChatHeader:
         utc_time(values["updated"]),
         values["leaf"],
         values["params"],
+        values.get("details", {}),
+        values.get("history", {}),
     )
 
 

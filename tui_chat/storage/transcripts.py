@@ -108,8 +108,8 @@ class TranscriptStore(TranscriptReader):
         self._ensure_chat(chat_id, header.created)
         self._connection.execute(
             "UPDATE chats SET created = ?, updated = ?, title = ?, system = ?, model = ?,"
-            " leaf = ? WHERE id = ?",
-            (*values, chat_id),
+            " leaf = ?, details = ?, history = ? WHERE id = ?",
+            (*values, json_text(header.details), json_text(header.history), chat_id),
         )
         if header.params is not None:
             self._connection.execute(

@@ -16,12 +16,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tui_chat.chat.conversation import Conversation, Message, Role, Status
+from tui_chat.chat.marks import ChatDetails, Marks
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.storage.records import plant, utc_text, utc_time
 
 FORMAT = "tui-chat"
-VERSION = 1
+VERSION = 2
 """Raised whenever a file of the new form could not be read by the old program."""
 
 _UNSAFE = re.compile(
@@ -53,6 +54,7 @@ class _MessageFile(_Strict):
     params: dict[str, Any] = {}
     stats: dict[str, Any] = {}
     deleted: bool = False
+    marks: dict[str, Any] = {}
 
 
 class _ChatFile(_Strict):
@@ -63,6 +65,8 @@ class _ChatFile(_Strict):
     created: str
     updated: str
     leaf: Identifier | None = None
+    details: dict[str, Any] = {}
+    history: dict[str, Any] = {}
 
 
 class _File(_Strict):
@@ -82,6 +86,8 @@ def to_json(conversation: Conversation) -> str:
         "created": utc_text(conversation.created),
         "updated": utc_text(conversation.updated),
         "leaf": conversation.leaf_id,
+        "details": conversation.details.to_values(),
+        "history": conversation.history_values(),
     }
     lines = ",\n".join(_line(message_values(message)) for message in conversation.messages())
     return (
@@ -109,6 +115,7 @@ def message_values(message: Message) -> dict[str, Any]:
         "params": _sorted(message.params),
         "stats": _sorted(message.stats),
         "deleted": message.deleted,
+        "marks": message.marks.to_values(),
     }
 
 
@@ -135,6 +142,8 @@ def from_json(text: str) -> Conversation:
         conversation.set_leaf(file.chat.leaf)
         conversation.created = utc_time(file.chat.created)
         conversation.updated = utc_time(file.chat.updated)
+        conversation.details = ChatDetails.from_values(file.chat.details)
+        conversation.restore_history(file.chat.history)
     except ValidationError as error:
         raise _unreadable(_first_problem(error)) from None
     except json.JSONDecodeError as error:
@@ -158,7 +167,12 @@ def message_from_values(values: Mapping[str, Any]) -> Message:
 def _message(file: _MessageFile) -> Message:
     values = dict(file)
     return Message(
-        **values | {"created": utc_time(file.created), "token_ids": tuple(file.token_ids)}
+        **values
+        | {
+            "created": utc_time(file.created),
+            "token_ids": tuple(file.token_ids),
+            "marks": Marks.from_values(file.marks),
+        }
     )
 
 

@@ -1,0 +1,185 @@
+"""What people say about messages and chats: ratings, labels, ranks, pins, tags.
+
+Owns the names and value scales of Open Assistant's labels, and how such judgements are written
+down. Refuses to know the tree they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+LabelKind = Literal["yes_no", "flag", "scale"]
+"""`yes_no` and `flag` are 0 or 1; `scale` has the five steps of `SCALE`."""
+SCALE = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+LABELS: Mapping[str, LabelKind] = MappingProxyType({
+    "spam": "yes_no", "fails_task": "yes_no",
+    "lang_mismatch": "flag", "pii": "flag", "not_appropriate": "flag", "hate_speech": "flag",
+    "sexual_content": "flag", "moral_judgement": "flag", "political_content": "flag",
+    "quality": "scale", "toxicity": "scale", "humor": "scale", "helpfulness": "scale",
+    "creativity": "scale", "violence": "scale",
+})  # fmt: skip
+"""Open Assistant's text labels, in the order of its forms."""
+OF_REPLIES = frozenset({"fails_task", "helpfulness"})
+"""Labels that only replies have."""
+REPORT_TYPES = ("spam", "offensive", "feedback")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Somebody says that something is wrong with a message."""
+
+    kind: str
+    """One of `REPORT_TYPES`, or what an imported file says."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """All judgements about a message, and how it takes part in the prompt."""
+
+    rating: int = 0
+    """1 for good, -1 for bad, 0 for none."""
+    rank: int | None = None
+    """Place among its siblings, 0 for the best; None while they are not ranked."""
+    labels: Mapping[str, float] = field(default_factory=dict)
+    """Values 0 to 1, by label."""
+    reports: tuple[Report, ...] = ()
+    pinned: bool = False
+    """Always sent, however long the chat is."""
+    excluded: bool = False
+    """Never sent."""
+    branch: str = ""
+    """The name of the branch that begins here."""
+    edited: bool = False
+    """Whether a person wrote or changed the text of a reply."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What an imported file said beyond this, to be given back when it is exported."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is marked."""
+        return self != _NONE
+
+    def to_values(self) -> dict[str, Any]:
+        """What is not at its default, as JSON values."""
+        values: dict[str, Any] = {}
+        for name in _MARKS:
+            value = getattr(self, name)
+            if value != getattr(_NONE, name):
+                values[name] = dict(value) if isinstance(value, Mapping) else value
+        if self.reports:
+            values["reports"] = [{"kind": r.kind, "reason": r.reason} for r in self.reports]
+        return values
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Marks:
+        """What `to_values` wrote. What cannot be meant is left out."""
+        known: dict[str, Any] = {}
+        rating, rank = values.get("rating"), values.get("rank")
+        if rating in (1, -1):
+            known["rating"] = rating
+        if isinstance(rank, int) and not isinstance(rank, bool) and rank >= 0:
+            known["rank"] = rank
+        labels = values.get("labels")
+        if isinstance(labels, Mapping):
+            known["labels"] = {str(n): float(v) for n, v in labels.items() if _is_share(v)}
+        reports = values.get("reports")
+        if isinstance(reports, list):
+            known["reports"] = tuple(
+                Report(str(r.get("kind", "")), str(r.get("reason", "")))
+                for r in reports
+                if isinstance(r, Mapping)
+            )
+        for name in ("pinned", "excluded", "edited"):
+            if values.get(name) is True:
+                known[name] = True
+        if isinstance(values.get("branch"), str):
+            known["branch"] = values["branch"]
+        if isinstance(values.get("extra"), Mapping):
+            known["extra"] = dict(values["extra"])
+        return cls(**known)
+
+
+_NONE = Marks()
+_MARKS = tuple(f.name for f in fields(Marks) if f.name != "reports")
+NO_MARKS = _NONE
+"""Nothing is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One reply was chosen before others to the same message."""
+
+    chosen: str
+    """Its id."""
+    rejected: tuple[str, ...]
+    """The ids of the others."""
+    source: str = "best"
+    """How it came about: `best` of several drafts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDetails:
+    """What is said about a whole chat."""
+
+    tags: tuple[str, ...] = ()
+    archived: bool = False
+    allow_data_use: bool = True
+    """Whether it may leave through an export for training."""
+    reviewed: bool = False
+    """Whether its owner has called it ready for training."""
+    preferences: tuple[Preference, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What an imported file said beyond this."""
+
+    def to_values(self) -> dict[str, Any]:
+        """What is not at its default, as JSON values."""
+        values: dict[str, Any] = {}
+        if self.tags:
+            values["tags"] = list(self.tags)
+        for name in ("archived", "allow_data_use", "reviewed"):
+            if getattr(self, name) != getattr(_PLAIN_CHAT, name):
+                values[name] = getattr(self, name)
+        if self.preferences:
+            values["preferences"] = [
+                {"chosen": p.chosen, "rejected": list(p.rejected), "source": p.source}
+                for p in self.preferences
+            ]
+        if self.extra:
+            values["extra"] = dict(self.extra)
+        return values
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> ChatDetails:
+        """What `to_values` wrote. What cannot be meant is left out."""
+        known: dict[str, Any] = {}
+        tags = values.get("tags")
+        if isinstance(tags, list):
+            known["tags"] = tuple(tag for tag in tags if isinstance(tag, str))
+        for name in ("archived", "allow_data_use", "reviewed"):
+            if isinstance(values.get(name), bool):
+                known[name] = values[name]
+        preferences = values.get("preferences")
+        if isinstance(preferences, list):
+            known["preferences"] = tuple(
+                Preference(
+                    str(p.get("chosen", "")),
+                    tuple(str(i) for i in p.get("rejected") or ()),
+                    str(p.get("source", "best")),
+                )
+                for p in preferences
+                if isinstance(p, Mapping)
+            )
+        if isinstance(values.get("extra"), Mapping):
+            known["extra"] = dict(values["extra"])
+        return cls(**known)
+
+
+_PLAIN_CHAT = ChatDetails()
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
