@@ -248,6 +248,29 @@ class Conversation:
         self._record("Version", self._newest_leaf(versions[index].id))
         return versions[index]
 
+    def go_to(self, message_id: str) -> bool:
+        """Make a message part of the active path: the end of it, or of what was written last below.
+
+        Returns:
+            Whether anything changed.
+        """
+        if self._messages[message_id].deleted:
+            raise ValueError("the message is deleted")
+        leaf = self._newest_leaf(message_id)
+        if leaf == self._leaf:
+            return False
+        self._record("Go to", leaf)
+        return True
+
+    def fork(self, message_id: str, title: str) -> Conversation:
+        """A new chat of the messages up to one of them, with ids of their own."""
+        copy = Conversation(title=title, system=self.system, model=self.model)
+        copy.details = replace(self.details, preferences=())
+        parent: str | None = None
+        for message in self.path(message_id):
+            parent = copy.add(replace(message, id=new_id(), parent_id=parent)).id
+        return copy
+
     def branch(self, label: str, leaf_id: str | None) -> None:
         """Move the active leaf as one undoable step, as an edit or a retry does."""
         self._record(label, leaf_id)

@@ -28,6 +28,16 @@ class ChatSession(Editing):
         """Make a loaded chat the current one; a running reply is stopped and kept."""
         self._open(conversation)
 
+    def fork(self, message_id: str) -> Conversation:
+        """Go on in a new chat, with the messages up to one of them; the old chat stays."""
+        with self._lock:
+            title = self._conversation.title
+            copy = self._conversation.fork(message_id, title_from(f"{title} (fork)", 200))
+        self._open(copy)
+        if self._writer is not None:
+            self._writer.save_conversation(copy)
+        return copy
+
     def _open(self, conversation: Conversation) -> None:
         self.stop_all()
         with self._lock:

@@ -1,12 +1,13 @@
-"""Editing the tree: other versions of messages, removal, and undo."""
+"""Editing the tree: other versions of messages, removal, marks, and undo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from tui_chat.chat.conversation import Conversation, Message, new_id, title_from
+from tui_chat.chat.marks import NO_MARKS, Marks
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.safe_text import storable
 from tui_chat.session.events import TreeChanged
@@ -55,6 +56,7 @@ class Editing(Talking):
                         id=new_id(),
                         text=text,
                         status="complete",
+                        marks=replace(NO_MARKS, edited=True),
                         token_ids=(),
                         tokenizer="",
                         error="",
@@ -84,7 +86,13 @@ class Editing(Talking):
                 raise ContextError("There is no reply to continue", "", "Choose a reply with text")
             reply = conversation.add(
                 replace(
-                    target, id=new_id(), status="waiting", finish_reason="", error="", stats={}
+                    target,
+                    id=new_id(),
+                    status="waiting",
+                    finish_reason="",
+                    error="",
+                    stats={},
+                    marks=replace(NO_MARKS, edited=target.marks.edited),
                 ),
                 activate=False,
             )
@@ -118,17 +126,83 @@ class Editing(Talking):
         """Remove a message and all below it; undo brings it back."""
         return self._restructure(lambda c: bool(c.delete(message_id)), message_id)
 
+    def go_to(self, message_id: str) -> bool:
+        """Show the branch that a message is on; False if it is shown already."""
+        return self._restructure(lambda c: c.go_to(message_id), message_id)
+
     def undo(self) -> str:
         """Take back the last change to the tree; returns its name, empty if there is none."""
+        return self._stepped(Conversation.undo)
+
+    def redo(self) -> str:
+        """Do again what was undone last; returns its name, empty if there is nothing."""
+        return self._stepped(Conversation.redo)
+
+    def _stepped(self, step: Callable[[Conversation], str]) -> str:
         label = ""
 
-        def step(conversation: Conversation) -> bool:
+        def change(conversation: Conversation) -> bool:
             nonlocal label
-            label = conversation.undo()
+            label = step(conversation)
             return bool(label)
 
-        self._restructure(step)
+        self._restructure(change)
         return label
+
+    # What is said about messages and chats
+
+    def set_marks(self, label: str, marks: Mapping[str, Marks]) -> bool:
+        """Replace the marks of messages as one step that can be undone.
+
+        Args:
+            label: What undoing it is called.
+            marks: The new marks, by id.
+
+        Returns:
+            Whether anything changed. A reply that is being written can be marked as well.
+        """
+
+        def change(conversation: Conversation) -> bool:
+            before = conversation.version
+            conversation.mark(label, marks)
+            return conversation.version != before
+
+        return self._changed(change)
+
+    def rate(self, message_id: str, value: int) -> int:
+        """Rate a message 1 (good) or -1 (bad); the same again takes it back. Returns the rating."""
+        before = self.message(message_id).marks
+        rating = 0 if before.rating == value else value
+        self.set_marks("Rate", {message_id: replace(before, rating=rating)})
+        return rating
+
+    def pin(self, message_id: str) -> bool:
+        """Always send a message, however long the chat is, or no more; returns which."""
+        marks = self.message(message_id).marks
+        pinned = not marks.pinned
+        self.set_marks("Pin", {message_id: replace(marks, pinned=pinned, excluded=False)})
+        return pinned
+
+    def exclude(self, message_id: str) -> bool:
+        """Never send a message, or send it again; returns which."""
+        marks = self.message(message_id).marks
+        excluded = not marks.excluded
+        self.set_marks("Exclude", {message_id: replace(marks, excluded=excluded, pinned=False)})
+        return excluded
+
+    def name_branch(self, message_id: str, name: str) -> None:
+        """Name the branch that begins with a message; an empty name takes it away."""
+        marks = self.message(message_id).marks
+        name = title_from(storable(name), 40)
+        self.set_marks("Name", {message_id: replace(marks, branch=name)})
+
+    def set_details(self, **values: Any) -> None:
+        """Change what is said about the whole chat: its tags, and whether it is archived."""
+        with self._lock:
+            conversation = self._conversation
+            conversation.details = replace(conversation.details, **values)
+            self._save_header(conversation)
+        self._tell(TreeChanged())
 
     def _restructure(
         self, change: Callable[[Conversation], bool], message_id: str | None = None
@@ -138,6 +212,11 @@ class Editing(Talking):
                 self._target(message_id)
             elif self._replies:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+            return self._changed(change)
+
+    def _changed(self, change: Callable[[Conversation], bool]) -> bool:
+        """Change the tree, and save every message that is another one now."""
+        with self._lock:
             conversation = self._conversation
             before = {m.id: m for m in conversation.messages()}
             changed = change(conversation)
