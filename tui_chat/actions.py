@@ -48,6 +48,7 @@ class Action:
 _KEY_NAMES = {
     "escape": "Esc", "enter": "Enter", "pageup": "PgUp", "pagedown": "PgDn",
     "greater_than_sign": ">", "backspace": "Backspace",
+    "plus": "+", "minus": "-",
     "delete": "Delete", "home": "Home", "end": "End", "space": "Space", "tab": "Tab",
 }  # fmt: skip
 
@@ -158,6 +159,18 @@ ACTIONS: tuple[Action, ...] = (
            footer=True),
     Action("undo", ("z",), "transcript", "Undo",
            "Undoes the last change to the transcript.", footer=True),
+    Action("redo", ("Z",), "transcript", "Redo",
+           "Does again what was undone last."),
+    Action("rate_good", ("plus",), "transcript", "Good",
+           "Rates the selected message as good; again takes it back.", footer=True),
+    Action("rate_bad", ("minus",), "transcript", "Bad",
+           "Rates the selected message as bad; again takes it back."),
+    Action("pin", ("p",), "transcript", "Pin",
+           "Always sends the selected message, however long the chat is; again lets it go."),
+    Action("exclude", ("x",), "transcript", "Exclude",
+           "Never sends the selected message; again sends it as before."),
+    Action("fork", ("f",), "transcript", "Fork",
+           "Goes on from the selected message in a new chat; this one stays.", "/fork"),
     Action("message_menu", ("enter",), "transcript", "Menu",
            "Opens the menu of the selected message.", palette=False),
     # The parameters panel
