@@ -164,3 +164,21 @@ def test_the_meter_counts_what_is_pinned():
 def test_too_much_pinned_is_said():
     with pytest.raises(ContextError, match="pin less"):
         composer(300).compose(long_chat(20, pinned=tuple(range(10))))
+
+
+def test_a_draft_and_the_parameters_come_back_with_their_chat(tmp_path: Path):
+    database = tmp_path / "t.db"
+    with running(database=database) as run:
+        run.ready()
+        run.say("One")
+        run.session.apply_preset("k50-precise")
+        run.session.set_param("top_k", 7)
+        run.session.keep_draft("What I was about to\nask")
+        chat_id = run.session.conversation.id
+    with read_transcripts(database) as reader:
+        chat = reader.load(chat_id)
+    assert chat.working == {
+        "preset": "k50-precise",
+        "values": {"top_k": 7},
+        "draft": "What I was about to\nask",
+    }

@@ -244,3 +244,16 @@ async def test_a_fork_is_a_chat_of_its_own() -> None:
         await pilot.press("escape", "g", "j", "f")
         await until(pilot, lambda: app.session.conversation.id != before)
         assert [m.text for m in app.session.messages()] == ["One", "Two"]
+
+
+async def test_a_draft_comes_back_with_its_chat() -> None:
+    chat = talk("One", "Two")
+    chat.working["draft"] = "and then?"
+    app = chat_app(conversation=chat)
+    async with running(app) as pilot:
+        await until(pilot, lambda: app.chat.bar.draft.text == "and then?")
+        await pilot.press("!")
+        await until(pilot, lambda: chat.working["draft"] == "and then?!")
+        app.session.new_chat()
+        await until(pilot, lambda: app.session.conversation is not chat)
+        assert app.chat.bar.draft.text == "and then?!"

@@ -112,6 +112,7 @@ class TranscriptReader:
         conversation.created = as_moment(header["created"])
         conversation.updated = as_moment(header["updated"])
         conversation.details = ChatDetails.from_values(json_values(as_text(header["details"])))
+        conversation.working = json_values(as_text(header["working"]))
         conversation.restore_history(json_values(as_text(header["history"])))
         return conversation
 
