@@ -6,6 +6,7 @@ import pytest
 from textual.widgets import Static
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tui_chat.chat.marks import ChatDetails
 from tui_chat.engine.scripted import Script
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import CopyResult
@@ -257,3 +258,27 @@ async def test_a_draft_comes_back_with_its_chat() -> None:
         app.session.new_chat()
         await until(pilot, lambda: app.session.conversation is not chat)
         assert app.chat.bar.draft.text == "and then?!"
+
+
+async def test_what_is_said_about_the_whole_chat() -> None:
+    app = chat_app(conversation=talk("One", "Two"))
+    async with running(app) as pilot:
+
+        def details() -> ChatDetails:
+            return app.session.conversation.details
+
+        for typed in ("/tag work #Rivers", "/tag -work", "/archive", "/datause off"):
+            app.chat.bar.prompt.insert(typed)
+            await pilot.press("enter")
+            await until(pilot, lambda: not app.chat.bar.draft)
+        await until(pilot, lambda: not details().allow_data_use)
+        assert details() == ChatDetails(("rivers",), archived=True, allow_data_use=False)
+        app.chat.bar.prompt.insert("/title Boats on rivers")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.conversation.title == "Boats on rivers")
+        app.chat.bar.prompt.insert("/datause maybe")
+        await pilot.press("enter")
+        app.chat.bar.prompt.insert("/title And on lakes")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.conversation.title == "And on lakes")
+        assert not details().allow_data_use

@@ -74,6 +74,8 @@ class ChatSummary:
     """All messages of the tree that are not deleted."""
     deleted_at: datetime | None = field(default=None)
     """When the chat was deleted; None for one that was not."""
+    tags: tuple[str, ...] = ()
+    archived: bool = False
 
 
 ROLES = frozenset(get_args(Role))
