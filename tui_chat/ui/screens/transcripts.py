@@ -149,12 +149,11 @@ class TranscriptsScreen(ListSheet[str]):
         if width >= 30:
             tail.append((fitted("open now" if is_open else date, 17, "right"), muted))
         used = sum(len(text) for text, _ in tail)
-        tags = "".join(f"  #{tag}" for tag in chat.tags)
+        tags = " ".join(f"#{tag}" for tag in chat.tags)
         title = safe_line(chat.title or "Untitled", 200)
-        room = width - used - cell_len(title)
+        room = width - used - cell_len(title) - 2
         if tags and cell_len(tags) <= room:
-            rest = fitted(tags, room)
-            return Content.assemble(title, (rest, "$text-muted"), *tail)
+            return Content.assemble(title, (f"  {fitted(tags, room)}", "$text-muted"), *tail)
         return Content.assemble(fitted(title, width - used), *tail)
 
     @on(Filter.Changed)
