@@ -108,7 +108,7 @@ class LabelScreen(Sheet[int]):
         asked = conversation[message.parent_id].text if message.parent_id is not None else ""
         line = self.query_one("#asked", Static)
         line.update(Content(safe_line(asked[:1000])))
-        line.display = bool(asked.strip())
+        line.set_class(not asked.strip(), "-nothing")
         kind = "reply" if message.role == "assistant" else "message"
         number, count = self._session.versions(message.id)
         version = f", version {number} of {count}" if count > 1 else ""

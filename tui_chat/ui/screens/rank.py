@@ -119,7 +119,7 @@ class RankScreen(ListSheet[bool]):
     """Whether none of the versions is any good."""
 
     def __init__(self, session: ChatSession, ranking: Ranking) -> None:
-        super().__init__("Rank, the best first")
+        super().__init__("Rank")
         self._session = session
         self._ranking = ranking
         self._shown = ""
@@ -143,8 +143,10 @@ class RankScreen(ListSheet[bool]):
 
     def watch_is_all_flawed(self) -> None:
         """Say so, and take the places away from the rows."""
-        count = f"{len(self._ranking.versions)} versions"
-        self.note = "all are flawed: none gets a rank" if self.is_all_flawed else count
+        count = len(self._ranking.versions)
+        self.note = (
+            f"all {count} are flawed" if self.is_all_flawed else f"{count} versions, the best first"
+        )
         self.choices.redraw()
 
     def _draw(self, message: Message, width: int) -> Content:
