@@ -138,8 +138,8 @@ class TreeScreen(ListSheet[str]):
         quiet = "" if row.is_active else "$text-muted"
         mark = ("◆ " if row.is_end else "● " if row.is_active else "  ", "$accent")
         lines = guides(row, self._hidden, self._most_guides(width))
-        if self._hidden and row.depth <= self._hidden:
-            lines = "‹ " if row.depth else ""
+        if self._hidden:
+            lines = ("‹ " if row.depth else "  ") + lines
         fold = "▸ " if row.is_folded else "▾ " if row.forks > 1 else "  "
         role = fitted(_ROLES[message.role], 7 if width >= 44 else 6)
         tail = _tail(message, width)
