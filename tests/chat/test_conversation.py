@@ -57,6 +57,20 @@ def test_deleting_shows_another_version_or_the_parent_and_undo_brings_it_back():
     assert texts(conversation) == ["a", "b", "c", "d"]
 
 
+def test_deleting_a_branch_that_is_not_shown_leaves_the_one_that_is():
+    conversation = chat("q", "first")
+    first = conversation.path()[1]
+    second = conversation.add_child(first.parent_id, "assistant", "second")
+    third = conversation.add_child(first.parent_id, "assistant", "third")
+    conversation.delete(second.id)
+    assert texts(conversation) == ["q", "third"]
+    conversation.delete(third.id)
+    assert texts(conversation) == ["q", "first"]
+    conversation.undo()
+    conversation.undo()
+    assert texts(conversation) == ["q", "third"]
+
+
 def test_a_message_needs_a_parent_in_the_tree():
     conversation = chat("a")
     with pytest.raises(ValueError, match="parent"):

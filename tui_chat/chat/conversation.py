@@ -156,8 +156,8 @@ class Conversation:
         return self._messages[message_id]
 
     def messages(self) -> Iterator[Message]:
-        """Every message, parents before children, in the order they were added."""
-        yield from self._messages.values()
+        """Every message there is now, parents before children, in the order they were added."""
+        yield from tuple(self._messages.values())  # another thread may add one meanwhile
 
     def path(self, leaf_id: str | None = None) -> list[Message]:
         """The messages from the root to a leaf (the active one by default), oldest first."""
@@ -258,9 +258,9 @@ class Conversation:
         """
         if self._messages[message_id].deleted:
             raise ValueError("the message is deleted")
-        leaf = self._newest_leaf(message_id)
-        if leaf == self._leaf:
+        if any(message.id == message_id for message in self.path()):
             return False
+        leaf = self._newest_leaf(message_id)
         self._record("Go to", leaf)
         return True
 
@@ -280,14 +280,16 @@ class Conversation:
     def delete(self, message_id: str) -> list[Message]:
         """Mark a message and all below it as deleted; returns what was marked.
 
-        Another version of it becomes active, else its parent.
+        Where the active path goes through it, another version becomes active, else its parent.
         """
         marked = [m for m in self._subtree(message_id) if not m.deleted]
         versions = [m for m in self.siblings(message_id) if m.id != message_id]
         parent = self._messages[message_id].parent_id
         for message in marked:
             self.update(message.id, deleted=True)
-        target = self._newest_leaf(versions[-1].id) if versions else parent
+        target = self._leaf
+        if target in {m.id for m in marked}:
+            target = self._newest_leaf(versions[-1].id) if versions else parent
         self._record("Delete", target, tuple(m.id for m in marked))
         return marked
 

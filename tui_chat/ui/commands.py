@@ -25,6 +25,7 @@ from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.status_text import why_not_saved
+from tui_chat.ui.tree_commands import TreeCommands
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
@@ -36,7 +37,7 @@ AGAIN_S = 3.0
 _EVERYWHERE = ("quit", "interrupt")
 _IN_TURN = frozenset({
     "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
-    "inspector", "stop",
+    "inspector", "stop", "tree", "rank", "label",
 })  # fmt: skip
 """What means the chat with all that was typed before, though that may still be on its way."""
 
@@ -56,6 +57,7 @@ class Commands:
         self._table: dict[str, Command] = {
             **self._messages.table,
             **ChatCommands(app).table,
+            **TreeCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,

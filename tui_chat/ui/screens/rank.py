@@ -1,0 +1,217 @@
+"""The rank screen: the versions of a reply in the order of how good they are.
+
+Owns the order until it is kept. What is kept are the ranks in the marks of the versions, as one
+step that can be undone; stepping back leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.reactive import reactive
+from textual.types import CSSPathType
+from textual.widgets import Static
+
+from tui_chat.chat.conversation import Conversation, Message
+from tui_chat.chat.marks import Marks
+from tui_chat.errors import ContextError, TuiChatError
+from tui_chat.safe_text import safe_line
+from tui_chat.session import ChatSession
+from tui_chat.ui.message_notes import short_model
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.sheet import CLOSE, ListSheet
+from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.line_view import LineView, fitted
+from tui_chat.ui.widgets.message_lines import first_words, text_lines
+
+ALL_FLAWED = "all_flawed"
+"""The name in `Marks.extra` that says that none of the versions is any good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What is to be ranked."""
+
+    prompt: str
+    """The message that the versions answer; empty for versions of a first message."""
+    versions: tuple[Message, ...]
+    """The best first, as far as they are ranked; else the oldest first."""
+
+    @property
+    def is_all_flawed(self) -> bool:
+        """Whether they have been called all flawed."""
+        return all(m.marks.extra.get(ALL_FLAWED) is True for m in self.versions)
+
+
+def ranking_of(conversation: Conversation, message: Message) -> Ranking:
+    """What ranking a message means: its versions; for a prompt with several replies, those.
+
+    Raises:
+        ContextError: If there is only one version.
+    """
+    versions = conversation.siblings(message.id)
+    if message.role == "user":
+        replies = conversation.children(message.id)
+        versions = replies if len(replies) > 1 else versions
+    if len(versions) < 2:
+        raise ContextError(
+            "There is nothing to rank", "It has one version only", "r on a reply writes another one"
+        )
+    parent_id = versions[0].parent_id
+    unranked = len(versions)
+    versions.sort(key=lambda m: unranked if m.marks.rank is None else m.marks.rank)
+    prompt = conversation[parent_id].text if parent_id is not None else ""
+    return Ranking(prompt, tuple(versions))
+
+
+def ranked_marks(versions: Sequence[Message], is_all_flawed: bool) -> Mapping[str, Marks]:
+    """The marks of versions in an order.
+
+    Args:
+        versions: The best first.
+        is_all_flawed: Whether none of them is any good; then none has a rank, so that no export
+            prefers one to another.
+    """
+    marks = {}
+    for rank, message in enumerate(versions):
+        extra = {k: v for k, v in message.marks.extra.items() if k != ALL_FLAWED}
+        if is_all_flawed:
+            extra[ALL_FLAWED] = True
+        marks[message.id] = replace(
+            message.marks, rank=None if is_all_flawed else rank, extra=extra
+        )
+    return marks
+
+
+class RankScreen(ListSheet[bool]):
+    """Puts versions in order; the result is whether that was kept.
+
+    Args:
+        session: Whose chat it is.
+        ranking: What is ranked.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "rank.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "keep", "Keep", id="rank_keep",
+                tooltip="Keeps this order as the ranks of the versions."),
+        Binding("shift+up,K", "shift(-1)", "Better", key_display="Shift+↑", id="rank_better",
+                tooltip="Moves the highlighted version up."),
+        Binding("shift+down,J", "shift(1)", "Worse", key_display="Shift+↓", id="rank_worse",
+                tooltip="Moves the highlighted version down."),
+        Binding("a", "all_flawed", "All flawed", id="rank_all_flawed",
+                tooltip="Says that none of the versions is any good; again takes it back."),
+        Binding("k", "list_move(-1)", "Up", show=False),
+        Binding("j", "list_move(1)", "Down", show=False),
+        Binding("pageup", "scroll_text(-1)", "Scroll the text up", show=False, priority=True),
+        Binding("pagedown", "scroll_text(1)", "Scroll the text down", show=False, priority=True),
+        CLOSE,
+    ]  # fmt: skip
+
+    is_all_flawed: reactive[bool] = reactive(False, init=False)
+    """Whether none of the versions is any good."""
+
+    def __init__(self, session: ChatSession, ranking: Ranking) -> None:
+        super().__init__("Rank")
+        self._session = session
+        self._ranking = ranking
+        self._shown = ""
+        self.set_reactive(RankScreen.is_all_flawed, ranking.is_all_flawed)
+
+    def compose_body(self) -> ComposeResult:
+        """What was asked; the versions; the text of the highlighted one."""
+        prompt = safe_line(self._ranking.prompt[:1000])
+        yield Static(Content(prompt), id="asked", markup=False)
+        yield ChoiceList[Message](self._draw, list(self._ranking.versions), id="choices")
+        yield LineView(id="text")
+
+    def on_mount(self) -> None:
+        """Begin at the best one."""
+        super().on_mount()
+        self.add_class("-tall-sheet")
+        self.query_one("#asked").display = bool(self._ranking.prompt)
+        self.choices.focus()
+        self.choices.styles.max_height = len(self._ranking.versions)
+        self.watch_is_all_flawed()
+
+    def watch_is_all_flawed(self) -> None:
+        """Say so, and take the places away from the rows."""
+        count = len(self._ranking.versions)
+        self.note = (
+            f"all {count} are flawed" if self.is_all_flawed else f"{count} versions, the best first"
+        )
+        self.choices.redraw()
+
+    def _draw(self, message: Message, width: int) -> Content:
+        place = "✗" if self.is_all_flawed else str(self.choices.rows.index(message) + 1)
+        colour = "$warning" if self.is_all_flawed else "$accent"
+        model = short_model(message.model) if message.model and width >= 60 else ""
+        tail = fitted(model, 16, "right") if model else ""
+        text = fitted(first_words(message), width - 4 - len(tail))
+        return Content.assemble(
+            (fitted(place, 2, "right") + "  ", f"{colour} bold"), text, (tail, "$text-muted")
+        )
+
+    @on(ChoiceList.Moved)
+    def _moved(self, event: ChoiceList.Moved) -> None:
+        self._show_text()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the text from the first moment on."""
+        self._show_text()
+
+    def _show_text(self) -> None:
+        message: Message | None = self.choices.row
+        if message is not None and message.id != self._shown:
+            self._shown = message.id
+            self.query_one("#text", LineView).show_lines(text_lines(message))
+
+    # What the keys do -----------------------------------------------------------------------------
+
+    def action_scroll_text(self, step: int) -> None:
+        """Scroll the text of the highlighted version by a page."""
+        view = self.query_one("#text", LineView)
+        view.scroll_relative(y=step * max(1, view.size.height - 1), animate=False)
+
+    def action_shift(self, step: int) -> None:
+        """Move the highlighted version up (-1) or down (1)."""
+        self._place(self.choices.highlighted + step)
+
+    def _place(self, index: int) -> None:
+        versions = list(self.choices.rows)
+        if not 0 <= index < len(versions):
+            return
+        versions.insert(index, versions.pop(self.choices.highlighted))
+        self.choices.show_rows(versions, index)
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit gives the highlighted version that place."""
+        if event.character is not None and event.character in "123456789":
+            event.stop()
+            self._place(int(event.character) - 1)
+
+    def action_all_flawed(self) -> None:
+        """Say that none is any good, or take it back."""
+        self.is_all_flawed = not self.is_all_flawed
+
+    @on(ChoiceList.Chosen)
+    def action_keep(self) -> None:
+        """Keep the order."""
+        marks = ranked_marks(self._newest(), self.is_all_flawed)
+        try:
+            self._session.set_marks("Ranking", marks)
+        except TuiChatError as error:
+            notify_plain(self, in_screens(error).one_line, severity="warning")
+            return
+        self.dismiss(True)
+
+    def _newest(self) -> list[Message]:
+        """The versions as they are marked by now."""
+        return [self._session.message(message.id) for message in self.choices.rows]

@@ -1,0 +1,340 @@
+"""The tree of the chat (Ctrl+T): every branch at once, to find, name, leave out or go on from one.
+
+Owns what is folded and highlighted, and how a message looks in one line. The session changes the
+tree; the result is the id of the message to go to.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.types import CSSPathType
+from textual.widgets import Static
+
+from tui_chat.chat.conversation import Message
+from tui_chat.errors import TuiChatError
+from tui_chat.safe_text import safe_line, safe_text
+from tui_chat.session import ChatSession
+from tui_chat.ui.message_notes import short_model
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.dialogs import InputScreen
+from tui_chat.ui.screens.sheet import CLOSE, ListSheet
+from tui_chat.ui.tree_rows import TreeRow, guides, parent_index, tree_rows
+from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.line_view import fitted
+from tui_chat.ui.widgets.message_lines import first_words
+from tui_chat.ui.widgets.token_meter import grouped
+
+LOOK_EVERY_S = 0.5
+"""How often it is looked whether the chat has gone on behind the screen."""
+_ROLES = {"user": "you", "assistant": "reply", "system": "system"}
+_PREVIEW_CHARACTERS = 1200
+
+
+class TreeScreen(ListSheet[str]):
+    """Shows the whole chat as a tree.
+
+    Args:
+        session: Whose chat it is.
+        selected: The message to begin at; the end of the active path if None.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "tree.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Go there", id="tree_go",
+                tooltip="Shows the branch of the highlighted message in the chat."),
+        Binding("space", "fold_or_unfold", "Fold", id="tree_toggle",
+                tooltip="Folds or unfolds what follows the highlighted message."),
+        Binding("left,h", "fold", "Fold", show=False,
+                tooltip="Folds what follows; on a folded row, goes to where its branch begins."),
+        Binding("right,l", "unfold", "Unfold", show=False),
+        Binding("n", "next_fork(1)", "Next fork", id="tree_fork",
+                tooltip="Goes to the next message with several answers; N goes back."),
+        Binding("N,shift+tab", "next_fork(-1)", "Fork before", show=False),
+        Binding("tab", "next_fork(1)", "Next fork", show=False),
+        Binding("b", "name", "Name", id="tree_name",
+                tooltip="Names the branch that begins at the highlighted message."),
+        Binding("delete,p", "prune", "Prune", id="tree_prune",
+                tooltip="Removes the highlighted message and all below it; z brings it back."),
+        Binding("z", "undo", "Undo", id="tree_undo",
+                tooltip="Takes back the last change to the chat."),
+        Binding("Z", "redo", "Redo", show=False),
+        Binding("k", "list_move(-1)", "Up", show=False),
+        Binding("j", "list_move(1)", "Down", show=False),
+        Binding("home,g", "list_end(0)", "First", show=False),
+        Binding("end,G", "list_end(-1)", "Last", show=False),
+        Binding("ctrl+t", "close", "Close", show=False),
+        CLOSE,
+    ]  # fmt: skip
+
+    def __init__(self, session: ChatSession, selected: str | None = None) -> None:
+        super().__init__("Tree")
+        self._session = session
+        self._first = selected
+        self._folded: set[str] = set()
+        self._version = -1
+        self._hidden = 0
+        self._deepest = 0
+
+    def compose_body(self) -> ComposeResult:
+        """Rows, and below them more of the highlighted message."""
+        yield ChoiceList[TreeRow](self._draw, id="choices")
+        yield Static(id="preview", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the tree, and go on showing it while a reply is written."""
+        super().on_mount()
+        self.add_class("-tall-sheet")
+        self._show(self._first or self._session.conversation.leaf_id)
+        self.choices.focus()
+        self.set_interval(LOOK_EVERY_S, self._look)
+
+    # Rows -----------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Show what has changed behind the screen."""
+        if self._session.conversation.version != self._version:
+            self._show(self._highlighted_id())
+
+    def _show(self, highlighted: str | None, near: int = 0) -> None:
+        """Lay the tree out anew.
+
+        Args:
+            highlighted: The message to highlight.
+            near: The row to highlight where that message is not to be seen.
+        """
+        conversation = self._session.conversation
+        self._version = conversation.version
+        active = [message.id for message in self._session.messages()]
+        rows = tree_rows(conversation.messages(), active, self._folded)
+        index = next((i for i, row in enumerate(rows) if row.message.id == highlighted), near)
+        self._deepest = max((row.depth for row in rows), default=0)
+        self.choices.show_rows(rows, index)
+        self.note = _summary(rows, len(active))
+        if rows:
+            self.unsay()
+        elif conversation.undo_label:
+            self.say("No message is left.", "z brings the last change back.")
+        else:
+            self.say("There is no message yet.", "Every message you send, and every version of a "
+                     "reply, stands here.")  # fmt: skip
+        self.refresh_bindings()
+
+    def _row(self) -> TreeRow | None:
+        row: TreeRow | None = self.choices.row
+        return row
+
+    def _highlighted_id(self) -> str | None:
+        row = self._row()
+        return row.message.id if row is not None else None
+
+    def _draw(self, row: TreeRow, width: int) -> Content:
+        message = row.message
+        quiet = "" if row.is_active else "$text-muted"
+        mark = ("◆ " if row.is_end else "● " if row.is_active else "  ", "$accent")
+        lines = guides(row, self._hidden, self._most_guides(width))
+        if self._hidden:
+            lines = ("‹ " if row.depth else "  ") + lines
+        fold = "▸ " if row.is_folded else "▾ " if row.forks > 1 else "  "
+        role = fitted(_ROLES[message.role], 7 if width >= 44 else 6)
+        tail = _tail(message, width)
+        folded = f"  {grouped(row.below)} more" if row.is_folded else ""
+        name = f"[{safe_line(message.marks.branch, 40)}] " if message.marks.branch else ""
+        head = 2 + len(lines) + 2 + len(role)
+        room = width - head - sum(len(text) for text, _ in tail) - len(folded)
+        shown_name = fitted(name, min(room, Content(name).cell_length))
+        text = fitted(first_words(message), room - Content(shown_name).cell_length)
+        colour = "$role-user" if message.role == "user" else "$role-assistant"
+        return Content.assemble(
+            mark, (lines, "$text-muted"), (fold, "$accent"), (role, colour),
+            (shown_name, "$accent bold"), (text, quiet), (folded, "$text-muted"), *tail,
+        ).truncate(width)  # fmt: skip
+
+    def _most_guides(self, width: int) -> int:
+        """How many forks can be shown before a row, so that its text keeps most of the line."""
+        return max(3, width // 6)
+
+    @on(ChoiceList.Moved)
+    def _moved(self, event: ChoiceList.Moved) -> None:
+        """Keep the branch of the highlighted message in view, and show more of the message."""
+        row = self._row()
+        most = self._most_guides(self.choices.scrollable_content_region.width - 3)
+        hidden = self._hidden
+        if row is None or self._deepest <= most:
+            hidden = 0
+        elif row.depth > hidden + most - 1:
+            hidden = row.depth - most // 2
+        elif row.depth <= hidden + 1:
+            hidden = max(0, row.depth - most // 2)
+        if hidden != self._hidden:
+            self._hidden = hidden
+            self.choices.redraw()
+        self.query_one("#preview", Static).update(
+            safe_text(row.message.text[:_PREVIEW_CHARACTERS].strip()) if row is not None else ""
+        )
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys act on what is highlighted."""
+        conversation, row = self._session.conversation, self._row()
+        if action == "undo":
+            return bool(conversation.undo_label)
+        if action == "redo":
+            return bool(conversation.redo_label)
+        if action in ("choose", "name", "prune"):
+            return row is not None
+        if action == "fold_or_unfold":
+            return row is not None and row.forks > 0
+        if action == "next_fork":
+            return any(r.forks > 1 for r in self.choices.rows)
+        return True
+
+    # Moving and folding ---------------------------------------------------------------------------
+
+    def action_list_end(self, index: int) -> None:
+        """Highlight the first row (0) or the last (-1)."""
+        self.choices.action_move_to(index)
+
+    def action_next_fork(self, step: int) -> None:
+        """Highlight the next (1) or earlier (-1) message with several answers."""
+        rows, index = self.choices.rows, self.choices.highlighted + step
+        while 0 <= index < len(rows):
+            if rows[index].forks > 1:
+                self.choices.highlighted = index
+                return
+            index += step
+
+    def action_fold_or_unfold(self) -> None:
+        """Fold or unfold what is below the highlighted message."""
+        row = self._row()
+        if row is not None and row.forks:
+            self._set_folded(row, not row.is_folded)
+
+    def action_fold(self) -> None:
+        """Fold what is below; where nothing is to be folded, go to where the branch begins."""
+        row = self._row()
+        if row is None:
+            return
+        if row.forks and not row.is_folded:
+            self._set_folded(row, True)
+        else:
+            self.choices.highlighted = parent_index(self.choices.rows, self.choices.highlighted)
+
+    def action_unfold(self) -> None:
+        """Unfold what is below; where nothing is folded, go there."""
+        row = self._row()
+        if row is None:
+            return
+        if row.is_folded:
+            self._set_folded(row, False)
+        elif row.forks:
+            self.choices.action_move(1)
+
+    def _set_folded(self, row: TreeRow, is_folded: bool) -> None:
+        if is_folded:
+            self._folded.add(row.message.id)
+        else:
+            self._folded.discard(row.message.id)
+        self._show(row.message.id)
+
+    # What can be done -----------------------------------------------------------------------------
+
+    @on(ChoiceList.Chosen)
+    def _chosen(self, event: ChoiceList.Chosen) -> None:
+        """Make the branch of the highlighted message the active one, and leave."""
+        event.stop()
+        row = self._row()
+        if row is None:
+            return
+        if not row.is_active:  # what is on the path already needs no other end
+            try:
+                self._session.go_to(row.message.id)
+            except TuiChatError as error:
+                self._refuse(error)
+                return
+        self.dismiss(row.message.id)
+
+    def action_name(self) -> None:
+        """Ask for the name of the branch that begins here."""
+        row = self._row()
+        if row is None:
+            return
+        message_id, before = row.message.id, row.message.marks.branch
+
+        def name(text: str | None) -> None:
+            if text is not None and text.strip() != before:
+                self._session.name_branch(message_id, text.strip())
+                self._show(message_id)
+
+        hint = "Enter keeps it, an empty name takes it away, Esc leaves it as it was."
+        self.app.push_screen(InputScreen("Name this branch", before, hint), name)
+
+    def action_prune(self) -> None:
+        """Remove the highlighted message and all below it."""
+        row = self._row()
+        if row is None:
+            return
+        index = self.choices.highlighted
+        try:
+            self._session.delete(row.message.id)
+        except TuiChatError as error:
+            self._refuse(error)
+            return
+        self._show(None, near=index)
+        count = row.below + 1
+        what = "One message is" if count == 1 else f"{grouped(count)} messages are"
+        self.note = f"{what} removed. z brings {'it' if count == 1 else 'them'} back"
+
+    def action_undo(self) -> None:
+        """Take back the last change to the chat."""
+        self._step("Undone")
+
+    def action_redo(self) -> None:
+        """Do again what was undone last."""
+        self._step("Done again")
+
+    def _step(self, said: str) -> None:
+        session, highlighted = self._session, self._highlighted_id()
+        before = {row.message.id for row in self.choices.rows}
+        try:
+            label = session.undo() if said == "Undone" else session.redo()
+        except TuiChatError as error:
+            self._refuse(error)
+            return
+        self._show(highlighted, near=self.choices.highlighted)
+        back = (r.message.id for r in self.choices.rows if r.message.id not in before)
+        returned = next(back, None)
+        if returned is not None:
+            self._show(returned)
+        self.note = f"{said}: {safe_line(label, 40)}"
+
+    def _refuse(self, error: TuiChatError) -> None:
+        notify_plain(self, in_screens(error).one_line, severity="warning")
+
+
+def _tail(message: Message, width: int) -> list[tuple[str, str]]:
+    """What stands at the right end of a row: rating, model, tokens, as far as there is room."""
+    rating = {1: "+", -1: "-"}.get(message.marks.rating, "")
+    colour = "$success" if message.marks.rating > 0 else "$warning"
+    tail = [(fitted(rating, 3, "right"), f"{colour} bold")] if width >= 30 else []
+    if width >= 84:
+        tail.append((f"  {fitted(short_model(message.model), 14)}", "$text-muted"))
+    if width >= 60:
+        tokens = int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
+        shown = f"{grouped(tokens)} tok" if tokens else ""
+        tail.append((fitted(shown, 10, "right"), "$text-muted"))
+    return tail
+
+
+def _summary(rows: list[TreeRow], on_path: int) -> str:
+    """How much there is, in a few words."""
+    if not rows:
+        return ""
+    count = len(rows) + sum(row.below for row in rows if row.is_folded)
+    said = f"{grouped(count)} message{'s' * (count != 1)}"
+    return said if count == on_path else f"{said}, {grouped(on_path)} in the chat now"
