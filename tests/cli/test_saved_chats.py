@@ -30,7 +30,9 @@ def test_list_shows_newest_first(run: CommandLine, chat_id: str) -> None:
     second = run("ask", "Another", "--json").json["chat_id"]
     chats = run("transcripts", "list", "--json").json
     assert [chat["id"] for chat in chats] == [second, chat_id]
-    assert set(chats[0]) == {"id", "title", "model", "created", "updated", "turns", "messages"}
+    assert set(chats[0]) == {
+        "id", "title", "model", "created", "updated", "turns", "messages", "tags", "archived",
+    }  # fmt: skip
     assert (chats[1]["turns"], chats[1]["messages"], chats[1]["model"]) == (1, 2, "guide")
     assert [c["id"] for c in run("transcripts", "list", "--json", "--limit", "1").json] == [second]
     table = run("transcripts", "list").out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Static
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tui_chat.chat.marks import ChatDetails
 from tui_chat.engine.scripted import Script
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import CopyResult
@@ -211,3 +213,72 @@ async def test_selected_text_is_copied_first(copied: list[str]) -> None:
         await pilot.press("ctrl+c")
         await until(pilot, lambda: copied == ["draft to copy"])
         assert app.chat.bar.draft.text == "draft to copy"
+
+
+async def test_what_is_said_about_a_message_stands_beside_it() -> None:
+    app = chat_app(conversation=talk("One", "Two", "Three", "Four"))
+    async with running(app) as pilot:
+        transcript = app.chat.transcript
+        await pilot.press("escape", "g")
+        await until(pilot, lambda: transcript.selected == transcript.path[0].id)
+        await pilot.press("p")
+        side = transcript.views[0].query_one(".message-side", Static)
+        await until(pilot, lambda: "pinned" in str(side.content))
+        await pilot.press("x")
+        await until(pilot, lambda: "not sent" in str(side.content))
+        assert transcript.views[0].has_class("-excluded")
+        await pilot.press("j", "plus")
+        await until(pilot, lambda: app.session.messages()[1].marks.rating == 1)
+        await pilot.press("minus")
+        side = transcript.views[1].query_one(".message-side", Static)
+        await until(pilot, lambda: "−" in str(side.content))
+        await pilot.press("z", "z", "z", "z")
+        await until(pilot, lambda: not any(m.marks for m in app.session.messages()))
+        await pilot.press("Z")
+        await until(pilot, lambda: app.session.messages()[0].marks.pinned)
+
+
+async def test_a_fork_is_a_chat_of_its_own() -> None:
+    app = chat_app(conversation=talk("One", "Two", "Three", "Four"))
+    async with running(app) as pilot:
+        before = app.session.conversation.id
+        await pilot.press("escape", "g", "j", "f")
+        await until(pilot, lambda: app.session.conversation.id != before)
+        assert [m.text for m in app.session.messages()] == ["One", "Two"]
+
+
+async def test_a_draft_comes_back_with_its_chat() -> None:
+    chat = talk("One", "Two")
+    chat.working["draft"] = "and then?"
+    app = chat_app(conversation=chat)
+    async with running(app) as pilot:
+        await until(pilot, lambda: app.chat.bar.draft.text == "and then?")
+        await pilot.press("!")
+        await until(pilot, lambda: chat.working["draft"] == "and then?!")
+        app.session.new_chat()
+        await until(pilot, lambda: app.session.conversation is not chat)
+        assert app.chat.bar.draft.text == "and then?!"
+
+
+async def test_what_is_said_about_the_whole_chat() -> None:
+    app = chat_app(conversation=talk("One", "Two"))
+    async with running(app) as pilot:
+
+        def details() -> ChatDetails:
+            return app.session.conversation.details
+
+        for typed in ("/tag work #Rivers", "/tag -work", "/archive", "/datause off"):
+            app.chat.bar.prompt.insert(typed)
+            await pilot.press("enter")
+            await until(pilot, lambda: not app.chat.bar.draft)
+        await until(pilot, lambda: not details().allow_data_use)
+        assert details() == ChatDetails(("rivers",), archived=True, allow_data_use=False)
+        app.chat.bar.prompt.insert("/title Boats on rivers")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.conversation.title == "Boats on rivers")
+        app.chat.bar.prompt.insert("/datause maybe")
+        await pilot.press("enter")
+        app.chat.bar.prompt.insert("/title And on lakes")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.conversation.title == "And on lakes")
+        assert not details().allow_data_use

@@ -124,6 +124,12 @@ async def open_panel(pilot: Pilot[Any]) -> None:
     await pilot.press("f2", "down", "down", "right")
 
 
+async def mark(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("escape", "g", "p", "j", "plus", "j", "x")
+    await until(pilot, lambda: len(pilot.app.screen.query(".-excluded")))
+
+
 async def select_code(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     await pilot.press("escape", "u")
@@ -156,6 +162,8 @@ PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
     "forget-line-wide": (WIDE, "night", SMALL, True, False, push_out),
     "panel-beside-light": (WIDE, "paper", Script(), True, False, open_panel),
     "panel-over": (NORMAL, "night", Script(), True, False, open_panel),
+    "marked": (NORMAL, "night", Script(), True, False, mark),
+    "marked-light": (WIDE, "paper", Script(), True, False, mark),
     "code-selected": (NORMAL, "night", Script(), True, False, select_code),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -170,3 +171,18 @@ def test_dates_are_said_as_people_say_them() -> None:
     assert chat_date(datetime(2025, 3, 13, 12, tzinfo=UTC), current).startswith("yesterday ")
     assert chat_date(datetime(2025, 1, 2, 12, tzinfo=UTC), current) == "2 Jan"
     assert chat_date(datetime(2023, 1, 2, 12, tzinfo=UTC), current) == "2 Jan 2023"
+
+
+async def test_archived_chats_are_listed_when_asked_for_and_tags_are_found() -> None:
+    boats, rivers, old = summaries(3)
+    chats = [replace(boats, tags=("work",)), replace(rivers, tags=("work", "water"))]
+    app = Stage(session=SavedChats([*chats, replace(old, archived=True)]))
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, app)
+        assert screen.choices.rows == chats
+        assert screen.note == "2 chats"
+        assert f"{rivers.title}  #work #water" in str(screen._draw(chats[1], 100))
+        await pilot.press("slash", *"#water")
+        await until(pilot, lambda: screen.choices.rows == chats[1:])
+        await pilot.press(*["backspace"] * 6, *"archived")
+        await until(pilot, lambda: [chat.id for chat in screen.choices.rows] == [old.id])

@@ -127,6 +127,8 @@ class Conversation:
         self.model = model
         self.details = ChatDetails()
         """What the user says about the whole chat."""
+        self.working: dict[str, Any] = {}
+        """How it was being worked on: `draft`, `preset` and `values` of the parameters."""
         self.created = now()
         self.updated = self.created
         self.version = 0

@@ -1,7 +1,8 @@
 """Composing the prompt: a conversation, a template and a budget become the ids that are sent.
 
 Owns the grouping into turns and the cache of their sizes, so that counting a draft costs the
-draft only, however long the chat is.
+draft only, however long the chat is. Turns with a pinned message are always sent, in their place;
+the budget counts them like the system message.
 """
 
 from __future__ import annotations
@@ -40,6 +41,19 @@ class Prompt:
         return self.fit.first_kept
 
 
+@dataclass(frozen=True, slots=True)
+class _SizedTurns:
+    """The turns that may be dropped, and what the others take."""
+
+    turns: list[Turn]
+    sizes: list[int]
+    """Tokens of each now,"""
+    sent: list[int]
+    """and when it was sent, before it got its reply."""
+    pinned: int
+    """Tokens of the turns that are never dropped."""
+
+
 class PromptComposer:
     """Composes prompts for one model. Safe to call from several threads.
 
@@ -58,7 +72,7 @@ class PromptComposer:
         self.context = context
         self.reserve = min(reserve, context - 1)
         self._turn_sizes: dict[Turn, int] = {}
-        self._grouped: tuple[Sequence[Message], list[Turn], list[int], list[int]] | None = None
+        self._grouped: tuple[Sequence[Message], _SizedTurns] | None = None
 
     def compose(
         self, messages: Sequence[Message], system: str = "", continue_last: bool = False
@@ -79,20 +93,23 @@ class PromptComposer:
         if not turns:
             raise ContextError("There is nothing to send", "The chat is empty", "Type a message")
         head = self._system_messages(system)
-        budget = self._fit(turns, head, continue_last)
+        pinned = _pinned(turns, messages)
+        free = [turn for turn, is_pinned in zip(turns, pinned, strict=True) if not is_pinned]
+        budget = self._fit(turns, pinned, head, continue_last)
         if budget.is_too_long:
             raise self.too_long_error(budget)
         first = budget.first_kept
         while True:
-            kept = [*head, *(m for turn in turns[first:] for m in turn)]
+            gone = set(map(id, free[:first]))
+            kept = [*head, *(m for turn in turns if id(turn) not in gone for m in turn)]
             segments = self.template.render(kept, self.encoder, continue_last)
             ids = tuple(i for segment in segments for i in segment.ids)
-            if len(ids) <= budget.limit or first == len(turns) - 1:
+            if len(ids) <= budget.limit or first == len(free) - 1:
                 break
             first += 1  # neighbouring texts encoded together can take a token more
         if first != budget.first_kept:
-            budget = self._moved(budget, turns, first)
-        dropped = tuple(m for turn in turns[:first] for m in turn)
+            budget = self._moved(budget, free, first)
+        dropped = tuple(m for turn in free[:first] for m in turn)
         return Prompt(ids, tuple(segments), budget, dropped)
 
     def view(self, messages: Sequence[Message], system: str, draft: str) -> ContextView:
@@ -100,31 +117,31 @@ class PromptComposer:
 
         Passing the same list again costs the counting of the draft only.
         """
-        turns, sizes, sent = self._sized_turns(messages)
+        sized = self._sized_turns(messages)
         system_size = self._system_size(self._system_messages(system))
         draft_size = self._size((PromptMessage(_DRAFT_ID, "user", draft),)) + self._opening
         budget = fit(
-            [*sizes, draft_size],
-            system_size,
+            [*sized.sizes, draft_size],
+            system_size + sized.pinned,
             self.context,
             self.reserve,
-            sent_tokens=[*sent, draft_size],
+            sent_tokens=[*sized.sent, draft_size],
         )
         draft_tokens = draft_size if draft else 0
-        history = budget.kept_tokens - draft_size
-        used = budget.system_tokens + history + draft_tokens
+        history = budget.kept_tokens - draft_size + sized.pinned
+        used = system_size + history + draft_tokens
         reserve = min(self.reserve, max(0, self.context - used))
         first = budget.first_kept
         return ContextView(
             context=self.context,
-            system=budget.system_tokens,
+            system=system_size,
             history=history,
             draft=draft_tokens,
             reserve=reserve,
             free=max(0, self.context - used - reserve),
             dropped_turns=first,
             dropped_tokens=budget.dropped_tokens,
-            first_kept_id=turns[first][0].id if 0 < first < len(turns) else None,
+            first_kept_id=sized.turns[first][0].id if 0 < first < len(sized.turns) else None,
             draft_text_tokens=len(self.encoder.encode(draft)) if draft else 0,
             is_exact=True,
             is_too_long=budget.is_too_long,
@@ -138,18 +155,35 @@ class PromptComposer:
             "The message is too long",
             f"It has {budget.kept_tokens} tokens, and {room} fit: the context is {self.context}, "
             f"{self.reserve} are kept for the reply"
-            + (f", {budget.system_tokens} are the system message" * bool(budget.system_tokens)),
-            "Shorten it, or lower the reserve",
+            + (
+                f", {budget.system_tokens} are the system message and what is pinned"
+                * bool(budget.system_tokens)
+            ),
+            "Shorten it, pin less, or lower the reserve",
         )
 
     def _fit(
-        self, turns: Sequence[Turn], head: Sequence[PromptMessage], continue_last: bool
+        self,
+        turns: Sequence[Turn],
+        pinned: Sequence[bool],
+        head: Sequence[PromptMessage],
+        continue_last: bool,
     ) -> BudgetFit:
-        sizes = [self._turn_size(turn) for turn in turns]
-        sizes[-1] += 0 if continue_last else self._opening
-        sent = [self._sent_size(turn) for turn in turns]
-        system_size = self._system_size(head)
-        return fit(sizes, system_size, self.context, self.reserve, sent_tokens=sent)
+        sized = self._sizes_of(turns, pinned)
+        sized.sizes[-1] += 0 if continue_last else self._opening
+        fixed = self._system_size(head) + sized.pinned
+        return fit(sized.sizes, fixed, self.context, self.reserve, sent_tokens=sized.sent)
+
+    def _sizes_of(self, turns: Sequence[Turn], pinned: Sequence[bool]) -> _SizedTurns:
+        free = [turn for turn, is_pinned in zip(turns, pinned, strict=True) if not is_pinned]
+        return _SizedTurns(
+            free,
+            [self._turn_size(turn) for turn in free],
+            [self._sent_size(turn) for turn in free],
+            sum(
+                self._turn_size(t) for t, is_pinned in zip(turns, pinned, strict=True) if is_pinned
+            ),
+        )
 
     def _moved(self, budget: BudgetFit, turns: Sequence[Turn], first: int) -> BudgetFit:
         moved = sum(self._turn_size(turn) for turn in turns[budget.first_kept : first])
@@ -158,16 +192,15 @@ class PromptComposer:
             budget.kept_tokens - moved, budget.dropped_tokens + moved, budget.is_too_long,
         )  # fmt: skip
 
-    def _sized_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[int], list[int]]:
-        """The turns, and their sizes now and when they were sent."""
+    def _sized_turns(self, messages: Sequence[Message]) -> _SizedTurns:
+        """The turns of a path that a draft follows, with their sizes."""
         grouped = self._grouped
         if grouped is None or grouped[0] is not messages:
             turns = group_turns(self._prompt_message(m) for m in messages)
-            sizes = [self._turn_size(turn) for turn in turns]
-            sent = [self._sent_size(turn) for turn in turns]
-            grouped = (messages, turns, sizes, sent)
+            pinned = _pinned(turns, messages, keeps_last=False)
+            grouped = (messages, self._sizes_of(turns, pinned))
             self._grouped = grouped
-        return grouped[1:]
+        return grouped[1]
 
     def _size(self, turn: Turn) -> int:
         """Tokens of a turn with its tags."""
@@ -220,3 +253,20 @@ def group_turns(messages: Iterable[PromptMessage]) -> list[Turn]:
             turns.append([])
         turns[-1].append(message)
     return [tuple(turn) for turn in turns]
+
+
+def _pinned(
+    turns: Sequence[Turn], messages: Sequence[Message], keeps_last: bool = True
+) -> list[bool]:
+    """Which turns have a pinned message.
+
+    Args:
+        turns: Of a path.
+        messages: The path.
+        keeps_last: Whether the last turn is sent in any case, pinned or not.
+    """
+    ids = {message.id for message in messages if message.marks.pinned}
+    pinned = [any(message.id in ids for message in turn) for turn in turns]
+    if keeps_last and pinned:
+        pinned[-1] = False
+    return pinned

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import ModelInfo
+from tui_chat.chat.params import find_spec
 from tui_chat.cli.file_problems import one_for_each_file, require_home
 from tui_chat.cli.output import complain
 from tui_chat.cli.reply_length import within_context
@@ -154,12 +157,31 @@ def session_settings(
             pass  # the chat's model is not known any more
         else:
             request = replace(request, model=conversation.model)
-    return SessionSettings(
-        load=request,
-        preset=settings.preset,
-        overrides=settings.parameters,
-        system=settings.system,
-    )
+    preset, overrides = settings.preset, dict(settings.parameters)
+    if conversation is not None:
+        preset, overrides = _gone_on_with(loaded, registry, conversation)
+    return SessionSettings(load=request, preset=preset, overrides=overrides, system=settings.system)
+
+
+def _gone_on_with(
+    loaded: LoadedSettings, registry: Registry, conversation: Conversation
+) -> tuple[str | None, dict[str, Any]]:
+    """The preset and the parameters of a chat that is gone on with; what was typed comes first."""
+    settings, sources = loaded.settings, loaded.sources
+    kept = str(conversation.working.get("preset"))
+    if sources.get("preset", "config.toml") != "config.toml" or kept not in registry.presets:
+        return settings.preset, dict(settings.parameters)
+    values = conversation.working.get("values")
+    overrides: dict[str, Any] = {}
+    for name, value in (values if isinstance(values, dict) else {}).items():
+        with suppress(TuiChatError, TypeError, ValueError):
+            overrides[name] = find_spec(name).check(value)
+    typed = {
+        name: value
+        for name, value in settings.parameters.items()
+        if sources.get(f"parameters.{name}", "config.toml") != "config.toml"
+    }
+    return kept, overrides | typed
 
 
 def load_chat(name: str) -> Conversation:

@@ -144,4 +144,6 @@ def _record(chat: ChatSummary) -> dict[str, Any]:
         "updated": chat.updated.isoformat(),
         "turns": chat.turns,
         "messages": chat.messages,
+        "tags": list(chat.tags),
+        "archived": chat.archived,
     }

@@ -28,6 +28,15 @@ class ChatSession(Editing):
         """Make a loaded chat the current one; a running reply is stopped and kept."""
         self._open(conversation)
 
+    def keep_draft(self, text: str) -> None:
+        """Save with the chat what is typed and not sent yet."""
+        with self._lock:
+            working = self._conversation.working
+            if working.get("draft", "") == text:
+                return
+            working["draft"] = storable(text)
+            self._save_header(self._conversation)
+
     def fork(self, message_id: str) -> Conversation:
         """Go on in a new chat, with the messages up to one of them; the old chat stays."""
         with self._lock:

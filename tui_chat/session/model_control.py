@@ -106,6 +106,7 @@ class ModelControl(SessionCore):
         with self._lock:
             spec = find_spec(name).within(self._limits()[0])
             self._params = self._params.with_values({name: spec.check(value)})
+            self._keep_params()
         self._tell(ParamsChanged())
 
     def apply_preset(self, name: str) -> None:
@@ -124,7 +125,15 @@ class ModelControl(SessionCore):
             self._params = values.with_values({n: getattr(self._params, n) for n in kept})
             self._preset = self._chosen_preset = name
             self._overrides = {}
+            self._keep_params()
         self._tell(ParamsChanged())
+
+    def _keep_params(self) -> None:
+        """Save with the chat what its parameters are, for when it is gone on with."""
+        usual = self.preset_values(self._preset).to_dict()
+        changed = {n: v for n, v in self._params.to_dict().items() if usual[n] != v}
+        self._conversation.working |= {"preset": self._preset, "values": changed}
+        self._save_header(self._conversation)
 
     def set_system(self, text: str) -> None:
         """Set the system message of this chat; empty for none."""

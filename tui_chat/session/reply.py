@@ -7,12 +7,13 @@ it under its lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Delta, Failed, Finished, ModelInfo
+from tui_chat.chat.marks import NO_MARKS
 from tui_chat.chat.params import SamplingParams
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.engine.runner import JobHandle
@@ -139,7 +140,9 @@ def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Messa
     """The messages of a path that a prompt is made of.
 
     Replies without text are left out, and so are user messages that never got one, except the
-    last: the model is not shown questions as if it had ignored them.
+    last: the model is not shown questions as if it had ignored them. What the user has excluded is
+    left out with the rest of its turn, so that nobody seems to answer what was never said; but not
+    the turn that is to be answered or gone on with.
 
     Args:
         messages: A path, oldest first.
@@ -147,13 +150,29 @@ def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Messa
     """
     path = list(messages)
     last = len(path) - 1
-    kept = [
-        m
-        for i, m in enumerate(path)
-        if m.role != "assistant" or m.text or (keep_last and i == last)
-    ]
+    begins = next((i for i in range(last, -1, -1) if path[i].role == "user"), 0)
+    is_open = keep_last or not any(m.text for m in path[begins + 1 :])
+    closed = begins if is_open else len(path)
+    kept: list[Message] = []
+    is_left_out = False
+    for i, m in enumerate(path):
+        if m.role == "user":
+            is_left_out = m.marks.excluded
+        if i < closed and (is_left_out or m.marks.excluded):
+            continue
+        if m.role != "assistant" or m.text or (keep_last and i == last):
+            kept.append(m)
     return [
         m
         for i, m in enumerate(kept)
         if m.role != "user" or i == len(kept) - 1 or kept[i + 1].role != "user"
     ]
+
+
+def left_out(path: Sequence[Message]) -> set[str]:
+    """The ids of what is not sent because the user has excluded it, or its question or reply."""
+    if not any(message.marks.excluded for message in path):
+        return set()
+    sent = {message.id for message in sendable(path)}
+    plain = sendable(replace(message, marks=NO_MARKS) for message in path)
+    return {message.id for message in plain} - sent

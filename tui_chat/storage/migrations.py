@@ -84,14 +84,14 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
-    # What the user says about messages and chats, the steps that can be undone, and the draft.
+    # What the user says about messages and chats, the steps that can be undone, and a draft.
     Migration(
-        "marks, details, history and drafts",
+        "marks, details, history and work under way",
         (
             "ALTER TABLE messages ADD COLUMN marks TEXT NOT NULL DEFAULT '{}'",
             "ALTER TABLE chats ADD COLUMN details TEXT NOT NULL DEFAULT '{}'",
             "ALTER TABLE chats ADD COLUMN history TEXT NOT NULL DEFAULT '{}'",
-            "ALTER TABLE chats ADD COLUMN draft TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE chats ADD COLUMN working TEXT NOT NULL DEFAULT '{}'",
         ),
     ),
     # Finished messages are found by their words. The index reads the texts where they are.

@@ -39,7 +39,8 @@ class TranscriptReader:
     ) -> list[ChatSummary]:
         """Saved chats, the one changed last first."""
         rows = self._rows(
-            "SELECT id, title, model, created, updated, turns, messages, deleted_at FROM chats"
+            "SELECT id, title, model, created, updated, turns, messages, deleted_at, details"
+            " FROM chats"
             " WHERE ? OR deleted_at IS NULL ORDER BY updated DESC, id LIMIT ? OFFSET ?",
             include_deleted,
             -1 if limit is None else limit,
@@ -112,6 +113,7 @@ class TranscriptReader:
         conversation.created = as_moment(header["created"])
         conversation.updated = as_moment(header["updated"])
         conversation.details = ChatDetails.from_values(json_values(as_text(header["details"])))
+        conversation.working = json_values(as_text(header["working"]))
         conversation.restore_history(json_values(as_text(header["history"])))
         return conversation
 
@@ -145,6 +147,7 @@ class TranscriptReader:
 
 
 def _summary(row: sqlite3.Row) -> ChatSummary:
+    details = ChatDetails.from_values(json_values(as_text(row["details"])))
     return ChatSummary(
         as_text(row["id"]),
         as_text(row["title"]),
@@ -154,6 +157,8 @@ def _summary(row: sqlite3.Row) -> ChatSummary:
         row["turns"],
         row["messages"],
         None if row["deleted_at"] is None else as_moment(row["deleted_at"]),
+        details.tags,
+        details.archived,
     )
 
 

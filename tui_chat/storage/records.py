@@ -38,6 +38,8 @@ class ChatHeader:
     """As `ChatDetails.to_values` gives them."""
     history: Mapping[str, Any] = field(default_factory=dict)
     """As `Conversation.history_values` gives it."""
+    working: Mapping[str, Any] = field(default_factory=dict)
+    """As `Conversation.working`."""
 
     @classmethod
     def of(cls, conversation: Conversation, params: Mapping[str, Any] | None = None) -> ChatHeader:
@@ -53,6 +55,7 @@ class ChatHeader:
             None if params is None else dict(params),
             conversation.details.to_values(),
             conversation.history_values(),
+            dict(conversation.working),
         )
 
 
@@ -71,6 +74,8 @@ class ChatSummary:
     """All messages of the tree that are not deleted."""
     deleted_at: datetime | None = field(default=None)
     """When the chat was deleted; None for one that was not."""
+    tags: tuple[str, ...] = ()
+    archived: bool = False
 
 
 ROLES = frozenset(get_args(Role))

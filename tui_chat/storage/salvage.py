@@ -29,7 +29,7 @@ _CHAT_COLUMNS = (
     "turns", "messages", "deleted_at",
 )  # fmt: skip
 _STORED_MESSAGE_COLUMNS = ("seq", *(name for name in MESSAGE_COLUMNS if name != "marks"), "owner")
-_LATER_CHAT_COLUMNS = ("details", "history", "draft")
+_LATER_CHAT_COLUMNS = ("details", "history", "working")
 _LATER_MESSAGE_COLUMNS = ("marks",)
 """Columns that came with a migration; older rows end before them."""
 _TABLES = {"chats": _CHAT_COLUMNS, "messages": _STORED_MESSAGE_COLUMNS}

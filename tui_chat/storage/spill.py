@@ -175,6 +175,7 @@ def _values(change: Change) -> dict[str, Any]:
             "params": None if header.params is None else dict(header.params),
             "details": dict(header.details),
             "history": dict(header.history),
+            "working": dict(header.working),
         }
     if isinstance(change, SaveMessage):
         from tui_chat.storage.formats.json_format import message_values
@@ -206,6 +207,7 @@ def _header(values: Mapping[str, Any]) -> ChatHeader:
         values["params"],
         values.get("details", {}),
         values.get("history", {}),
+        values.get("working", {}),
     )
 
 

@@ -104,12 +104,13 @@ class TranscriptStore(TranscriptReader):
             storable(header.model),
             None if header.leaf is None else storable(header.leaf),
         )
+        said = (header.details, header.history, header.working)
         chat_id = storable(header.id)
         self._ensure_chat(chat_id, header.created)
         self._connection.execute(
             "UPDATE chats SET created = ?, updated = ?, title = ?, system = ?, model = ?,"
-            " leaf = ?, details = ?, history = ? WHERE id = ?",
-            (*values, json_text(header.details), json_text(header.history), chat_id),
+            " leaf = ?, details = ?, history = ?, working = ? WHERE id = ?",
+            (*values, *map(json_text, said), chat_id),
         )
         if header.params is not None:
             self._connection.execute(

@@ -373,6 +373,7 @@ class TuiChat(App[int]):
         self._is_quitting = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hand_in(), SEND_S)
+        self.chat.keep_draft()
         self._unsubscribe()
         self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
         self.exit(code, return_code=code)

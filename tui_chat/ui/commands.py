@@ -20,6 +20,7 @@ from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
+from tui_chat.ui.chat_commands import ChatCommands
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
@@ -56,6 +57,7 @@ class Commands:
         self._table: dict[str, Command] = {
             **self._messages.table,
             **TreeCommands(app).table,
+            **ChatCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,

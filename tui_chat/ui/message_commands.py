@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = Callable[[str], Awaitable[None]]
 _MENU = (
     "copy", "code_block", "edit", "retry_message", "continue", "sibling_previous", "sibling_next",
-    "delete", "undo",
+    "rate_good", "rate_bad", "pin", "exclude", "fork", "delete", "undo", "redo",
 )  # fmt: skip
 _CONTINUABLE = ("stopped", "interrupted", "failed")
 
@@ -48,6 +48,12 @@ class MessageCommands:
             "sibling_next": lambda _: self._flip(1),
             "delete": self._delete,
             "undo": self._undo,
+            "redo": self._redo,
+            "rate_good": lambda _: self._rate(1),
+            "rate_bad": lambda _: self._rate(-1),
+            "pin": self._pin,
+            "exclude": self._exclude,
+            "fork": self._fork,
             "message_menu": self._menu,
         }
 
@@ -60,6 +66,8 @@ class MessageCommands:
         session, message = self._app.session, self._meant()
         if action_id == "undo":
             return bool(session.conversation.undo_label) and not session.is_busy
+        if action_id == "redo":
+            return bool(session.conversation.redo_label) and not session.is_busy
         if message is None:
             return False
         if action_id == "code_block":
@@ -130,6 +138,30 @@ class MessageCommands:
         label = self._app.session.undo()
         text = f"Undone: {safe_line(label)}." if label else "There is nothing to undo."
         notify_plain(self._app.chat, text)
+
+    async def _redo(self, _: str) -> None:
+        label = self._app.session.redo()
+        text = f"Done again: {safe_line(label)}." if label else "There is nothing to do again."
+        notify_plain(self._app.chat, text)
+
+    async def _rate(self, value: int) -> None:
+        self._app.session.rate(self._one().id, value)
+
+    async def _pin(self, _: str) -> None:
+        is_pinned = self._app.session.pin(self._one().id)
+        text = "Pinned: it is always sent." if is_pinned else "No longer pinned."
+        notify_plain(self._app.chat, text)
+
+    async def _exclude(self, _: str) -> None:
+        message = self._one()
+        is_excluded = self._app.session.exclude(message.id)
+        what = "It and its replies are" if message.role == "user" else "Its turn is"
+        text = f"{what} not sent any more." if is_excluded else "It is sent again."
+        notify_plain(self._app.chat, text)
+
+    async def _fork(self, _: str) -> None:
+        self._app.session.fork(self._one().id)
+        notify_plain(self._app.chat, "This is a new chat; the other one stays as it was.")
 
     async def _menu(self, _: str) -> None:
         from tui_chat.ui.message_facts import message_facts

@@ -37,6 +37,25 @@ def version_text(version: tuple[int, int]) -> str:
     return f"{number}/{count}" if count > 1 else ""
 
 
+def signs_text(message: Message) -> str:
+    """What the user has said about a message: `pinned  +  draft two`; nothing where nothing was."""
+    marks = message.marks
+    parts = (
+        "not sent" if marks.excluded else "",
+        "pinned" if marks.pinned else "",
+        {1: "+", -1: "−"}.get(marks.rating, ""),
+        f"#{marks.rank + 1}" if marks.rank is not None else "",
+        safe_line(marks.branch, 40),
+        "⚑" if marks.reports else "",
+    )
+    return "  ".join(part for part in parts if part)
+
+
+def side_text(message: Message, version: tuple[int, int]) -> str:
+    """What stands beside a message: what was said about it, and which version it is."""
+    return "  ".join(part for part in (signs_text(message), version_text(version)) if part)
+
+
 def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
     """Who wrote a reply, how much, how fast, and when.
 

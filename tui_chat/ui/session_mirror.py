@@ -117,6 +117,7 @@ class SessionMirror:
             self._screen.bar.leave_edit()
         await self._screen.transcript.open(path)
         self._screen.show_emptiness()
+        self._screen.bring_draft_back()
         self._screen.budget.recount()
 
     def _path(self) -> list[Message]:

@@ -16,6 +16,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Static
 
 from tui_chat.actions import Action
@@ -26,7 +27,7 @@ from tui_chat.ui.completion import is_command, literal, parse
 from tui_chat.ui.figures import Figures
 from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
 from tui_chat.ui.outbox import Outbox
-from tui_chat.ui.prompt_history import Draft
+from tui_chat.ui.prompt_history import Draft, draft_of
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from tui_chat.ui.widgets.parameter_panel import ParameterPanel
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
+DRAFT_S = 1.0
+"""Without a key, after which a draft is saved."""
 PANEL_BESIDE = 90
 """From this many columns on the parameters stand beside the text; below they cover it."""
 COMPACT, NARROW, LOW = 80, 50, 16
@@ -113,6 +116,7 @@ class ChatScreen(Screen[None]):
         self._figures = Figures(self)
         self._mirror = SessionMirror(self, self._figures)
         self.outbox = Outbox(self)
+        self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
@@ -303,6 +307,20 @@ class ChatScreen(Screen[None]):
         event.stop()
         self.budget.count(self._counted_text(event.draft))
         self.refresh_bindings()
+        if self._draft_timer is not None:
+            self._draft_timer.stop()
+        self._draft_timer = self.set_timer(DRAFT_S, self.keep_draft)
+
+    def keep_draft(self) -> None:
+        """Save what is typed, with its chat; an edit of a message is none."""
+        if self.bar.editing is None:
+            self.session.keep_draft(self.bar.draft.full)
+
+    def bring_draft_back(self) -> None:
+        """Show what was typed when the chat was left, unless something is typed already."""
+        kept = self.session.conversation.working.get("draft")
+        if isinstance(kept, str) and kept and not self.bar.draft:
+            self.bar.give_back(draft_of(kept))
 
     def _counted_text(self, draft: Draft) -> str:
         """What of a draft would be sent; nothing of a command."""

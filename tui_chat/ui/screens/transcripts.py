@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -85,7 +86,7 @@ class TranscriptsScreen(ListSheet[str]):
 
     def compose_body(self) -> ComposeResult:
         """Filter; rows, and beside them the beginning of the highlighted chat."""
-        yield Filter("Type to filter by title or model")
+        yield Filter("Type to filter by title, model or #tag")
         with Horizontal(id="chats"):
             yield ChoiceList["ChatSummary"](self._draw, id="choices")
             yield Static(id="preview", markup=False)
@@ -127,15 +128,11 @@ class TranscriptsScreen(ListSheet[str]):
     def _filter(self, text: str, highlighted: int = 0) -> None:
         self._filtered = text
         words = text.lower().split()
-        rows = self._chats
+        rows = [chat for chat in self._chats if not chat.archived]
+        total = len(rows)
         if words:
-            rows = [
-                chat
-                for chat in rows
-                if all(word in f"{chat.title} {chat.model}".lower() for word in words)
-            ]
+            rows = [chat for chat in self._chats if _matches(chat, words)]
         self.choices.show_rows(rows, highlighted)
-        total = len(self._chats)
         count = f"{total:,} chat{'s' * (total != 1)}".replace(",", " ")
         self.note = f"{len(rows)} of {count}" if words else count
 
@@ -152,7 +149,12 @@ class TranscriptsScreen(ListSheet[str]):
         if width >= 30:
             tail.append((fitted("open now" if is_open else date, 17, "right"), muted))
         used = sum(len(text) for text, _ in tail)
-        return Content.assemble(fitted(chat.title or "Untitled", width - used), *tail)
+        tags = " ".join(f"#{tag}" for tag in chat.tags)
+        title = safe_line(chat.title or "Untitled", 200)
+        room = width - used - cell_len(title) - 2
+        if tags and cell_len(tags) <= room:
+            return Content.assemble(title, (f"  {fitted(tags, room)}", "$text-muted"), *tail)
+        return Content.assemble(fitted(title, width - used), *tail)
 
     @on(Filter.Changed)
     def _typing(self, event: Filter.Changed) -> None:
@@ -299,6 +301,14 @@ class TranscriptsScreen(ListSheet[str]):
         self._filter(self.query_one(Filter).value)
         rows = self.choices.rows
         self.choices.highlighted = next((i for i, c in enumerate(rows) if c.id == chat_id), 0)
+
+
+def _matches(chat: ChatSummary, words: list[str]) -> bool:
+    """Whether a chat is meant by what is typed: by its title, model or tags, or as archived."""
+    tags = " ".join(f"#{tag}" for tag in chat.tags)
+    text = f"{chat.title} {chat.model} {tags} {'archived' if chat.archived else ''}".lower()
+    is_wanted = not chat.archived or any("archived".startswith(w) for w in words if len(w) > 3)
+    return is_wanted and all(word in text for word in words)
 
 
 def chat_date(moment: datetime, current: datetime) -> str:

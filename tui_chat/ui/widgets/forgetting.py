@@ -1,4 +1,4 @@
-"""What of the transcript is not sent: the messages that are dimmed, and the line below them.
+"""What of the transcript is not sent: dimmed above a line, or struck out by the user.
 
 Owns where the forget line stands and that there is one at most. What is dropped is told to it.
 """
@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Message
+from tui_chat.session.reply import left_out
 from tui_chat.ui.message_window import MessageWindow
 from tui_chat.ui.widgets.forget_line import ForgetLine
 
@@ -51,10 +52,14 @@ class Forgetting:
         line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
         line.pushed = self._is_pushed
         kept = self._first_kept(path)
+        pinned = _in_pinned_turns(path[:kept])
+        excluded = left_out(path)
         shown = path[window.first : window.last]
         for index, message in enumerate(shown, window.first):
             if message.id in views:
-                views[message.id].set_class(index < kept, "-forgotten")
+                is_gone = index < kept and message.id not in pinned
+                views[message.id].set_class(is_gone, "-forgotten")
+                views[message.id].set_class(message.id in excluded, "-excluded")
         is_here = window.first < kept <= window.last and bool(shown)
         self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
 
@@ -79,3 +84,17 @@ class Forgetting:
             parent.mount(line, after=view)
         elif parent.children.index(line) != parent.children.index(view) + 1:
             parent.move_child(line, after=view)
+
+
+def _in_pinned_turns(path: Sequence[Message]) -> set[str]:
+    """The ids of the messages that are sent though they stand above the line."""
+    ids: set[str] = set()
+    turn: list[Message] = []
+    for message in (*path, None):
+        if message is None or message.role == "user":
+            if any(m.marks.pinned for m in turn):
+                ids.update(m.id for m in turn)
+            turn = []
+        if message is not None:
+            turn.append(message)
+    return ids

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import mark_text, meta_text, time_text, version_text
+from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
@@ -120,13 +120,12 @@ class UserView(MessageView):
         return plain(text)
 
     def _show(self) -> None:
-        version = version_text(self._version)
-        side = f"you  {time_text(self.message, self._now)}"
-        side_text = f"{version}  {side}" if version else side
+        signs = side_text(self.message, self._version)
+        who = f"you  {time_text(self.message, self._now)}"
         if self._text_shown != self.message.text:
             self._text_shown = self.message.text
             self.query_one(".message-text", Static).update(self._text())
-        self._fill(".message-side", side_text)
+        self._fill(".message-side", f"{signs}  {who}" if signs else who)
 
 
 class ReplyView(MessageView):
@@ -180,7 +179,7 @@ class ReplyView(MessageView):
         self.set_class(message.is_unfinished, "-unfinished")
         self.set_class(message.status == "failed", "-failed")
         self.set_class(bool(message.text), "-has-text")
-        self._fill(".message-side", version_text(self._version))
+        self._fill(".message-side", side_text(message, self._version))
         self._fill(".message-mark", safe_line(mark_text(message, self._prefill)))
         self._fill(".message-meta.-long", meta_text(message, self._now))
         self._fill(".message-meta.-brief", meta_text(message, self._now, is_short=True))

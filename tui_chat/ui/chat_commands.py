@@ -1,0 +1,89 @@
+"""What is said about the whole chat: its title, its tags, whether it is archived, who may use it.
+
+Owns the wording. The session keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui_chat.errors import UsageError
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.safe_text import notify_plain
+
+if TYPE_CHECKING:
+    from tui_chat.ui.app import TuiChat
+    from tui_chat.ui.message_commands import Command
+
+_MOST_TAGS = 20
+_LONGEST_TAG = 40
+
+
+class ChatCommands:
+    """The actions about the chat as a whole.
+
+    Args:
+        app: Whose chat it is.
+    """
+
+    def __init__(self, app: TuiChat) -> None:
+        self._app = app
+        self.table: dict[str, Command] = {
+            "title": self._title,
+            "tag": self._tag,
+            "archive": self._archive,
+            "data_use": self._data_use,
+        }
+
+    def _say(self, text: str) -> None:
+        notify_plain(self._app.screen, text)
+
+    async def _title(self, text: str) -> None:
+        conversation = self._app.session.conversation
+        if not text:
+            self._say(f"Title: {conversation.title}" if conversation.title else "It has no title.")
+            return
+        self._app.session.rename_chat(conversation.id, text)
+        self._say("The chat is renamed.")
+
+    async def _tag(self, text: str) -> None:
+        """Add tags, or take away those with a minus before them."""
+        session = self._app.session
+        tags = list(session.conversation.details.tags)
+        for word in text.replace(",", " ").split():
+            name = safe_line(word.lstrip("#-"), _LONGEST_TAG).lower()
+            if not name:
+                raise UsageError(f"{word!r} is no tag", "", "Write a word, or -word to remove it")
+            if word.startswith("-"):
+                tags = [tag for tag in tags if tag != name]
+            elif name not in tags:
+                tags.append(name)
+        if len(tags) > _MOST_TAGS:
+            raise UsageError("Too many tags", f"A chat has at most {_MOST_TAGS}", "Remove some")
+        if text:
+            session.set_details(tags=tuple(tags))
+        self._say("Tags: " + ", ".join(tags) if tags else "It has no tags.")
+
+    async def _archive(self, _: str) -> None:
+        session = self._app.session
+        archived = not session.conversation.details.archived
+        session.set_details(archived=archived)
+        self._say(
+            "Archived: it is listed only if you filter for `archived`."
+            if archived
+            else "It is listed with the other chats again."
+        )
+
+    async def _data_use(self, text: str) -> None:
+        session = self._app.session
+        allowed = session.conversation.details.allow_data_use
+        if text:
+            if text.lower() not in ("on", "off"):
+                raise UsageError("/datause is on or off", f"not {safe_line(text, 20)!r}", "")
+            allowed = text.lower() == "on"
+            session.set_details(allow_data_use=allowed)
+        self._say(
+            "This chat may be exported for training."
+            if allowed
+            else "This chat never leaves through an export for training."
+        )
