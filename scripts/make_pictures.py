@@ -70,7 +70,41 @@ async def precision(app: TuiChat, pilot: Pilot[int]) -> None:
     await pilot.pause(1.5)
 
 
-SCENES: dict[str, Scene] = {"chat": talking, "parameters": parameters, "precision": precision}
+async def branching(app: TuiChat, pilot: Pilot[int]) -> None:
+    """A chat with several versions of a reply, one of them named, as a tree."""
+    await ask(app, pilot, "How do I make the answers less random?")
+    await ask(app, pilot, "How can I copy only a code block?")
+    second = app.session.regenerate()
+    await until(pilot, lambda: not app.session.is_busy)
+    await ask(app, pilot, "What does temperature do?")
+    app.session.regenerate()
+    await until(pilot, lambda: not app.session.is_busy)
+    await ask(app, pilot, "What is the forget line?")
+    path = app.session.messages()
+    app.session.rate(path[1].id, 1)
+    app.session.rate(path[3].id, -1)
+    app.session.name_branch(second.id, "second try")
+    await pilot.pause(0.5)
+    await pilot.press("ctrl+t")
+    await pilot.pause(0.5)
+
+
+async def labelling(app: TuiChat, pilot: Pilot[int]) -> None:
+    """The label form, half filled in."""
+    await ask(app, pilot, "How do I make the answers less random?")
+    await app.run_command("label")
+    await pilot.pause(0.3)
+    await pilot.press("N", "4", "1", "1", "5")
+    await pilot.pause(0.3)
+
+
+SCENES: dict[str, Scene] = {
+    "chat": talking,
+    "parameters": parameters,
+    "precision": precision,
+    "tree": branching,
+    "labels": labelling,
+}
 
 
 async def make(name: str, scene: Scene, variant: str, home: Path) -> None:

@@ -58,6 +58,8 @@ class Commands:
             **self._messages.table,
             **ChatCommands(app).table,
             **TreeCommands(app).table,
+            **TreeCommands(app).table,
+            **ChatCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,

@@ -55,7 +55,7 @@ class LabelScreen(Sheet[int]):
         Binding("enter", "next(1)", "Next", id="label_next",
                 tooltip="Keeps the labels and goes on to the next message."),
         Binding("tab", "next(1)", "Next", show=False),
-        Binding("shift+tab", "next(-1)", "Back", id="label_back", key_display="Shift+Tab",
+        Binding("shift+tab", "next(-1)", "Back", show=False,
                 tooltip="Keeps the labels and goes back to the message before."),
         Binding("r", "report", "Report", id="label_report",
                 tooltip="Goes to the report at the end of the form."),

@@ -138,7 +138,6 @@ class RankScreen(ListSheet[bool]):
         self.add_class("-tall-sheet")
         self.query_one("#asked").display = bool(self._ranking.prompt)
         self.choices.focus()
-        self.choices.styles.max_height = len(self._ranking.versions)
         self.watch_is_all_flawed()
 
     def watch_is_all_flawed(self) -> None:
