@@ -1,4 +1,4 @@
-"""Searching a large database of chats: how soon the first results are there, how large the index is.
+"""Searching many chats: how soon the first results are there, how large the index is.
 
     python -m benchmarks.search [--messages N] [--rounds N]
 

@@ -248,6 +248,17 @@ class Conversation:
         self._record("Version", self._newest_leaf(versions[index].id))
         return versions[index]
 
+    def reveal(self, message_id: str) -> bool:
+        """Show the branch that a message is on, as an undoable step; False if it is shown.
+
+        Raises:
+            KeyError: If the message is not in the tree.
+        """
+        if self._messages[message_id] in self.path():
+            return False
+        self._record("Version", self._newest_leaf(message_id))
+        return True
+
     def branch(self, label: str, leaf_id: str | None) -> None:
         """Move the active leaf as one undoable step, as an edit or a retry does."""
         self._record(label, leaf_id)

@@ -17,6 +17,8 @@ Range = tuple[int, int]
 """First character, and the one after the last."""
 MOST_PLACES = 400
 """Places that are looked at in one text."""
+_NEAR_PLACES = 60
+_SPACE = re.compile(r"\s")
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*|[\ue000-\uf8ff]+")
 
 
@@ -61,9 +63,7 @@ def places(text: str, terms: Sequence[Term], most: int = MOST_PLACES) -> list[tu
     found: list[tuple[Range, int]] = []
     recent: list[tuple[str, int, int]] = []
     for word, start, end in _words(text):
-        recent = (
-            [*recent[-(longest - 1) :], (word, start, end)] if longest > 1 else [(word, start, end)]
-        )
+        recent = [*recent, (word, start, end)][-longest:]
         for index, words, is_prefix in wanted:
             last = recent[-len(words) :]
             if len(last) == len(words) and _fits([w for w, _, _ in last], words, is_prefix):
@@ -98,8 +98,9 @@ def snippet(text: str, terms: Sequence[Term], width: int = 160) -> Snippet:
         return Snippet(text[:cut] + "…" * (cut < len(text)))
     begin = max(range(len(found)), key=lambda i: (_worth(found, i, width), -i))
     first = found[begin][0][0]
-    last = max(end for (start, end), _ in found if first <= start and end <= first + width or
-               start == first)  # fmt: skip
+    last = max(
+        end for (start, end), _ in found if start == first or first < start <= end <= first + width
+    )
     lead = min(40, max(0, width - (last - first)) // 2)
     start = _word_start(text, first - lead)
     end = _word_end(text, max(last, start + width))
@@ -112,18 +113,15 @@ def snippet(text: str, terms: Sequence[Term], width: int = 160) -> Snippet:
 def _worth(found: Sequence[tuple[Range, int]], begin: int, width: int) -> int:
     """How many different terms are near a place."""
     first = found[begin][0][0]
-    near = set()
-    for (_, end), index in found[begin : begin + 60]:
-        if end <= first + width:
-            near.add(index)
-    return len(near)
+    near = found[begin : begin + _NEAR_PLACES]
+    return len({index for (_, end), index in near if end <= first + width})
 
 
 def _word_start(text: str, at: int) -> int:
     """The beginning of a word at or a little after a place."""
     if at <= 0:
         return 0
-    space = re.compile(r"\s").search(text, at, at + 30)
+    space = _SPACE.search(text, at, at + 30)
     return space.end() if space else at
 
 

@@ -14,8 +14,6 @@ from tui_chat.chat.matching import Range, Snippet, snippet
 from tui_chat.chat.query import Query
 from tui_chat.storage.records import as_moment, as_text, utc_text
 
-LIMIT = 50
-"""Messages that are found at most, unless said otherwise."""
 RANKED = 1000
 """Of so many matching messages, the newest, the best are looked for.
 
@@ -43,7 +41,7 @@ class Found:
     """Where the words are in the snippet: first character, and the one after the last."""
 
 
-def search(connection: sqlite3.Connection, query: Query, limit: int = LIMIT) -> list[Found]:
+def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> list[Found]:
     """The messages that a query finds: the best first, or the newest where it has no words.
 
     Args:
