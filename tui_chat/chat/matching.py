@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tui_chat.chat.query import Term
@@ -144,3 +144,43 @@ def _merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
         else:
             result.append((start, end))
     return tuple(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One place in the messages of a chat."""
+
+    message_id: str
+    ordinal: int
+    """Which one of its message, from 0."""
+
+
+def pattern_of(text: str) -> re.Pattern[str] | None:
+    """What finds a text wherever it stands: case does not count, nor how words are spaced.
+
+    Returns:
+        None for a text without a character.
+    """
+    words = text.split()
+    if not words:
+        return None
+    return re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
+
+
+def occurrences(
+    messages: Iterable[tuple[str, str]], pattern: re.Pattern[str], most: int
+) -> list[Occurrence]:
+    """Every place in some messages, in order.
+
+    Args:
+        messages: Ids and texts.
+        pattern: What to look for.
+        most: Stop after so many.
+    """
+    found: list[Occurrence] = []
+    for message_id, text in messages:
+        for ordinal, _ in enumerate(pattern.finditer(text)):
+            found.append(Occurrence(message_id, ordinal))
+            if len(found) >= most:
+                return found
+    return found

@@ -12,7 +12,7 @@ from tui_chat.cli import options as opt
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import is_terminal, print_json, require_output
 from tui_chat.errors import UsageError
-from tui_chat.safe_text import safe_line
+from tui_chat.safe_text import safe_line, safe_line_parts
 
 if TYPE_CHECKING:
     from tui_chat.storage.search import Found
@@ -67,24 +67,11 @@ def _has_colours() -> bool:
 
 def _shown(found: Found, is_coloured: bool) -> str:
     """The snippet on one line, with its words marked."""
-    parts, at = [], 0
-    for start, end in found.ranges if is_coloured else ():
-        parts += [found.snippet[at:start], found.snippet[start:end]]
-        at = end
-    parts.append(found.snippet[at:])
-    # Made safe before the colours come in, each part alone: the ranges are those of the stored
-    # text, and cleaning changes lengths.
-    lines = [_one_line(part) for part in parts]
-    marked = [f"{_MARK}{line}{_PLAIN}" if i % 2 else line for i, line in enumerate(lines)]
-    return "".join(marked).strip()
-
-
-def _one_line(text: str) -> str:
-    """A part of a line: safe, with the white space at its ends."""
-    line = safe_line(text)
-    if not line:
-        return " " * bool(text)
-    return " " * text[0].isspace() + line + " " * text[-1].isspace()
+    parts = safe_line_parts(found.snippet, found.ranges)
+    if not is_coloured:
+        return "".join(parts).strip()
+    # Made safe before the colours come in.
+    return "".join(f"{_MARK}{p}{_PLAIN}" if i % 2 else p for i, p in enumerate(parts)).strip()
 
 
 def _record(found: Found) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.search_commands import SearchCommands
 from tui_chat.ui.status_text import why_not_saved
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Commands:
         now = self._soon
         self._table: dict[str, Command] = {
             **self._messages.table,
+            **SearchCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,
@@ -158,7 +160,7 @@ class Commands:
         chat, session = self._chat, self._app.session
         if chat.panel is not None and chat.panel.has_focus_within:
             return ""
-        if chat.bar.is_completing:
+        if chat.bar.is_completing or chat.finding.has_focus:
             return "Close"
         if session.is_busy:
             return "Stop"
@@ -178,6 +180,8 @@ class Commands:
             chat.clear_selection()
         elif chat.bar.is_completing:
             chat.bar.close_completions()
+        elif chat.finding.has_focus:
+            await chat.finding.close()
         elif session.is_busy:
             session.cancel()
         elif chat.bar.editing is not None:
