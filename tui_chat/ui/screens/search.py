@@ -86,7 +86,8 @@ class SearchScreen(ListSheet[Place]):
         """What the newest search was for."""
         self._answered: str | None = None
         """What the rows are the answer to."""
-        self._is_chosen = False
+        self._chosen_for: str | None = None
+        """What Enter was pressed for before it was answered."""
         self._timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -110,7 +111,8 @@ class SearchScreen(ListSheet[Place]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter opens what is there."""
         if action == "choose":
-            return self.query_one("#found").display or None
+            typed = self.query_one(Filter).value
+            return self.query_one("#found").display or bool(typed and typed != self._asked)
         return True
 
     # Searching ------------------------------------------------------------------------------------
@@ -118,7 +120,6 @@ class SearchScreen(ListSheet[Place]):
     @on(Filter.Changed)
     def _typing(self, event: Filter.Changed) -> None:
         event.stop()
-        self._is_chosen = False
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(DELAY_S, self._search)
@@ -160,7 +161,7 @@ class SearchScreen(ListSheet[Place]):
         self.choices.show_rows(found)
         count = f"{len(found)} message{'s' * (len(found) != 1)}"
         self.note = f"the best {len(found)}" if len(found) >= FOUND_AT_MOST else count
-        if self._is_chosen:
+        if self._chosen_for == text:
             self.choices.choose()
 
     def failed(self, error: BaseException) -> None:
@@ -181,7 +182,6 @@ class SearchScreen(ListSheet[Place]):
 
     def _tell(self, title: str, *lines: str, colour: str = "$text-muted") -> None:
         """Show a message in the place of the rows."""
-        self._is_chosen = False
         self.note = ""
         told = [Content.styled(safe_line(title), colour)]
         told += [Content(safe_line(line)) for line in lines if line]
@@ -226,11 +226,12 @@ class SearchScreen(ListSheet[Place]):
 
     def action_choose(self) -> None:
         """Open the highlighted row of what is typed by now, as soon as it is known."""
-        if self.query_one(Filter).value == self._answered:
+        typed = self.query_one(Filter).value
+        if typed == self._answered:
             super().action_choose()
-            return
-        self._search()
-        self._is_chosen = True
+        else:
+            self._chosen_for = typed
+            self._search()
 
     @on(ChoiceList.Chosen)
     def _chosen(self, event: ChoiceList.Chosen) -> None:
