@@ -103,6 +103,15 @@ def sweep(database: Path) -> None:
             is_live(database, path.name)
 
 
+def has_living_process(database: Path) -> bool:
+    """Whether any program has the database open for writing."""
+    try:
+        names = os.listdir(lease_dir(database))
+    except OSError:
+        return False
+    return any(is_live(database, name) for name in names)
+
+
 @contextmanager
 def repair_lock(database: Path) -> Iterator[None]:
     """Let one process at a time judge, set aside and make the database.
