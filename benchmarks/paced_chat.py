@@ -3,8 +3,9 @@
     python -m benchmarks.paced_chat JSON
 
 JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s`, `messages`
-(how many the chat has already) and perhaps `every`. Every so many tokens, by default a hundred, it
-reports how many there were, when, and the processor time that the whole process has used.
+(how many the chat has already), and perhaps `every` and `resume` (a saved chat to go on with).
+Every so many tokens, by default a hundred, it reports how many there were, when, and the processor
+time that the whole process has used.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def main(wanted: dict[str, Any]) -> int:
         SessionSettings(LoadRequest("guide"), overrides={"max_new_tokens": context // 2}),
         TranscriptWriter(Path(wanted["folder"]) / "transcripts.db"),
     )
-    if wanted["messages"]:
+    if wanted.get("resume"):
+        session.open_chat(session.load_chat(wanted["resume"]))
+    elif wanted["messages"]:
         conversation = Conversation(title="A long chat")
         for number in range(wanted["messages"]):
             text = f"Message {number} of a long chat, with **some** text and `code` in it."

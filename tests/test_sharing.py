@@ -41,7 +41,14 @@ def test_a_chat_that_is_open_elsewhere_can_be_read_and_not_changed(tmp_path: Pat
             lambda: session.continue_reply(reply),
             lambda: session.flip(reply, 1),
             lambda: session.delete(user),
+            lambda: session.go_to(user),
             lambda: session.undo(),
+            lambda: session.redo(),
+            lambda: session.rate(reply, 1),
+            lambda: session.pin(user),
+            lambda: session.exclude(user),
+            lambda: session.name_branch(user, "Mine"),
+            lambda: session.set_details(archived=True),
             lambda: session.set_system("Be rude."),
             lambda: session.rename_chat(session.conversation.id, "Yours"),
             lambda: session.delete_chat(session.conversation.id),
@@ -54,10 +61,16 @@ def test_a_chat_that_is_open_elsewhere_can_be_read_and_not_changed(tmp_path: Pat
         assert session.conversation.system == ""
         session.switch_precision("fp32")
         second.ready()
+        session.set_param("temperature", 0.5)
+        session.keep_draft("Typed here")
         assert first.say("Still mine?")
         assert first.writer.flush(20)
         with read_transcripts(database) as reader:
-            assert len(reader.load(session.conversation.id)) == 4
+            saved = reader.load(session.conversation.id)
+        assert len(saved) == 4 and saved.working == first.session.conversation.working
+        copy = session.fork(reply)
+        assert not session.is_read_only and session.conversation is copy
+        assert second.say("Yours now?") and len(copy) == 4
 
 
 def test_a_new_chat_goes_on_and_the_old_one_is_free_when_it_is_left(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
@@ -60,11 +61,13 @@ class Sharing(Editing):
         self._require_writable()
         return super()._target(message_id)
 
-    def _restructure(
-        self, change: Callable[[Conversation], bool], message_id: str | None = None
-    ) -> bool:
+    def set_details(self, **values: Any) -> None:
         self._require_writable()
-        return super()._restructure(change, message_id)
+        super().set_details(**values)
+
+    def _changed(self, change: Callable[[Conversation], bool]) -> bool:
+        self._require_writable()
+        return super()._changed(change)
 
     def _require_writable(self) -> None:
         """Refuse a change of a chat that another program has open.
