@@ -2,9 +2,10 @@
 
     python -m benchmarks.paced_chat JSON
 
-JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s` and
-`messages` (how many the chat has already). Every hundred tokens it reports how many there were, and
-the processor time that the whole process has used.
+JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s`, `messages`
+(how many the chat has already), and perhaps `every` and `resume` (a saved chat to go on with).
+Every so many tokens, by default a hundred, it reports how many there were, when, and the processor
+time that the whole process has used.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class PacedBackend(ScriptedBackend):
     Args:
         script: What it writes, and when.
         fd: Where to report.
+        every: After how many tokens.
     """
 
-    def __init__(self, script: Script, fd: int) -> None:
+    def __init__(self, script: Script, fd: int, every: int = EVERY) -> None:
         super().__init__(script)
         self._fd = fd
+        self._every = every
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
         written = 0
@@ -43,7 +46,7 @@ class PacedBackend(ScriptedBackend):
             nonlocal written
             emit(event)
             if isinstance(event, Delta):
-                if written % EVERY == 0:
+                if written % self._every == 0:
                     facts = {
                         "tokens": written,
                         "cpu_s": time.process_time(),
@@ -72,12 +75,14 @@ def main(wanted: dict[str, Any]) -> int:
         [wanted["reply"]], token_s=1 / wanted["tokens_per_s"], context=context, reserve=context // 2
     )
     session = ChatSession(
-        PacedBackend(script, wanted["fd"]),
+        PacedBackend(script, wanted["fd"], wanted.get("every", EVERY)),
         load_registry(),
         SessionSettings(LoadRequest("guide"), overrides={"max_new_tokens": context // 2}),
         TranscriptWriter(Path(wanted["folder"]) / "transcripts.db"),
     )
-    if wanted["messages"]:
+    if wanted.get("resume"):
+        session.open_chat(session.load_chat(wanted["resume"]))
+    elif wanted["messages"]:
         conversation = Conversation(title="A long chat")
         for number in range(wanted["messages"]):
             text = f"Message {number} of a long chat, with **some** text and `code` in it."

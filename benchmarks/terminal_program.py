@@ -49,6 +49,10 @@ class TerminalProgram(PseudoTerminal):
         written = self.read(limit)
         if written is None:
             raise EOFError("the program has ended:\n" + self.text)
+        self.feed(written)
+
+    def feed(self, written: bytes) -> None:
+        """Draw what the program has written."""
         self._stream.feed(written)
 
     def wait_for(self, predicate: Callable[[str], object], limit: float = 120.0) -> float:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tui_chat.chat.conversation import Conversation, title_from
 from tui_chat.errors import BusyError, TranscriptNotFoundError, TuiChatError
 from tui_chat.safe_text import storable
-from tui_chat.session.editing import Editing
 from tui_chat.session.events import ChatOpened, TreeChanged
+from tui_chat.session.sharing import Sharing
 from tui_chat.storage.reading import FOUND_AT_MOST
 from tui_chat.storage.records import ChatSummary
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tui_chat.storage.search import Found
 
 
-class ChatSession(Editing):
+class ChatSession(Sharing):
     """A chat with a model.
 
     Args:
@@ -32,7 +32,10 @@ class ChatSession(Editing):
         self._open(Conversation(system=self._conversation.system, model=self._wanted.model))
 
     def open_chat(self, conversation: Conversation) -> None:
-        """Make a loaded chat the current one; a running reply is stopped and kept."""
+        """Make a loaded chat the current one; a running reply is stopped and kept.
+
+        If another program has it open it can only be read, and a notice says so.
+        """
         self._open(conversation)
 
     def keep_draft(self, text: str) -> None:
@@ -62,7 +65,9 @@ class ChatSession(Editing):
                     reply.job.cancel()
             self._conversation = conversation
             self._last_stats = None
+            self._take_chat(conversation)
         self._tell(ChatOpened())
+        self._tell_if_taken()
 
     def chats(self) -> list[ChatSummary]:
         """The saved chats, newest first. Reads the database; not for a UI loop."""
@@ -121,7 +126,12 @@ class ChatSession(Editing):
             return reader.load(reader.find(id_or_prefix))
 
     def rename_chat(self, chat_id: str, title: str) -> None:
-        """Give a chat another title."""
+        """Give a chat another title.
+
+        Raises:
+            BusyError: If another program has it open.
+        """
+        self._require_free(chat_id)
         title = title_from(storable(title), 200)
         with self._lock:
             if self._conversation.id == chat_id:
@@ -131,7 +141,12 @@ class ChatSession(Editing):
         self._tell(TreeChanged())
 
     def delete_chat(self, chat_id: str) -> None:
-        """Delete a saved chat; `undelete_chat` brings it back. The current one is left first."""
+        """Delete a saved chat; `undelete_chat` brings it back. The current one is left first.
+
+        Raises:
+            BusyError: If another program has it open.
+        """
+        self._require_free(chat_id)
         if chat_id == self._conversation.id:
             self.new_chat()
         if self._writer is not None:
@@ -157,6 +172,7 @@ class ChatSession(Editing):
         self.save_partial()
         if self._writer is not None:
             self._writer.close(timeout)
+        self._give_back_all()
         return ended
 
     def save_partial(self) -> None:

@@ -65,6 +65,7 @@ class Editing(Talking):
                 )
                 conversation.branch("Edit", edited.id)
                 self._save(conversation, edited)
+                self._save_header(conversation)
                 self._tell(TreeChanged())
                 return edited
             user = self._branch(conversation, target.parent_id, "Edit", "user", text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tui_chat.errors import StoreError
@@ -29,17 +30,32 @@ def write_atomically(
             that was there before is unchanged then.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with put_in_place(path, overwrite=overwrite, mode=mode) as partial, partial.open("wb") as file:
+        file.write(data)
+    return path
+
+
+@contextmanager
+def put_in_place(path: Path, *, overwrite: bool = False, mode: int = 0o666) -> Iterator[Path]:
+    """Give an empty file beside a place to write to, and move it there once that is done.
+
+    Args:
+        path: Where it goes. Its folder has to exist.
+        overwrite: Replace a file that is there, following a symbolic link.
+        mode: Permissions of the file, less the user's umask.
+
+    Raises:
+        StoreError: If the file is there and `overwrite` is off, or it cannot be written.
+    """
     target = Path(os.path.realpath(path)) if overwrite else path
     partial = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:8]}.part")
     try:
         if not overwrite and os.path.lexists(target):
             raise FileExistsError
         try:
-            descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+            yield partial
+            _sync(partial)
             if overwrite:
                 os.replace(partial, target)
             else:
@@ -57,7 +73,14 @@ def write_atomically(
         raise StoreError(
             f"{path} cannot be written", why, "Choose another place, or free some disk space"
         ) from error
-    return path
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _move_to_free_name(partial: Path, target: Path) -> None:

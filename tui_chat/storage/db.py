@@ -38,7 +38,9 @@ from tui_chat.storage.migrations import (
 )
 from tui_chat.storage.salvage import damage_of, salvage, set_aside
 
-NoticeKind = Literal["damaged", "replaced", "read-only", "migrated", "imported", "refused"]
+NoticeKind = Literal[
+    "damaged", "replaced", "read-only", "migrated", "imported", "refused", "in use"
+]
 
 
 @dataclass(frozen=True, slots=True)

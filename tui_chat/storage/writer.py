@@ -21,6 +21,7 @@ from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.storage.pending import (
+    Checkpoint,
     DeleteChat,
     DiscardMessage,
     MarkDeleted,
@@ -95,6 +96,10 @@ class TranscriptWriter(SavingThread):
     def undelete(self, chat_id: str) -> Future[None]:
         """Bring a deleted chat back."""
         return self._submit(DeleteChat(chat_id, False))
+
+    def all_saved(self) -> Future[None]:
+        """Done when everything that was queued before is on the disk."""
+        return self._submit(Checkpoint())
 
     def reader(self) -> AbstractContextManager[TranscriptReader]:
         """A short-lived reader for the calling thread, which sees what is committed."""

@@ -23,6 +23,7 @@ from textual.types import CSSPathType
 from textual.widgets import Static
 
 from tui_chat.chat.conversation import Conversation, now
+from tui_chat.errors import BusyError
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.dialogs import InputScreen
@@ -249,8 +250,8 @@ class TranscriptsScreen(ListSheet[str]):
             return
 
         def rename(title: str | None) -> None:
-            if title is not None and title.strip() and title.strip() != chat.title:
-                self._rename(chat, title.strip())
+            wanted = (title or "").strip()
+            if wanted and wanted != chat.title and self._rename(chat, wanted):
                 index = self._chats.index(next(c for c in self._chats if c.id == chat.id))
                 self.undoable = (*self.undoable, _Undo(chat, index, False))
 
@@ -259,17 +260,26 @@ class TranscriptsScreen(ListSheet[str]):
             rename,
         )
 
-    def _rename(self, chat: ChatSummary, title: str) -> None:
-        self._session.rename_chat(chat.id, title)
+    def _rename(self, chat: ChatSummary, title: str) -> bool:
+        try:
+            self._session.rename_chat(chat.id, title)
+        except BusyError as error:
+            self.note = error.one_line
+            return False
         self._chats = [replace(c, title=title) if c.id == chat.id else c for c in self._chats]
         self._refresh_rows(chat.id)
+        return True
 
     def action_delete(self) -> None:
         """Delete the highlighted chat."""
         chat: ChatSummary | None = self.choices.row
         if chat is None:
             return
-        self._session.delete_chat(chat.id)
+        try:
+            self._session.delete_chat(chat.id)
+        except BusyError as error:
+            self.note = error.one_line
+            return
         position = self.choices.highlighted
         index = self._chats.index(chat)
         self._chats = [c for c in self._chats if c.id != chat.id]
