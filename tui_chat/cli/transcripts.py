@@ -1,16 +1,15 @@
-"""`transcripts list|show|export|delete`: the saved chats."""
+"""`transcripts list|show|export|import|delete`: the saved chats."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tui_chat.cli import exporting, importing
 from tui_chat.cli import options as opt
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import print_json, print_table, print_text
-from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -62,35 +61,8 @@ def show(chat_id: _Id, as_json: opt.Json = False) -> int:
     return 0
 
 
-@app.command("export")
-def export(
-    chat_id: _Id,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", metavar="md|json", help="By default as -o says, or md."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="A file that is not there."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
-) -> int:
-    """Write a saved chat as Markdown or JSON, to stdout or to a file."""
-    from tui_chat.storage.formats.registry import export_to_file, format_named, format_of
-
-    try:
-        if form is not None:
-            chosen = format_named(form)
-        else:
-            chosen = format_named("md") if output is None else format_of(output)
-    except StoreError as error:
-        raise UsageError(error.title, error.detail, error.hint) from None
-    conversation = _load(chat_id)
-    if output is None:
-        print_text(chosen.export(conversation))
-    else:
-        print(safe_line(str(export_to_file(conversation, output, chosen, overwrite=force))))
-    return 0
+app.command("export")(exporting.export)
+app.command("import")(importing.import_chats)
 
 
 @app.command("delete")

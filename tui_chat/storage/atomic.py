@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tui_chat.errors import StoreError
 
@@ -29,6 +31,25 @@ def write_atomically(
             that was there before is unchanged then.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with open_atomically(path, overwrite=overwrite, mode=mode) as file:
+        file.write(data)
+    return path
+
+
+@contextmanager
+def open_atomically(
+    path: Path, *, overwrite: bool = False, mode: int = 0o666
+) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place when the block ends, and never if it fails.
+
+    Args:
+        path: Where it goes. Its folder has to exist.
+        overwrite: Replace a file that is there, following a symbolic link.
+        mode: Permissions of the file, less the user's umask.
+
+    Raises:
+        StoreError: As `write_atomically`.
+    """
     target = Path(os.path.realpath(path)) if overwrite else path
     partial = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -37,7 +58,7 @@ def write_atomically(
         try:
             descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             if overwrite:
@@ -57,7 +78,6 @@ def write_atomically(
         raise StoreError(
             f"{path} cannot be written", why, "Choose another place, or free some disk space"
         ) from error
-    return path
 
 
 def _move_to_free_name(partial: Path, target: Path) -> None:
