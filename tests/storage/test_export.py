@@ -32,7 +32,7 @@ def test_the_file_name_chooses_the_format(tmp_path: Path) -> None:
 def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"\.md, \.json, .* or \.preferences\.jsonl"):
         format_of(tmp_path / "chat.docx")
-    with pytest.raises(StoreError, match="md, json, .* or preferences"):
+    with pytest.raises(StoreError, match=r"md, json, .* or preferences"):
         format_named("pdf")
 
 

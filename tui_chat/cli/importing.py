@@ -121,9 +121,9 @@ class _Counted:
         messages = "1 message" if self.messages == 1 else f"{self.messages} messages"
         line = f"Imported {chats} with {messages}"
         if self.unchanged:
-            line += f"; {self.unchanged} were here before"
+            line += f"; {self.unchanged} {'was' if self.unchanged == 1 else 'were'} here before"
         if self.refused:
-            line += f"; {self.refused} problems"
+            line += "; 1 problem" if self.refused == 1 else f"; {self.refused} problems"
         return line
 
 
