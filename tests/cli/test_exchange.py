@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -164,3 +166,24 @@ def test_a_damaged_file_gives_what_came_before(run: CommandLine, tmp_path: Path)
     assert result.code == 1 and 0 < result.json["imported"] < 300
     (problem,) = result.json["skipped"]
     assert problem["line"] is None and "damaged" in problem["reason"]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "training-data.md"
+
+
+def test_every_command_of_the_page_works(
+    run: CommandLine, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save("lakes")
+    save("rivers", reviewed=True)
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 12
+    for command in commands:
+        program, *words = shlex.split(command)
+        result = run(*words)
+        assert (program, result.code, result.err) == ("tui-chat", 0, ""), command
+        assert "-o" not in words or (tmp_path / words[-1]).stat().st_size > 0
+    for form in FORMATS:
+        assert f"`{form}`" in PAGE.read_text("utf-8") or f"--format {form}" in " ".join(commands)
