@@ -129,6 +129,7 @@ def test_wrong_usage(run: CommandLine, save: Save, tmp_path: Path) -> None:
     save()
     for words in (
         [], ["last", "--all"], ["--all"], ["--all", "--format", "html"],
+        ["last", "--format", "oasst", "--lang", "x y"],
         ["last", "--format", "md", "--anonymize", "s"], ["last", "--format", "pdf"],
     ):  # fmt: skip
         assert run("transcripts", "export", *words).code == 2, words
@@ -166,6 +167,20 @@ def test_a_damaged_file_gives_what_came_before(run: CommandLine, tmp_path: Path)
     assert result.code == 1 and 0 < result.json["imported"] < 300
     (problem,) = result.json["skipped"]
     assert problem["line"] is None and "damaged" in problem["reason"]
+
+
+def test_no_imported_id_names_another_file_or_chat(run: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "ids.jsonl"
+    names = ["../../evil", "last", "\x1b[31mred", "-o", "fine-1"]
+    prompts = [{"message_id": name, "text": "Hi", "role": "prompter"} for name in names]
+    trees = [{"message_tree_id": p["message_id"], "prompt": p} for p in prompts]
+    path.write_text("\n".join(map(json.dumps, trees)))
+    assert run("transcripts", "import", str(path), "--json").json["imported"] == 5
+    assert run("transcripts", "import", str(path), "--json").json["unchanged"] == 5
+    listed = {chat["id"] for chat in run("transcripts", "list", "--json").json}
+    assert "fine-1" in listed and all(re.fullmatch("[0-9a-f]{32}", i) for i in listed - {"fine-1"})
+    exported = run("transcripts", "export", "--all", "--format", "oasst").out.splitlines()
+    assert {json.loads(line)["message_tree_id"] for line in exported} == set(names)
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training-data.md"

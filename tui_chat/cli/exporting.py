@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +67,10 @@ def export(
     if (anonymize is not None or as_training or lang) and chosen.name not in _WITH_IDS:
         title = f"--anonymize, --as-training and --lang are not for {chosen.name}"
         raise UsageError(title, "", f"Use --format {' or '.join(_WITH_IDS)}")
+    if lang and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*", lang):
+        raise UsageError(
+            f"{safe_line(lang, 40)!r} is no language tag", "", "Use one as en or pt-BR"
+        )
     options = ExportOptions(anonymize, as_training, lang or UNKNOWN_LANGUAGE)
     if chat_id is not None:
         from tui_chat.cli.opening import load_chat

@@ -7,6 +7,8 @@ lock. Refuses to know file formats.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from tui_chat.safe_text import storable
 from tui_chat.storage.connection import unusable
 from tui_chat.storage.transcripts import TranscriptStore
 
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 BATCH = 2000
 """Messages that are committed together."""
 
@@ -90,6 +93,10 @@ def _batch(first: Conversation, others: Iterator[Conversation]) -> Iterator[Conv
 
 def _is_new(store: TranscriptStore, conversation: Conversation) -> bool:
     """Whether a chat has to be saved; gives it another id if its own is taken."""
+    if not _ID.fullmatch(conversation.id) or conversation.id == "last":
+        # It would name other files, or other chats, where ids are typed and shown.
+        name = conversation.id.encode("utf-8", "surrogatepass")
+        conversation.id = hashlib.sha256(name).hexdigest()[:32]
     if store.stored_update(conversation.id) is None:
         return True
     if _content(store.load(storable(conversation.id))) == _content(conversation):

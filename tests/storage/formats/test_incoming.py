@@ -138,6 +138,12 @@ def test_lists_of_chats_tell_the_line(tmp_path: Path) -> None:
     assert found.lines == [2 + to_json(short_chat()).count("\n")]
 
 
+def test_rows_in_a_list_on_one_line_are_all_read(tmp_path: Path) -> None:
+    found = reading(json.dumps([node("a"), node("b", "a"), node("b", "a")]), tmp_path)
+    assert [m.text for m in found.chats[0].messages()] == ["a", "b"]
+    assert found.lines == [1]
+
+
 def chatgpt() -> dict[str, Any]:
     def said(role: str, text: str, **more: Any) -> dict[str, Any]:
         content = {"content_type": "text", "parts": [text]}

@@ -72,35 +72,30 @@ def _finish(
 def _in_order(nodes: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """The ids of the nodes, depth first in the order of their parents, and why others are not."""
     replies: dict[str | None, list[str]] = {}
-    refused: list[str] = []
+    orphans: set[str] = set()
     for node_id, node in nodes.items():
         parent = _parent(node)
-        if parent is not None and parent not in nodes:
-            refused.append(f"Node {safe_line(node_id, 80)} is refused: its parent is missing")
-        else:
+        if parent is None or parent in nodes:
             replies.setdefault(parent, []).append(node_id)
+        else:
+            orphans.add(node_id)
     order: list[str] = []
     stack = list(reversed(replies.get(None, [])))
     while stack:
         node_id = stack.pop()
         order.append(node_id)
         said = nodes[node_id].get("children")
-        place = (
-            {c: n for n, c in enumerate(said) if isinstance(c, str)}
-            if (isinstance(said, list))
-            else {}
-        )
+        listed = [c for c in said if isinstance(c, str)] if isinstance(said, list) else []
+        place = {child: index for index, child in enumerate(listed)}
         children = sorted(replies.get(node_id, []), key=lambda c: place.get(c, len(place)))
         stack.extend(reversed(children))
     reached = set(order)
-    orphans = (
-        {node_id for node_id in nodes if _parent(nodes[node_id]) not in (None, *nodes)}
-        if (refused)
-        else set()
-    )
+    refused: list[str] = []
     for node_id in nodes:
-        if node_id not in reached and node_id not in orphans:
+        if node_id not in reached:
             reason = "it is below itself or below a node that is refused"
+            if node_id in orphans:
+                reason = "its parent is missing"
             refused.append(f"Node {safe_line(node_id, 80)} is refused: {reason}")
     return order, refused
 

@@ -23,8 +23,8 @@ _SCHEMA = """
     PRAGMA temp_store = FILE;
     CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE rows (
-        line INTEGER PRIMARY KEY, id TEXT UNIQUE, parent TEXT, tree TEXT, root TEXT, depth INTEGER,
-        reason TEXT, content TEXT
+        seq INTEGER PRIMARY KEY, line INTEGER, id TEXT UNIQUE, parent TEXT, tree TEXT, root TEXT,
+        depth INTEGER, reason TEXT, content TEXT
     );
 """
 _PLACE = """
@@ -88,12 +88,11 @@ class FlatMessages:
             return
         tree = row.get("message_tree_id")
         values = (line, message.id, message.parent_id, tree if isinstance(tree, str) else None)
-        try:
-            self._database.execute(
-                "INSERT INTO rows (line, id, parent, tree, content) VALUES (?, ?, ?, ?, ?)",
-                (*values, content),
-            )
-        except sqlite3.IntegrityError:
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO rows (line, id, parent, tree, content) VALUES (?, ?, ?, ?, ?)",
+            (*values, content),
+        )
+        if not added.rowcount:
             self._refuse(line, f"Message {safe_line(message.id, 80)} is there twice")
 
     def chats(self) -> Iterator[tuple[int, Conversation]]:
@@ -103,7 +102,7 @@ class FlatMessages:
         run(_PLACE)
         self._refuse_lost()
         run("CREATE INDEX by_root ON rows (root)")
-        roots = run("SELECT line, id FROM rows WHERE root = id ORDER BY line")
+        roots = run("SELECT line, id FROM rows WHERE root = id ORDER BY seq")
         for line, root in roots:
             try:
                 yield line, chat_of_messages(self._rows_below(root))
@@ -112,7 +111,7 @@ class FlatMessages:
 
     def _rows_below(self, root: str) -> Iterator[Mapping[str, Any]]:
         rows = self._database.execute(
-            "SELECT content FROM rows WHERE root = ? ORDER BY depth, line", (root,)
+            "SELECT content FROM rows WHERE root = ? ORDER BY depth, seq", (root,)
         )
         for (content,) in rows:
             yield json.loads(content)
@@ -128,6 +127,6 @@ class FlatMessages:
         )
         run(_SPREAD)
         run("UPDATE rows SET reason = 'it is below itself' WHERE root IS NULL AND reason IS NULL")
-        lost = run("SELECT line, id, reason FROM rows WHERE reason IS NOT NULL ORDER BY line")
+        lost = run("SELECT line, id, reason FROM rows WHERE reason IS NOT NULL ORDER BY seq")
         for line, identifier, reason in lost:
             self._refuse(line, f"Message {safe_line(identifier, 80)} is refused: {reason}")

@@ -19,7 +19,7 @@ from tui_chat.safe_text import safe_line
 from tui_chat.storage.formats.chatgpt import chat_of_chatgpt
 from tui_chat.storage.formats.flat_messages import FlatMessages
 from tui_chat.storage.formats.json_format import FORMAT, from_json
-from tui_chat.storage.formats.lines import LineFile, Refuse
+from tui_chat.storage.formats.lines import LONGEST_LINE, LineFile, Refuse
 from tui_chat.storage.formats.markdown_reading import from_markdown
 from tui_chat.storage.formats.nested_json import parse_json
 from tui_chat.storage.formats.oasst_reading import chat_of_thread, chat_of_tree
@@ -93,7 +93,7 @@ class _Reading:
         """The chat of a Markdown file."""
         self._file.begin()
         try:
-            return from_markdown(self._file.whole())
+            return from_markdown(self._file.whole(LONGEST_LINE))
         except ValueError as error:
             raise self._unknown(str(error)) from None
 
