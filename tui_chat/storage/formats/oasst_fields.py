@@ -54,7 +54,7 @@ def node_fields(message: Message, lang: str) -> dict[str, Any]:
 
     Args:
         message: Of a person or a model.
-        lang: The language, where it is not known.
+        lang: Its language, if that is not known.
     """
     marks, given = message.marks, given_fields(message.marks.extra)
     node: dict[str, Any] = {
@@ -142,14 +142,11 @@ def with_given(message: Message, node: Mapping[str, Any]) -> Message:
     given = {
         name: value
         for name, value in node.items()
-        if name not in _NOT_GIVEN and not _same(value, plain.get(name, _MISSING))
+        if name not in _NOT_GIVEN and not (name in plain and _same(value, plain[name]))
     }
     if not given:
         return message
     return replace(message, marks=replace(message.marks, extra={KEY: given}))
-
-
-_MISSING = object()
 
 
 def ranking_event(
@@ -211,7 +208,7 @@ def _labels(marks: Marks, given: object) -> dict[str, Any]:
 def _events(marks: Marks, given: object) -> dict[str, Any]:
     """The events of a message: those that were given, and those that its marks amount to."""
     known = given if isinstance(given, Mapping) else {}
-    events = {kind: value for kind, value in known.items()}
+    events = {**known}
     if _rating(known) != marks.rating:
         events.pop("score", None)
         if marks.rating:
@@ -288,13 +285,13 @@ def _from_columns(value: object) -> object:
 
 def _same(one: object, other: object) -> bool:
     """Whether two JSON values are written alike; 1, 1.0 and true are not."""
-    return other is not _MISSING and json.dumps(one) == json.dumps(other)
+    return json.dumps(one) == json.dumps(other)
 
 
 _READ: Mapping[str, Callable[[Any], object]] = {
     "deleted": lambda value: value is True,
     "rank": _rank,
     "synthetic": lambda value: value is not False,
-    "model_name": lambda value: value if isinstance(value, str) else "",
+    "model_name": _text,
 }
 """What a message holds of a field; a given value is written while that is unchanged."""
