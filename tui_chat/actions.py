@@ -108,7 +108,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", (), "app", "Save",
            "Says where this chat is saved; every chat is saved as it happens.", "/save"),
     Action("export", (), "app", "Export",
-           "Writes this chat to a Markdown or JSON file.", "/export [FILE.md|FILE.json]"),
+           "Writes this chat to a file: .md, .json, .html or .jsonl.", "/export [FILE]"),
     Action("set", (), "app", "Set parameter",
            "Sets one sampling parameter, as in /set temperature=0.7.",
            "/set NAME=VALUE", palette=False),

@@ -20,15 +20,19 @@ def test_the_file_name_chooses_the_format(tmp_path: Path) -> None:
     data = export_to_file(conversation, tmp_path / "chat.JSON")
     assert markdown.read_text().startswith("---\n")
     assert facts(from_json(data.read_text())) == facts(conversation)
+    for name, form in (
+        ("a.jsonl.gz", "oasst"), ("a.messages.jsonl", "oasst-messages"), ("a.HTML", "html"),
+        ("a.openai.jsonl", "openai"), ("a.preferences.jsonl.gz", "preferences"),
+    ):  # fmt: skip
+        assert format_of(tmp_path / name) is FORMATS[form]
     named = export_to_file(conversation, tmp_path / "chat.txt", format_named("json"))
     assert named.read_text() == data.read_text()
 
 
 def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
-    assert list(FORMATS) == ["md", "json"]
-    with pytest.raises(StoreError, match=r"\.md or \.json"):
+    with pytest.raises(StoreError, match=r"\.md, \.json, .* or \.preferences\.jsonl"):
         format_of(tmp_path / "chat.docx")
-    with pytest.raises(StoreError, match="md or json"):
+    with pytest.raises(StoreError, match=r"md, json, .* or preferences"):
         format_named("pdf")
 
 

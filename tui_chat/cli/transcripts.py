@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tui_chat.cli import maintenance, searching
+from tui_chat.cli import exporting, importing, maintenance, searching
 from tui_chat.cli import options as opt
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import print_json, print_table, print_text
-from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -19,11 +17,12 @@ if TYPE_CHECKING:
     from tui_chat.storage.records import ChatSummary
 
 app = typer.Typer(help="The saved chats.", rich_markup_mode=None)
+app.command("search")(searching.search)
+app.command("export")(exporting.export)
+app.command("import")(importing.import_chats)
 app.command("check")(maintenance.check)
 app.command("backup")(maintenance.backup)
 app.command("vacuum")(maintenance.vacuum)
-
-app.command("search")(searching.search)
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="An id, the beginning of one, or `last`.")]
 _SHORT_ID = 8
@@ -65,37 +64,6 @@ def show(chat_id: _Id, as_json: opt.Json = False) -> int:
     from tui_chat.storage.formats.registry import format_named
 
     print_text(format_named("json" if as_json else "md").export(_load(chat_id)))
-    return 0
-
-
-@app.command("export")
-def export(
-    chat_id: _Id,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", metavar="md|json", help="By default as -o says, or md."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="A file that is not there."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
-) -> int:
-    """Write a saved chat as Markdown or JSON, to stdout or to a file."""
-    from tui_chat.storage.formats.registry import export_to_file, format_named, format_of
-
-    try:
-        if form is not None:
-            chosen = format_named(form)
-        else:
-            chosen = format_named("md") if output is None else format_of(output)
-    except StoreError as error:
-        raise UsageError(error.title, error.detail, error.hint) from None
-    conversation = _load(chat_id)
-    if output is None:
-        print_text(chosen.export(conversation))
-    else:
-        print(safe_line(str(export_to_file(conversation, output, chosen, overwrite=force))))
     return 0
 
 

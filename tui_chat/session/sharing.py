@@ -25,7 +25,7 @@ from tui_chat.storage.leases import ChatLease
 from tui_chat.storage.writer import TranscriptWriter
 
 _TAKEN = "This chat is open in another window and can only be read here"
-_GO_ON = "Close it there and open it here again, or go on in a new chat with /new"
+_GO_ON = "Close it there and open it here again, or go on in a copy of it with /fork"
 
 
 class Sharing(Editing):

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tui_chat.errors import StoreError
 
@@ -30,9 +31,21 @@ def write_atomically(
             that was there before is unchanged then.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    with put_in_place(path, overwrite=overwrite, mode=mode) as partial, partial.open("wb") as file:
+    with open_atomically(path, overwrite=overwrite, mode=mode) as file:
         file.write(data)
     return path
+
+
+@contextmanager
+def open_atomically(
+    path: Path, *, overwrite: bool = False, mode: int = 0o666
+) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place when the block ends, and never if it fails.
+
+    Args and errors as `put_in_place`.
+    """
+    with put_in_place(path, overwrite=overwrite, mode=mode) as partial, partial.open("wb") as file:
+        yield file
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = Callable[[str], Awaitable[None]]
 _MENU = (
     "copy", "code_block", "edit", "retry_message", "continue", "sibling_previous", "sibling_next",
-    "rate_good", "rate_bad", "pin", "exclude", "fork", "delete", "undo", "redo",
+    "rate_good", "rate_bad", "rank", "label", "pin", "exclude", "fork", "delete", "undo", "redo",
 )  # fmt: skip
 _CONTINUABLE = ("stopped", "interrupted", "failed")
 

@@ -89,9 +89,9 @@ def to_json(conversation: Conversation) -> str:
         "details": conversation.details.to_values(),
         "history": conversation.history_values(),
     }
-    lines = ",\n".join(_line(message_values(message)) for message in conversation.messages())
+    lines = ",\n".join(json_line(message_values(message)) for message in conversation.messages())
     return (
-        f'{{"format": "{FORMAT}", "version": {VERSION},\n"chat": {_line(chat)},\n'
+        f'{{"format": "{FORMAT}", "version": {VERSION},\n"chat": {json_line(chat)},\n'
         f'"messages": [\n{lines}\n]}}\n'
     )
 
@@ -127,7 +127,7 @@ def from_json(text: str) -> Conversation:
             twice, without its parent, or in a circle.
     """
     try:
-        data = _storable(json.loads(text))
+        data = storable_values(json.loads(text))
         _check_version(data)
         file = _File.model_validate(data)
         messages = [_message(values) for values in file.messages]
@@ -161,7 +161,7 @@ def message_from_values(values: Mapping[str, Any]) -> Message:
     Raises:
         ValueError: If a field is missing, unknown or has the wrong type.
     """
-    return _message(_MessageFile.model_validate(_storable(dict(values))))
+    return _message(_MessageFile.model_validate(storable_values(dict(values))))
 
 
 def _message(file: _MessageFile) -> Message:
@@ -211,7 +211,7 @@ def _unreadable(detail: str) -> StoreError:
     return StoreError("The chat cannot be read", safe_line(detail, 300), "Export it again as JSON")
 
 
-def _line(values: Mapping[str, Any]) -> str:
+def json_line(values: Mapping[str, Any]) -> str:
     text = json.dumps(_plain(values), ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(_escape, text)
 
@@ -240,12 +240,12 @@ def _plain(value: Any) -> Any:
     return storable(str(value))
 
 
-def _storable(value: Any) -> Any:
+def storable_values(value: Any) -> Any:
     """The parsed value with lone surrogates replaced everywhere."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
-        return {storable(key): _storable(item) for key, item in value.items()}
+        return {storable(key): storable_values(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [storable_values(item) for item in value]
     return value

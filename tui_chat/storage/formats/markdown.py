@@ -15,11 +15,11 @@ from functools import cache
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tui_chat.chat.conversation import Conversation, Message
+from tui_chat.chat.conversation import Conversation, Message, Role, Status
 from tui_chat.safe_text import safe_line, storable
 
-_ROLE_NAMES = {"system": "System", "user": "You", "assistant": "Assistant"}
-_MARKS = {
+ROLE_NAMES: dict[Role, str] = {"system": "System", "user": "You", "assistant": "Assistant"}
+STATUS_MARKS: dict[Status, str] = {
     "waiting": "waiting",
     "streaming": "not finished",
     "stopped": "stopped",
@@ -42,9 +42,9 @@ def to_markdown(conversation: Conversation) -> str:
     """The active path with front matter: id, title, model, created and turns; times in UTC."""
     path = [message for message in conversation.path() if not message.deleted]
     title = safe_line(storable(conversation.title)) or "Untitled chat"
-    sections = [_front_matter(conversation, title, path), f"# {_inline(title)}\n"]
+    sections = [_front_matter(conversation, title, path), f"# {inline(title)}\n"]
     if conversation.system:
-        sections.append(f"## {_ROLE_NAMES['system']}\n\n{contained(conversation.system)}")
+        sections.append(f"## {ROLE_NAMES['system']}\n\n{contained(conversation.system)}")
     sections.extend(_section(message) for message in path)
     return "\n".join(section.rstrip("\n") + "\n" for section in sections)
 
@@ -63,17 +63,17 @@ def _front_matter(conversation: Conversation, title: str, path: list[Message]) -
 
 
 def _section(message: Message) -> str:
-    parts = [_ROLE_NAMES[message.role]]
+    parts = [ROLE_NAMES[message.role]]
     if message.role == "assistant" and message.model:
-        parts.append(_inline(safe_line(storable(message.model), 100)))
+        parts.append(inline(safe_line(storable(message.model), 100)))
     parts.append(_time(message.created))
-    if mark := _MARKS.get(message.status):
+    if mark := STATUS_MARKS.get(message.status):
         parts.append(mark)
     section = f"## {' · '.join(parts)}\n"
     if message.text:
         section += f"\n{contained(message.text)}"
     if message.error:
-        section += f"\n> {_inline(safe_line(storable(message.error)))}\n"
+        section += f"\n> {inline(safe_line(storable(message.error)))}\n"
     return section
 
 
@@ -139,7 +139,8 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark")
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
+    """The text of a heading or a quote as Markdown that means nothing else."""
     return _INLINE_SYNTAX.sub(r"\\\1", text)
 
 

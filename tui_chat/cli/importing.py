@@ -1,0 +1,161 @@
+"""`transcripts import`: chats from files, recognised by content, with what is wrong by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tui_chat.cli import options as opt
+from tui_chat.cli.file_problems import require_home
+from tui_chat.cli.output import complain, is_terminal, print_json
+from tui_chat.errors import StoreError
+from tui_chat.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.storage.importing import Imported
+    from tui_chat.storage.transcripts import TranscriptStore
+
+MOST_PROBLEMS = 10_000
+"""Problems that are kept and told one by one; more are counted."""
+
+
+def import_chats(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".gz is read too.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="md|json|oasst|chatgpt|sharegpt|openai|chatml",
+            help="By default as the content says.",
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Save the chats of files: our own, Open Assistant's, ChatGPT's, and rows for fine-tuning."""
+    from tui_chat import paths
+    from tui_chat.storage.transcripts import TranscriptStore
+
+    require_home()
+    counted = _Counted(is_told=not as_json, has_several=len(files) > 1)
+    with TranscriptStore(paths.database_file()) as store:
+        for notice in store.notices:
+            complain(notice.text)
+        for path in files:
+            counted.file = path
+            try:
+                _import_file(store, path, form, counted)
+            except StoreError as error:
+                counted.failed = True
+                counted.refuse(None, error.one_line)
+    counted.finish()
+    if as_json:
+        print_json(counted.record())
+    else:
+        print(counted.sentence())
+    is_empty = not counted.chats and not counted.unchanged and counted.refused
+    return 1 if counted.failed or is_empty else 0
+
+
+@dataclass
+class _Counted:
+    """What came of all files."""
+
+    is_told: bool
+    """Whether problems go to stderr, and not into the record."""
+    has_several: bool
+    """Whether there are several files to tell apart."""
+    file: Path = Path()
+    """The file that is read."""
+    chats: int = 0
+    messages: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    failed: bool = False
+    """Whether a file could not be read to its end."""
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, line: int | None, reason: str) -> None:
+        """Note what is not imported."""
+        self.refused += 1
+        if self.refused > MOST_PROBLEMS:
+            return
+        name = safe_line(str(self.file), 200)
+        if self.is_told:
+            complain(reason if line is None else f"{name}, line {line}: {reason}")
+            return
+        of_file = {"file": name} if self.has_several else {}
+        self.problems.append({"line": line, "reason": safe_line(reason), **of_file})
+
+    def add(self, imported: Imported) -> None:
+        """Count what was saved of a file."""
+        self.chats += imported.chats
+        self.messages += imported.messages
+        self.unchanged += imported.unchanged
+
+    def finish(self) -> None:
+        """Say how many problems there were beyond those that were told."""
+        more = self.refused - MOST_PROBLEMS
+        if more > 0:
+            self.refused = 0
+            self.refuse(None, f"{more} more problems of the same kind are not listed")
+            self.refused = MOST_PROBLEMS + more
+
+    def record(self) -> dict[str, Any]:
+        """The one value of --json."""
+        return {
+            "imported": self.chats,
+            "messages": self.messages,
+            "unchanged": self.unchanged,
+            "skipped": self.problems,
+        }
+
+    def sentence(self) -> str:
+        """The one line of result."""
+        chats = "1 chat" if self.chats == 1 else f"{self.chats} chats"
+        messages = "1 message" if self.messages == 1 else f"{self.messages} messages"
+        line = f"Imported {chats} with {messages}"
+        if self.unchanged:
+            line += f"; {self.unchanged} {'was' if self.unchanged == 1 else 'were'} here before"
+        if self.refused:
+            line += "; 1 problem" if self.refused == 1 else f"; {self.refused} problems"
+        return line
+
+
+def _import_file(store: TranscriptStore, path: Path, form: str | None, counted: _Counted) -> None:
+    from tui_chat.storage.formats.incoming import read_chats
+    from tui_chat.storage.importing import save_imported
+
+    def chats() -> Iterator[Conversation]:
+        for _, conversation in read_chats(path, form, counted.refuse, progress):
+            yield conversation
+
+    with _progress(path) as progress:
+        save_imported(store, chats(), counted.add)
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where that is a terminal; told how many bytes are read, of how many."""
+    import sys
+
+    if not is_terminal(sys.stderr):
+        yield lambda read, size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(safe_line(path.name, 40), total=None)
+        yield lambda read, size: bar.update(task, completed=read, total=size)

@@ -1,0 +1,162 @@
+"""Chats of ChatGPT's `conversations.json`: a tree of nodes with the one that was shown last.
+
+Nodes without a text of a person or the model, as tool calls and hidden ones, are left out; what is
+below them hangs below the message above. Refuses circles and nodes without their parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tui_chat.chat.conversation import Conversation, Message, Role, now
+from tui_chat.safe_text import safe_line
+from tui_chat.storage.formats.json_format import storable_values
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant"}
+_TEXTS = ("text", "multimodal_text")
+
+
+def chat_of_chatgpt(value: Mapping[str, Any]) -> tuple[Conversation, list[str]]:
+    """The chat, and what of it is refused.
+
+    Raises:
+        ValueError: If it holds no message that can be read.
+    """
+    mapping = value.get("mapping")
+    if not isinstance(mapping, Mapping):
+        raise ValueError("its mapping is not an object")
+    nodes = {str(i): node for i, node in mapping.items() if isinstance(node, Mapping)}
+    refused = [f"Node {safe_line(str(i), 80)} is not an object" for i in mapping.keys() - nodes]
+    identifier = value.get("conversation_id") or value.get("id")
+    order, lost = _in_order(nodes)
+    refused.extend(lost)
+    conversation = Conversation(identifier if isinstance(identifier, str) else None)
+    below: dict[str | None, str | None] = {None: None}
+    """The message that stands for a node: its own, or the one above."""
+    for node_id in order:
+        node = nodes[node_id]
+        parent_id = below[_parent(node)]
+        below[node_id] = parent_id
+        said = node.get("message")
+        if not isinstance(said, Mapping):
+            continue
+        role, text = _role(said), storable_values(_text(said))
+        if role == "system" and text and not conversation.system:
+            conversation.system = text
+        if role in ("user", "assistant") and text and len(node_id) <= 200:
+            conversation.add(_message(node_id, parent_id, role, text, said), activate=False)
+            below[node_id] = node_id
+    if not len(conversation):
+        raise ValueError("it holds no messages")
+    _finish(conversation, value, below)
+    return conversation, refused
+
+
+def _finish(
+    conversation: Conversation, value: Mapping[str, Any], below: Mapping[str | None, str | None]
+) -> None:
+    """Title, times and the active leaf."""
+    title, shown = value.get("title"), value.get("current_node")
+    conversation.title = storable_values(title) if isinstance(title, str) else ""
+    last = next(reversed(list(conversation.messages()))).id
+    leaf = below.get(shown) if isinstance(shown, str) else None
+    conversation.set_leaf(leaf or last)
+    model = next((m.model for m in reversed(conversation.path()) if m.model), "")
+    conversation.model = model
+    conversation.created = _moment(value.get("create_time"))
+    conversation.updated = _moment(value.get("update_time"), conversation.created)
+
+
+def _in_order(nodes: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """The ids of the nodes, depth first in the order of their parents, and why others are not."""
+    replies: dict[str | None, list[str]] = {}
+    orphans: set[str] = set()
+    for node_id, node in nodes.items():
+        parent = _parent(node)
+        if parent is None or parent in nodes:
+            replies.setdefault(parent, []).append(node_id)
+        else:
+            orphans.add(node_id)
+    order: list[str] = []
+    stack = list(reversed(replies.get(None, [])))
+    while stack:
+        node_id = stack.pop()
+        order.append(node_id)
+        said = nodes[node_id].get("children")
+        listed = [c for c in said if isinstance(c, str)] if isinstance(said, list) else []
+        place = {child: index for index, child in enumerate(listed)}
+        children = sorted(replies.get(node_id, []), key=lambda c: place.get(c, len(place)))
+        stack.extend(reversed(children))
+    reached = set(order)
+    refused: list[str] = []
+    for node_id in nodes:
+        if node_id not in reached:
+            reason = "it is below itself or below a node that is refused"
+            if node_id in orphans:
+                reason = "its parent is missing"
+            refused.append(f"Node {safe_line(node_id, 80)} is refused: {reason}")
+    return order, refused
+
+
+def _parent(node: Mapping[str, Any]) -> str | None:
+    parent = node.get("parent")
+    return parent if isinstance(parent, str) else None
+
+
+def _role(said: Mapping[str, Any]) -> Role | None:
+    """Who speaks; None where it is no part of the talk."""
+    author, metadata = said.get("author"), said.get("metadata")
+    role = author.get("role") if isinstance(author, Mapping) else None
+    if role == "system":
+        return "system"
+    is_hidden = isinstance(metadata, Mapping) and bool(
+        metadata.get("is_visually_hidden_from_conversation")
+    )
+    if is_hidden or said.get("recipient", "all") != "all":
+        return None
+    return _ROLES.get(role) if isinstance(role, str) else None
+
+
+def _text(said: Mapping[str, Any]) -> str:
+    content = said.get("content")
+    if not isinstance(content, Mapping) or content.get("content_type") not in _TEXTS:
+        return ""
+    parts = content.get("parts")
+    return "\n".join(_pieces(parts)) if isinstance(parts, list) else ""
+
+
+def _pieces(parts: list[Any]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            if part:
+                yield part
+        elif isinstance(part, Mapping):
+            text = part.get("text")
+            yield text if isinstance(text, str) else f"[{part.get('content_type', 'attachment')}]"
+
+
+def _message(
+    node_id: str, parent_id: str | None, role: Role, text: str, said: Mapping[str, Any]
+) -> Message:
+    metadata = said.get("metadata")
+    model = metadata.get("model_slug") if isinstance(metadata, Mapping) else None
+    return Message(
+        storable_values(node_id),
+        parent_id,
+        role,
+        text,
+        _moment(said.get("create_time")),
+        model=storable_values(model) if isinstance(model, str) and role == "assistant" else "",
+    )
+
+
+def _moment(seconds: object, otherwise: datetime | None = None) -> datetime:
+    """A moment from seconds since 1970."""
+    if isinstance(seconds, int | float):
+        try:
+            return datetime.fromtimestamp(seconds, UTC)
+        except (ValueError, OverflowError, OSError):
+            pass
+    return otherwise or now()

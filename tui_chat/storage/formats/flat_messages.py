@@ -1,0 +1,132 @@
+"""Flat messages in any order, put together to trees on the disk.
+
+A file of flat messages says of each only what is above it. All are collected in a temporary
+database, so that memory holds one tree at a time; what belongs to no tree is refused with the
+number of its line.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from tui_chat.chat.conversation import Conversation
+from tui_chat.safe_text import safe_line
+from tui_chat.storage.formats.lines import Refuse
+from tui_chat.storage.formats.oasst_reading import chat_of_messages, flat_message
+
+_SCHEMA = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA cache_size = -4000;
+    PRAGMA temp_store = FILE;
+    CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE rows (
+        seq INTEGER PRIMARY KEY, line INTEGER, id TEXT UNIQUE, parent TEXT, tree TEXT, root TEXT,
+        depth INTEGER, reason TEXT, content TEXT
+    );
+"""
+_PLACE = """
+    WITH RECURSIVE placed (id, root, tree, depth) AS (
+        SELECT id, id, tree, 0 FROM rows WHERE parent IS NULL
+        UNION ALL
+        SELECT rows.id, placed.root, placed.tree, placed.depth + 1
+        FROM placed JOIN rows ON rows.parent = placed.id AND rows.tree IS placed.tree
+    )
+    UPDATE rows SET root = placed.root, depth = placed.depth FROM placed WHERE rows.id = placed.id
+"""
+_SPREAD = """
+    WITH RECURSIVE lost (id, reason) AS (
+        SELECT id, reason FROM rows WHERE reason IS NOT NULL
+        UNION ALL
+        SELECT rows.id, 'it is below a message that is not imported'
+        FROM lost JOIN rows ON rows.parent = lost.id AND rows.reason IS NULL
+    )
+    UPDATE rows SET reason = lost.reason FROM lost WHERE rows.id = lost.id AND rows.reason IS NULL
+"""
+
+
+class FlatMessages:
+    """The messages and ids of one file. `with` removes the temporary database.
+
+    Args:
+        refuse: Told what is not imported.
+    """
+
+    def __init__(self, refuse: Refuse) -> None:
+        self._refuse = refuse
+        self._database = sqlite3.connect("", isolation_level=None)  # a file without a name
+        self._database.executescript(_SCHEMA)
+        self._database.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def first_doubled(self, conversation: Conversation) -> str | None:
+        """The first id that an earlier tree of the file has too; None notes the ids of this one."""
+        ids = [(message.id,) for message in conversation.messages()]
+        for row in ids:
+            if self._database.execute("SELECT 1 FROM seen WHERE id = ?", row).fetchone():
+                return row[0]
+        self._database.executemany("INSERT INTO seen VALUES (?)", ids)
+        return None
+
+    def add(self, line: int, row: Mapping[str, Any]) -> None:
+        """Take a message, or refuse it."""
+        try:
+            message = flat_message(row)
+            content = json.dumps(row)
+        except ValueError as error:
+            self._refuse(line, f"The message is refused: {error}")
+            return
+        except RecursionError:
+            self._refuse(line, "The message is nested too deeply")
+            return
+        tree = row.get("message_tree_id")
+        values = (line, message.id, message.parent_id, tree if isinstance(tree, str) else None)
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO rows (line, id, parent, tree, content) VALUES (?, ?, ?, ?, ?)",
+            (*values, content),
+        )
+        if not added.rowcount:
+            self._refuse(line, f"Message {safe_line(message.id, 80)} is there twice")
+
+    def chats(self) -> Iterator[tuple[int, Conversation]]:
+        """Each tree with the line of its root; refuses what belongs to none."""
+        run = self._database.execute
+        run("CREATE INDEX by_parent ON rows (parent)")
+        run(_PLACE)
+        self._refuse_lost()
+        run("CREATE INDEX by_root ON rows (root)")
+        roots = run("SELECT line, id FROM rows WHERE root = id ORDER BY seq")
+        for line, root in roots:
+            try:
+                yield line, chat_of_messages(self._rows_below(root))
+            except ValueError as error:
+                self._refuse(line, f"The tree is refused: {error}")
+
+    def _rows_below(self, root: str) -> Iterator[Mapping[str, Any]]:
+        rows = self._database.execute(
+            "SELECT content FROM rows WHERE root = ? ORDER BY depth, seq", (root,)
+        )
+        for (content,) in rows:
+            yield json.loads(content)
+
+    def _refuse_lost(self) -> None:
+        run = self._database.execute
+        run(
+            "UPDATE rows SET reason = CASE WHEN parent IN (SELECT id FROM rows)"
+            " THEN 'its parent is in another tree' ELSE 'its parent is missing' END"
+            " WHERE root IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM rows AS above WHERE above.id = rows.parent"
+            " AND above.tree IS rows.tree)"
+        )
+        run(_SPREAD)
+        run("UPDATE rows SET reason = 'it is below itself' WHERE root IS NULL AND reason IS NULL")
+        lost = run("SELECT line, id, reason FROM rows WHERE reason IS NOT NULL ORDER BY seq")
+        for line, identifier, reason in lost:
+            self._refuse(line, f"Message {safe_line(identifier, 80)} is refused: {reason}")

@@ -1,0 +1,297 @@
+"""The fields of a node of Open Assistant's format, and what they are here.
+
+Owns both directions, field by field: `node_fields` writes a message, `message_of_node` reads one.
+What a file said beyond what a message can hold waits in `Marks.extra` and is written again as long
+as it still fits what is known. Refuses to know trees and files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tui_chat.chat.conversation import Message, Role, now
+from tui_chat.chat.marks import Marks, Report
+from tui_chat.storage.records import utc_text, utc_time
+
+KEY = "oasst"
+"""Where `extra` holds what belongs to this format."""
+RANKED = "ranked_replies"
+"""Where `extra` holds the order of replies that came as ranks only."""
+NODE_FIELDS = (
+    "message_id", "parent_id", "user_id", "created_date", "text", "role", "lang", "review_count",
+    "review_result", "deleted", "rank", "synthetic", "model_name", "emojis", "labels", "events",
+    "detoxify",
+)  # fmt: skip
+EVENT_FIELDS = {
+    "emoji": ("type", "user_id", "emoji"),
+    "rating": ("type", "user_id", "rating"),
+    "ranking": (
+        "type", "user_id", "ranking", "ranked_message_ids", "ranking_parent_id",
+        "message_tree_id", "not_rankable",
+    ),
+    "report": ("type", "user_id", "report_type", "reason"),
+    "score": ("type", "user_id", "score"),
+}  # fmt: skip
+"""The kinds of events, and their fields."""
+ROLES: Mapping[str, Role] = {"prompter": "user", "assistant": "assistant"}
+_ROLE_NAMES = {"user": "prompter", "assistant": "assistant"}
+_NOT_GIVEN = ("message_id", "parent_id", "text", "role", "replies", "message_tree_id", "tree_state")
+"""Fields that a message always holds itself, or that belong to its tree."""
+
+
+def given_fields(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an imported file said, from the `extra` of a message or chat."""
+    given = extra.get(KEY)
+    return given if isinstance(given, Mapping) else {}
+
+
+def node_fields(message: Message, lang: str) -> dict[str, Any]:
+    """A message as the fields of a node, without its replies and without rankings made here.
+
+    Args:
+        message: Of a person or a model.
+        lang: Its language, if that is not known.
+    """
+    marks, given = message.marks, given_fields(message.marks.extra)
+    node: dict[str, Any] = {
+        "message_id": message.id,
+        "parent_id": message.parent_id,
+        "user_id": None,
+        "created_date": utc_text(message.created),
+        "text": message.text,
+        "role": _ROLE_NAMES[message.role],
+        "lang": lang,
+        "review_count": None,
+        "review_result": None,
+        "deleted": message.deleted,
+        "rank": marks.rank,
+        "synthetic": message.role == "assistant" and not marks.edited,
+        "model_name": message.model or None,
+        "emojis": {},
+        "labels": _labels(marks, given.get("labels")),
+        "events": _events(marks, given.get("events")),
+        "detoxify": None,
+    }
+    for name, value in given.items():
+        if name in ("labels", "events"):
+            if not node[name] and not isinstance(value, Mapping):
+                node[name] = value
+        elif name != RANKED and _still_fits(name, value, message, node):
+            node[name] = value
+    return node
+
+
+def _still_fits(name: str, value: Any, message: Message, node: Mapping[str, Any]) -> bool:
+    """Whether a given value says what the message says now."""
+    if name == "synthetic" and message.role == "user":
+        return True
+    read = _READ.get(name)
+    return read is None or bool(read(value) == read(node[name]))
+
+
+def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
+    """The message of a node, replies aside.
+
+    Args:
+        node: Its fields; those of an HF dataset row are known too.
+        parent_id: The id of the message above it.
+
+    Raises:
+        ValueError: If the id, the text or the role is missing or wrong.
+    """
+    node = {**node}
+    for name in ("emojis", "labels"):
+        if name in node:
+            node[name] = _from_columns(node[name])
+    identifier, text, role = (node.get(name) for name in ("message_id", "text", "role"))
+    if not isinstance(identifier, str) or not 0 < len(identifier) <= 200:
+        raise ValueError("it has no message_id")
+    if not isinstance(text, str):
+        raise ValueError("it has no text")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError("its role is neither prompter nor assistant")
+    events = node.get("events")
+    marks = Marks(
+        rating=_rating(events),
+        rank=_rank(node.get("rank")),
+        labels=_label_values(node.get("labels")),
+        reports=_reports(events),
+        edited=role == "assistant" and node.get("synthetic") is False,
+    )
+    model = node.get("model_name")
+    message = Message(
+        identifier,
+        parent_id,
+        ROLES[role],
+        text,
+        _moment(node.get("created_date")) or now(),
+        model=model if isinstance(model, str) else "",
+        deleted=node.get("deleted") is True,
+        marks=marks,
+    )
+    return with_given(message, node)
+
+
+def with_given(message: Message, node: Mapping[str, Any]) -> Message:
+    """The message with all that its node says beyond it."""
+    plain = node_fields(message, "")
+    given = {
+        name: value
+        for name, value in node.items()
+        if name not in _NOT_GIVEN and not (name in plain and _same(value, plain[name]))
+    }
+    if not given:
+        return message
+    return replace(message, marks=replace(message.marks, extra={KEY: given}))
+
+
+def ranking_event(
+    message: Message, replies: Sequence[Message], tree_id: str
+) -> dict[str, Any] | None:
+    """The order of the replies as an event; None if a given event or an imported rank says it.
+
+    Args:
+        message: The message they reply to.
+        replies: Its replies, best first.
+        tree_id: The id of the root.
+    """
+    order = [reply.id for reply in replies if reply.marks.rank is not None]
+    given = given_fields(message.marks.extra)
+    if len(order) < 2 or order == given.get(RANKED) or order in _given_orders(given):
+        return None
+    return {
+        "type": "ranking",
+        "user_id": None,
+        "ranking": list(range(len(order))),
+        "ranked_message_ids": order,
+        "ranking_parent_id": message.id,
+        "message_tree_id": tree_id,
+        "not_rankable": False,
+    }
+
+
+def with_known_order(message: Message, replies: Sequence[Message]) -> Message:
+    """The message of a file, knowing that the ranks of its replies came with it."""
+    ranked = sorted(
+        (reply for reply in replies if reply.marks.rank is not None),
+        key=lambda reply: reply.marks.rank or 0,
+    )
+    order = [reply.id for reply in ranked]
+    given = given_fields(message.marks.extra)
+    if len(order) < 2 or order in _given_orders(given):
+        return message
+    extra = {KEY: {**given, RANKED: order}}
+    return replace(message, marks=replace(message.marks, extra=extra))
+
+
+def _given_orders(given: Mapping[str, Any]) -> list[Any]:
+    return [event.get("ranked_message_ids") for event in _of_kind(given.get("events"), "ranking")]
+
+
+def _labels(marks: Marks, given: object) -> dict[str, Any]:
+    """The labels of a message, each as it was given if its value is still the same."""
+    known = given if isinstance(given, Mapping) else {}
+    read = _label_values(known)
+    labels: dict[str, Any] = {}
+    for name in [n for n in known if n in marks.labels or n not in read]:
+        same = name not in read or read[name] == marks.labels[name]
+        labels[name] = known[name] if same else {"value": marks.labels[name], "count": 1}
+    for name, value in marks.labels.items():
+        labels.setdefault(name, {"value": value, "count": 1})
+    return labels
+
+
+def _events(marks: Marks, given: object) -> dict[str, Any]:
+    """The events of a message: those that were given, and those that its marks amount to."""
+    known = given if isinstance(given, Mapping) else {}
+    events = {**known}
+    if _rating(known) != marks.rating:
+        events.pop("score", None)
+        if marks.rating:
+            events["score"] = [{"type": "score", "user_id": None, "score": marks.rating}]
+    if _reports(known) != marks.reports:
+        events.pop("report", None)
+        if marks.reports:
+            events["report"] = [
+                {"type": "report", "user_id": None, "report_type": r.kind, "reason": r.reason}
+                for r in marks.reports
+            ]
+    return events
+
+
+def _of_kind(events: object, kind: str) -> list[Mapping[str, Any]]:
+    found = events.get(kind) if isinstance(events, Mapping) else None
+    return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
+
+
+def _rating(events: object) -> int:
+    """The last score; 0 for none."""
+    scores = [event.get("score") for event in _of_kind(events, "score")]
+    last = scores[-1] if scores else 0
+    return last if isinstance(last, int) and last in (1, -1) and last is not True else 0
+
+
+def _reports(events: object) -> tuple[Report, ...]:
+    return tuple(
+        Report(_text(event.get("report_type")), _text(event.get("reason")))
+        for event in _of_kind(events, "report")
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _rank(value: object) -> int | None:
+    is_rank = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_rank else None  # type: ignore[return-value]  # an int, as just checked
+
+
+def _label_values(labels: object) -> dict[str, float]:
+    if not isinstance(labels, Mapping):
+        return {}
+    values = {
+        name: label.get("value") for name, label in labels.items() if isinstance(label, Mapping)
+    }
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    }
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return utc_time(value) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_columns(value: object) -> object:
+    """A dictionary from the parallel lists of an HF dataset row; anything else as it is."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), list):
+        return value
+    columns = {key: column for key, column in value.items() if isinstance(column, list)}
+    rows: dict[str, Any] = {}
+    for index, name in enumerate(columns.pop("name")):
+        row = {key: column[index] for key, column in columns.items() if index < len(column)}
+        rows[str(name)] = row["count"] if list(row) == ["count"] else row
+    return rows
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two JSON values are written alike; 1, 1.0 and true are not."""
+    return json.dumps(one) == json.dumps(other)
+
+
+_READ: Mapping[str, Callable[[Any], object]] = {
+    "deleted": lambda value: value is True,
+    "rank": _rank,
+    "synthetic": lambda value: value is not False,
+    "model_name": _text,
+}
+"""What a message holds of a field; a given value is written while that is unchanged."""
