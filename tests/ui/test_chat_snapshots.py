@@ -135,6 +135,16 @@ async def select_code(pilot: Pilot[Any]) -> None:
     await pilot.press("escape", "u")
 
 
+async def find(pilot: Pilot[Any]) -> None:
+    await ready(pilot)
+    await pilot.press("ctrl+f", *"value", "enter")
+    chat = chat_of(pilot)
+    await until(pilot, lambda: "1/" in str(chat.query_one("#find-count").visual))
+    for field in chat.query("#find-text"):
+        field.cursor_blink = False  # type: ignore[attr-defined]
+    await until(pilot, lambda: chat.transcript.views[-1].found.count)
+
+
 LIGHTHOUSE = """\
 A lighthouse is a **tower** with a bright lamp.
 
@@ -164,6 +174,9 @@ PICTURES: dict[str, tuple[Size, str, Script, bool, bool, Act]] = {
     "panel-over": (NORMAL, "night", Script(), True, False, open_panel),
     "marked": (NORMAL, "night", Script(), True, False, mark),
     "marked-light": (WIDE, "paper", Script(), True, False, mark),
+    "find-wide": (WIDE, "night", Script(), True, False, find),
+    "find-light": (NORMAL, "paper", Script(), True, False, find),
+    "find-narrow": (NARROW, "night", Script(), True, False, find),
     "code-selected": (NORMAL, "night", Script(), True, False, select_code),
 }
 

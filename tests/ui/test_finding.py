@@ -16,7 +16,7 @@ TALK = (
 
 def count(app: TuiChat) -> str:
     """What the bar says."""
-    return str(app.chat.query_one("#find-count", Static).visual)
+    return str(app.chat.query_one("#find-count", Static).visual).removeprefix("↑ ↓  ")
 
 
 def marked(app: TuiChat, style: str = "") -> list[str]:
@@ -122,3 +122,12 @@ async def test_markup_and_patterns_are_text() -> None:
         await pilot.press("ctrl+f", *"(.*)")
         await until(pilot, lambda: marked(app) == ["(.*)"])
         assert count(app) == "1/1"
+
+
+async def test_marks_show_in_the_terminals_own_colours() -> None:
+    app = chat_app(conversation=talk(*TALK), theme="terminal")
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"heron")
+        await until(pilot, lambda: marked(app) == ["heron"] * 4)
+        await pilot.pause()
+        assert app.export_screenshot()

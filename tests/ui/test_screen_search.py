@@ -78,11 +78,13 @@ async def opened(pilot: Pilot[None], app: Stage, text: str = "") -> SearchScreen
 
 
 async def test_results_come_while_typing_and_enter_opens_the_highlighted_one() -> None:
-    app = Stage(session=Searched(ROWS))
+    session = Searched(ROWS)
+    app = Stage(session=session)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(pilot, app)
         assert "role:user" in app.shown() and "Enter" not in app.shown()
         await pilot.press(*"heron")
+        await until(pilot, lambda: session.asked and session.asked[-1].match == '"heron"*')
         await until(pilot, lambda: screen.note == "4 messages")
         assert "fish in cold water" in app.shown() and "Birds of the river" in app.shown()
         await pilot.press("down", "enter")
@@ -217,7 +219,6 @@ def test_picture(
     theme: str, size: tuple[int, int], text: str, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui_chat.ui.screens.search.chat_date", lambda moment, now: "12 Mar")
-    monkeypatch.setenv("TZ", "UTC")
     app = Stage(theme, Searched(ROWS))
 
     async def open_sheet(pilot: Pilot[None]) -> None:

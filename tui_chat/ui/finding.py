@@ -160,4 +160,4 @@ class Finding:
             self.bar.show_count("no match", is_none=True)
         else:
             more = "+" if len(self._found) >= MOST else ""
-            self.bar.show_count(f"{self._at + 1}/{len(self._found)}{more}")
+            self.bar.show_count(f"↑ ↓  {self._at + 1}/{len(self._found)}{more}")

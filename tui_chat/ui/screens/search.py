@@ -158,7 +158,11 @@ class SearchScreen(ListSheet[Place]):
             self._tell("No message matches.", "Fewer words or filters find more.")
             return
         self._show_rows(True)
-        self.choices.show_rows(found)
+        # Whoever has gone to a message while more was searched for stays at it.
+        kept: Found | None = self.choices.row if self.choices.highlighted > 0 else None
+        places = [(each.chat_id, each.message_id) for each in found]
+        at = (kept.chat_id, kept.message_id) if kept is not None else None
+        self.choices.show_rows(found, places.index(at) if at in places else 0)
         count = f"{len(found)} message{'s' * (len(found) != 1)}"
         self.note = f"the best {len(found)}" if len(found) >= FOUND_AT_MOST else count
         if self._chosen_for == text:
@@ -217,7 +221,7 @@ class SearchScreen(ListSheet[Place]):
         if found is None:
             return
         who = "you" if found.role == "user" else found.model or found.role
-        date = f"{found.created.astimezone():%Y-%m-%d %H:%M}"
+        date = chat_date(found.created, self._clock())
         head = f"{safe_line(found.title, 60) or 'Untitled'} · {safe_line(who, 24)} · {date}"
         shown = Content.assemble((head, _MUTED), "\n", _snippet(found))
         self.query_one("#found-detail", Static).update(shown)
@@ -262,6 +266,8 @@ def _snippet(found: Found, lead: int | None = None) -> Content:
     text, ranges = found.snippet, found.ranges
     if lead is not None and ranges and ranges[0][0] > lead:
         cut = ranges[0][0] - lead
+        while text[cut + 1].isspace():
+            cut += 1
         text = "…" + text[cut + 1 :]
         ranges = tuple((start - cut, end - cut) for start, end in ranges)
     parts = safe_line_parts(text, ranges)

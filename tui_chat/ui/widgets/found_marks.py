@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.visual import VisualType
 from textual.widgets import Static
 
-MATCH = "on $warning 30%"
-CURRENT = "bold underline on $warning 55%"
+MATCH = "underline on $warning 30%"
+CURRENT = "bold reverse"
+"""Both with attributes, for terminals without colours."""
 
 
 class FoundMarks:
@@ -22,6 +23,11 @@ class FoundMarks:
 
     def __init__(self) -> None:
         self._marked: dict[Static, tuple[VisualType, Content]] = {}
+
+    @property
+    def count(self) -> int:
+        """Texts that have marks."""
+        return len(self._marked)
 
     def clear(self) -> None:
         """Take all marks off."""
