@@ -181,7 +181,7 @@ async def test_archived_chats_are_listed_when_asked_for_and_tags_are_found() -> 
         screen = await opened(pilot, app)
         assert screen.choices.rows == chats
         assert screen.note == "2 chats"
-        assert f"{rivers.title}  #work #water" in str(screen._draw(chats[1], 100))
+        assert f"{rivers.title}  #work #water" in str(screen._draw(chats[1], 120))
         await pilot.press("slash", *"#water")
         await until(pilot, lambda: screen.choices.rows == chats[1:])
         await pilot.press(*["backspace"] * 6, *"archived")

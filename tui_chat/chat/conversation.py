@@ -258,9 +258,9 @@ class Conversation:
         """
         if self._messages[message_id].deleted:
             raise ValueError("the message is deleted")
-        leaf = self._newest_leaf(message_id)
-        if leaf == self._leaf:
+        if any(message.id == message_id for message in self.path()):
             return False
+        leaf = self._newest_leaf(message_id)
         self._record("Go to", leaf)
         return True
 

@@ -56,8 +56,8 @@ class Commands:
         now = self._soon
         self._table: dict[str, Command] = {
             **self._messages.table,
-            **TreeCommands(app).table,
             **ChatCommands(app).table,
+            **TreeCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,
