@@ -115,6 +115,31 @@ def safe_line(text: str, limit: int = 0) -> str:
     return line[: limit - 1] + "…" if limit and len(line) > limit else line
 
 
+def safe_line_parts(text: str, ranges: Iterable[tuple[int, int]]) -> list[str]:
+    """`safe_line` of a text in parts: before the first range, the range, up to the next, and so on.
+
+    Each part is cleaned alone, since cleaning changes lengths; the parts together are one line.
+
+    Args:
+        text: Anything.
+        ranges: First character, and the one after the last, in order and apart.
+    """
+    parts: list[str] = []
+    at = 0
+    for start, end in ranges:
+        parts += [text[at:start], text[start:end]]
+        at = end
+    return [_inner_line(part) for part in (*parts, text[at:])]
+
+
+def _inner_line(part: str) -> str:
+    """A part of a line, with the spaces that divide it from its neighbours."""
+    line = safe_line(part)
+    if not line:
+        return " " * bool(part)
+    return " " * part[0].isspace() + line + " " * part[-1].isspace()
+
+
 def storable(text: str) -> str:
     """Replace lone surrogates, which no encoding can write; everything else stays as it is."""
     if text.isascii():

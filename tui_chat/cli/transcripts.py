@@ -1,4 +1,4 @@
-"""`transcripts list|show|export|delete`: the saved chats."""
+"""`transcripts list|search|show|export|delete`: the saved chats."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tui_chat.cli import options as opt
+from tui_chat.cli import searching
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import print_json, print_table, print_text
 from tui_chat.errors import StoreError, UsageError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tui_chat.storage.records import ChatSummary
 
 app = typer.Typer(help="The saved chats.", rich_markup_mode=None)
+
+app.command("search")(searching.search)
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="An id, the beginning of one, or `last`.")]
 _SHORT_ID = 8

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tui_chat.chat.conversation import Conversation, title_from
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import BusyError, TranscriptNotFoundError, TuiChatError
 from tui_chat.safe_text import storable
 from tui_chat.session.editing import Editing
 from tui_chat.session.events import ChatOpened, TreeChanged
+from tui_chat.storage.reading import FOUND_AT_MOST
 from tui_chat.storage.records import ChatSummary
+
+if TYPE_CHECKING:
+    from tui_chat.chat.query import Query
+    from tui_chat.storage.search import Found
 
 
 class ChatSession(Editing):
@@ -63,6 +70,42 @@ class ChatSession(Editing):
             return []
         with self._writer.reader() as reader:
             return reader.list_chats()
+
+    def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
+        """Messages of the saved chats, the best first. Reads the database; not for a UI loop.
+
+        Raises:
+            StoreError: If the database cannot be read.
+        """
+        if self._writer is None:
+            return []
+        with self._writer.reader() as reader:
+            return reader.search(query, limit)
+
+    def open_at(self, chat_id: str, message_id: str) -> None:
+        """Make a saved chat the current one, with a message on its path. Not for a UI loop.
+
+        If the chat is open already, showing another branch of it is an undoable step.
+
+        Raises:
+            TranscriptNotFoundError: If the chat or the message is not there any more.
+            BusyError: If another branch of the current chat would have to be shown while the
+                engine writes.
+        """
+        is_current = chat_id == self._conversation.id
+        conversation = self._conversation if is_current else self.load_chat(chat_id)
+        with self._lock:
+            if message_id not in conversation or conversation[message_id].deleted:
+                raise TranscriptNotFoundError("The message is not there any more")
+            is_shown = any(m.id == message_id for m in conversation.path())
+            if is_current and not is_shown and self._replies:
+                raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+            if conversation.go_to(message_id):
+                self._save_header(conversation)
+        if is_current:
+            self._tell(TreeChanged())
+        else:
+            self._open(conversation)
 
     def load_chat(self, id_or_prefix: str) -> Conversation:
         """Read a saved chat by its id, the beginning of it, or `last`. Not for a UI loop.

@@ -94,13 +94,15 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE chats ADD COLUMN working TEXT NOT NULL DEFAULT '{}'",
         ),
     ),
-    # Finished messages are found by their words. The index reads the texts where they are.
+    # Finished messages are found by their words. The index reads the texts where they are; words
+    # of which one or two letters are typed have an index of their own, as what is known of
+    # messages beside their words.
     Migration(
         "search",
         (
             """CREATE VIRTUAL TABLE messages_found USING fts5 (
                 text, content = 'messages', content_rowid = 'seq',
-                tokenize = "unicode61 remove_diacritics 2"
+                tokenize = "unicode61 remove_diacritics 2", prefix = '1 2'
             )""",
             """CREATE TRIGGER found_inserted AFTER INSERT ON messages
             WHEN new.owner = '' BEGIN
@@ -122,6 +124,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             END""",
             """INSERT INTO messages_found (rowid, text)
             SELECT seq, text FROM messages WHERE owner = ''""",
+            "CREATE INDEX messages_by_time ON messages (created, model)",
+            "CREATE INDEX messages_marked ON messages (chat_id) WHERE marks <> '{}'",
         ),
     ),
 )

@@ -7,10 +7,10 @@ committed. Refuses to change anything.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails
@@ -26,6 +26,15 @@ from tui_chat.storage.records import (
     message_from_row,
     plant,
 )
+
+if TYPE_CHECKING:
+    from tui_chat.chat.query import Query
+    from tui_chat.storage.search import Found
+
+R = TypeVar("R")
+
+FOUND_AT_MOST = 50
+"""Messages that a search finds, unless said otherwise."""
 
 
 class TranscriptReader:
@@ -117,6 +126,12 @@ class TranscriptReader:
         conversation.restore_history(json_values(as_text(header["history"])))
         return conversation
 
+    def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
+        """The messages that a query finds: the best first, or the newest where it has no words."""
+        from tui_chat.storage.search import search  # not needed to start
+
+        return self._tolerating(lambda: search(self._connection, query, limit))
+
     def params(self, chat_id: str) -> dict[str, Any]:
         """The sampling parameters saved with a chat; empty if there are none.
 
@@ -136,14 +151,17 @@ class TranscriptReader:
         return rows[0]
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        return self._tolerating(lambda: self._connection.execute(query, values).fetchall())
+
+    def _tolerating(self, read: Callable[[], list[R]]) -> list[R]:
         """All rows; a byte in a text that is not UTF-8 costs that byte only."""
         try:
-            return self._connection.execute(query, values).fetchall()
+            return read()
         except sqlite3.OperationalError as error:
             if "decode" not in str(error):
                 raise
         self._connection.text_factory = lambda content: content.decode(errors="replace")
-        return self._connection.execute(query, values).fetchall()
+        return read()
 
 
 def _summary(row: sqlite3.Row) -> ChatSummary:

@@ -24,6 +24,7 @@ from tui_chat.ui.chat_commands import ChatCommands
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.search_commands import SearchCommands
 from tui_chat.ui.status_text import why_not_saved
 from tui_chat.ui.tree_commands import TreeCommands
 
@@ -58,6 +59,7 @@ class Commands:
             **self._messages.table,
             **ChatCommands(app).table,
             **TreeCommands(app).table,
+            **SearchCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,
@@ -162,7 +164,7 @@ class Commands:
         chat, session = self._chat, self._app.session
         if chat.panel is not None and chat.panel.has_focus_within:
             return ""
-        if chat.bar.is_completing:
+        if chat.bar.is_completing or chat.finding.has_focus:
             return "Close"
         if session.is_busy:
             return "Stop"
@@ -182,6 +184,8 @@ class Commands:
             chat.clear_selection()
         elif chat.bar.is_completing:
             chat.bar.close_completions()
+        elif chat.finding.has_focus:
+            await chat.finding.close()
         elif session.is_busy:
             session.cancel()
         elif chat.bar.editing is not None:

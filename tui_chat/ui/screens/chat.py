@@ -25,6 +25,7 @@ from tui_chat.session import ChatSession
 from tui_chat.ui.budget_watch import BudgetWatch
 from tui_chat.ui.completion import is_command, literal, parse
 from tui_chat.ui.figures import Figures
+from tui_chat.ui.finding import Finding
 from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
 from tui_chat.ui.outbox import Outbox
 from tui_chat.ui.prompt_history import Draft, draft_of
@@ -46,6 +47,7 @@ from tui_chat.ui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
+    from tui_chat.ui.widgets.find_bar import FindBar
     from tui_chat.ui.widgets.parameter_panel import ParameterPanel
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
@@ -117,6 +119,8 @@ class ChatScreen(Screen[None]):
         self._mirror = SessionMirror(self, self._figures)
         self.outbox = Outbox(self)
         self._draft_timer: Timer | None = None
+        self.finding = Finding(self)
+        self._sought: str | None = None
 
     def compose(self) -> ComposeResult:
         """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
@@ -253,6 +257,8 @@ class ChatScreen(Screen[None]):
     async def _batch(self, event: EngineBatch) -> None:
         event.stop()
         await self._mirror.apply(event.events)
+        await self._go_to_sought()
+        self.finding.chat_changed()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
         """Show that a model is about to be loaded.
@@ -365,6 +371,35 @@ class ChatScreen(Screen[None]):
     def say(self, error: TuiChatError) -> None:
         """Show an error that needs reading."""
         self.notice.say(in_screens(error))
+
+    # Finding --------------------------------------------------------------------------------------
+
+    # Handlers by name: the bar is imported when it is first opened.
+
+    def on_find_bar_typed(self, event: FindBar.Typed) -> None:
+        """Find something else."""
+        event.stop()
+        self.finding.typed(event.text)
+
+    async def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
+        """Go on to another match."""
+        event.stop()
+        await self.finding.step(event.step)
+
+    async def go_to(self, message_id: str) -> None:
+        """Select a message of the session's path, as soon as that is what is shown."""
+        self._sought = message_id
+        await self._go_to_sought()
+
+    async def _go_to_sought(self) -> None:
+        if self._sought is None:
+            return
+        path = self.session.messages()
+        if [m.id for m in path] != [m.id for m in self.transcript.path]:
+            return  # the event that brings it is on its way
+        message_id, self._sought = self._sought, None
+        if await self.transcript.select_message(message_id):
+            self.set_focus(self.transcript, scroll_visible=False)
 
     # Focus and selection --------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Owns how a message, its facts and its marks are laid out. Reads nothing; what it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tui_chat.safe_text import safe_line
 from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
+from tui_chat.ui.widgets.found_marks import FoundMarks
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 from tui_chat.ui.widgets.reply_body import ReplyBody
 
@@ -52,6 +54,13 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
         self._version = version
         self._now = now
         self._filled: dict[str, str] = {}
+        self.found = FoundMarks()
+        """What is marked in it."""
+
+    @property
+    def text_parts(self) -> Iterable[Static]:
+        """The widgets that its text is in, first to last."""
+        return ()
 
     def show(self, message: Message, version: tuple[int, int], now: datetime) -> None:
         """Show a newer state of the same message."""
@@ -102,6 +111,10 @@ class UserView(MessageView):
 
     _text_shown: str | None = None
 
+    @property
+    def text_parts(self) -> Iterable[Static]:
+        return self.query(".message-text").results(Static)
+
     def compose(self) -> ComposeResult:
         """The text, and who and when at its right."""
         with MessageRow():
@@ -149,6 +162,10 @@ class ReplyView(MessageView):
     def on_mount(self) -> None:
         """Show the figures."""
         self._show()
+
+    @property
+    def text_parts(self) -> Iterable[Static]:
+        return self._body.text_parts
 
     @property
     def body(self) -> ReplyBody:

@@ -66,6 +66,15 @@ class ReplyBody(LaidOutOnce, Vertical):
         """The code blocks, first to last."""
         return self._markdown.code_blocks if self._markdown is not None else []
 
+    @property
+    def text_parts(self) -> list[Static]:
+        """The widgets that the text is in, first to last."""
+        if self._plain is not None:
+            return [self._plain]
+        if self._markdown is None:
+            return []
+        return [part for part in self.query(Static) if not part.has_class("code-number")]
+
     def see(self, top: int, bottom: int) -> None:
         """Leave out of the layout what is far from these lines of the text."""
         if self._markdown is not None:

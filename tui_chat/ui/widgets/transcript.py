@@ -7,16 +7,19 @@ times are given to it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
+from textual.content import Content
 from textual.message import Message as TextualMessage
 from textual.reactive import reactive
+from textual.widgets import Static
 
 from tui_chat.actions import actions_in
 from tui_chat.chat.budget import ContextView
@@ -28,6 +31,9 @@ from tui_chat.ui.message_window import NEWEST, MessageWindow
 from tui_chat.ui.widgets.forgetting import Forgetting
 from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
+
+if TYPE_CHECKING:
+    from tui_chat.chat.matching import Occurrence
 
 _ACTIONS = tuple(actions_in("transcript"))
 _FIRST_SCREEN = 6
@@ -88,6 +94,9 @@ class Transcript(SteadyScroll, can_focus=True):
         self._forgetting = Forgetting(self)
         self._height_left_at: int | None = None
         self._is_typed_past = False
+        self._pattern: re.Pattern[str] | None = None
+        self._place: Occurrence | None = None
+        self._is_place_due = False
 
     # What is mounted ------------------------------------------------------------------------------
 
@@ -180,6 +189,8 @@ class Transcript(SteadyScroll, can_focus=True):
                 before = self._views[message.id]
         self._place_forget_line()
         self._mark_selected()
+        if new and self._pattern is not None:
+            self.call_after_refresh(self._mark_found)
 
     async def _mount_after(self, view: MessageView, before: MessageView | None) -> None:
         if before is not None:
@@ -360,6 +371,52 @@ class Transcript(SteadyScroll, can_focus=True):
     def on_focus(self) -> None:
         """Letters are commands again."""
         self._is_typed_past = False
+
+    # What is found --------------------------------------------------------------------------------
+
+    async def select_message(self, message_id: str) -> bool:
+        """Select a message by its id and bring it into view; False if it is not on the path."""
+        index = self._index(message_id)
+        if index is not None:
+            await self.select(index)
+        return index is not None
+
+    def mark_found(self, pattern: re.Pattern[str] | None, place: Occurrence | None = None) -> None:
+        """Mark what is looked for, in what is mounted later as well.
+
+        Args:
+            pattern: What is looked for; None takes all marks off.
+            place: The place that the reader is at, which is brought into view.
+        """
+        self._pattern, self._place = pattern, place
+        self._is_place_due = place is not None
+        self._mark_found()
+        if pattern is not None:  # what was mounted for it is laid out by then
+            self.call_after_refresh(self._mark_found)
+
+    def _mark_found(self) -> None:
+        for message_id, view in self._views.items():
+            if self._pattern is None:
+                view.found.clear()
+                continue
+            place = self._place
+            is_current = place is not None and place.message_id == message_id
+            current = place.ordinal if is_current and place is not None else None
+            at = view.found.mark(view.text_parts, self._pattern, current)
+            if at is not None and self._is_place_due:
+                self.call_after_refresh(self._reveal_part, *at)
+
+    def _reveal_part(self, part: Static, start: int) -> None:
+        """Scroll so that a character of a text is in view, if it is not."""
+        visual = part.visual
+        if not part.is_attached or not isinstance(visual, Content) or not part.size.width:
+            return
+        self._is_place_due = False
+        row = len(visual[: start + 1].wrap(part.content_size.width)) - 1
+        y = part.content_region.y - self.content_region.y + round(self.scroll_y) + row
+        height = self.container_size.height
+        if not self.scroll_y <= y < self.scroll_y + height:
+            self.scroll_to(y=max(0, y - height // 3))
 
     # The forget line ------------------------------------------------------------------------------
 

@@ -1,0 +1,124 @@
+"""Finding in the open chat: counted, gone through, marked, and left again."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from tests.ui.chat_app import chat_app, idle, running, say, talk, until
+from tui_chat.ui.app import TuiChat
+from tui_chat.ui.widgets.found_marks import CURRENT, MATCH
+
+TALK = (
+    "Do herons migrate?", "Some **herons** do, some do not.\n\n- grey herons: partly\n- others",
+    "And storks?", "Storks do.\n\n```\nheron = 1\n```",
+)  # fmt: skip
+
+
+def count(app: TuiChat) -> str:
+    """What the bar says."""
+    return str(app.chat.query_one("#find-count", Static).visual)
+
+
+def marked(app: TuiChat, style: str = "") -> list[str]:
+    """The texts that are marked, in order."""
+    found = []
+    for view in app.chat.transcript.views:
+        for part in view.text_parts:
+            content = part.visual
+            for span in getattr(content, "spans", ()):
+                if span.style in ([style] if style else [MATCH, CURRENT]):
+                    found.append(content.plain[span.start : span.end])  # type: ignore[attr-defined]
+    return found
+
+
+async def test_matches_are_counted_marked_and_gone_through() -> None:
+    app = chat_app(conversation=talk(*TALK))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"heron")
+        await until(pilot, lambda: count(app) == "4/4")
+        await until(pilot, lambda: marked(app) == ["heron"] * 4)
+        transcript = app.chat.transcript
+        assert transcript.selected == transcript.path[3].id
+        await pilot.press("enter")
+        await until(pilot, lambda: count(app) == "1/4")
+        assert transcript.selected == transcript.path[0].id
+        await pilot.press("down", "down")
+        await until(pilot, lambda: count(app) == "3/4")
+        await until(pilot, lambda: marked(app, CURRENT) == ["heron"])
+        assert transcript.selected == transcript.path[1].id
+        await pilot.press("up", "up", "shift+enter")
+        await until(pilot, lambda: count(app) == "4/4")
+
+
+async def test_esc_closes_the_bar_takes_the_marks_off_and_stays_at_the_message() -> None:
+    app = chat_app(conversation=talk(*TALK))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"migrate")
+        await until(pilot, lambda: marked(app) == ["migrate"])
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.chat.finding.is_open)
+        assert marked(app) == [] and app.chat.transcript.has_focus
+        assert app.chat.transcript.selected == app.chat.transcript.path[0].id
+        await pilot.press("escape")
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
+        await pilot.press("ctrl+f")
+        await until(pilot, lambda: count(app) == "1/1")
+
+
+async def test_nothing_found_says_so_and_esc_goes_back_to_the_prompt() -> None:
+    app = chat_app(conversation=talk(*TALK))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"egret", "enter")
+        await until(pilot, lambda: count(app) == "no match")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.chat.bar.prompt.has_focus)
+
+
+async def test_the_whole_path_is_searched_not_only_what_is_mounted() -> None:
+    texts = [f"message {n}" for n in range(400)]
+    texts[7] = "the heron of long ago"
+    app = chat_app(conversation=talk(*texts))
+    async with running(app) as pilot:
+        assert app.chat.transcript.view(app.chat.transcript.path[7].id) is None
+        await say(pilot, "/find the  HERON")
+        await until(pilot, lambda: count(app) == "1/1")
+        await until(pilot, lambda: marked(app) == ["the heron"])
+        transcript = app.chat.transcript
+        view = transcript.view(transcript.path[7].id)
+        assert view is not None
+        await until(pilot, lambda: transcript.region.contains_region(view.region))
+
+
+async def test_a_match_deep_in_a_long_message_is_brought_into_view() -> None:
+    lines = [f"- line {n}" for n in range(200)]
+    lines[90] = "- the heron"
+    app = chat_app(conversation=talk("Which?", "\n".join(lines), "Thanks"))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"heron")
+
+        def is_seen() -> bool:
+            return any(
+                app.chat.transcript.region.contains_region(part.region)
+                for part in app.chat.transcript.views[1].text_parts
+                if "heron" in str(part.visual) and part.region
+            )
+
+        await until(pilot, is_seen)
+
+
+async def test_what_comes_while_the_bar_is_open_is_found_too() -> None:
+    app = chat_app(conversation=talk(*TALK))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"token")
+        await until(pilot, lambda: count(app) == "no match")
+        app.session.send("What is a token?")
+        await idle(pilot)
+        await until(pilot, lambda: count(app).split("/")[-1] not in ("", "no match"))
+
+
+async def test_markup_and_patterns_are_text() -> None:
+    app = chat_app(conversation=talk("[b]x[/b] (.*) \x1b[31m", "fine"))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"(.*)")
+        await until(pilot, lambda: marked(app) == ["(.*)"])
+        assert count(app) == "1/1"

@@ -1,0 +1,186 @@
+"""Where the words of a search stand in a text, and the part of a text to show for them.
+
+Words are told apart as the index does it: letters and digits make words, case and accents do not
+count. Refuses to know what is done with the places.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tui_chat.chat.query import Term
+
+Range = tuple[int, int]
+"""First character, and the one after the last."""
+MOST_PLACES = 400
+"""Places that are looked at in one text."""
+_NEAR_PLACES = 60
+_SPACE = re.compile(r"\s")
+_WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*|[\ue000-\uf8ff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A part of a text, as it stands there."""
+
+    text: str
+    """With `…` where it is cut."""
+    ranges: tuple[Range, ...] = ()
+    """Where the words are in it."""
+
+
+def folded(word: str) -> str:
+    """A word as words are compared: lower case, without accents."""
+    lowered = word.lower()
+    if lowered.isascii():
+        return lowered
+    parts = unicodedata.normalize("NFD", lowered)
+    return "".join(c for c in parts if not unicodedata.combining(c))
+
+
+def places(text: str, terms: Sequence[Term], most: int = MOST_PLACES) -> list[tuple[Range, int]]:
+    """Where terms stand in a text, from its beginning.
+
+    Args:
+        text: Any text.
+        terms: What to look for.
+        most: Stop after so many.
+
+    Returns:
+        Ranges and the indices of their terms.
+    """
+    wanted = [
+        (index, [folded(m[0]) for m in _WORD.finditer(term.text)], term.is_prefix)
+        for index, term in enumerate(terms)
+    ]
+    wanted = [(index, words, is_prefix) for index, words, is_prefix in wanted if words]
+    longest = max((len(words) for _, words, _ in wanted), default=0)
+    if not longest:
+        return []
+    found: list[tuple[Range, int]] = []
+    recent: list[tuple[str, int, int]] = []
+    for word, start, end in _words(text):
+        recent = [*recent, (word, start, end)][-longest:]
+        for index, words, is_prefix in wanted:
+            last = recent[-len(words) :]
+            if len(last) == len(words) and _fits([w for w, _, _ in last], words, is_prefix):
+                found.append(((last[0][1], end), index))
+        if len(found) >= most:
+            break
+    return found
+
+
+def _words(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _WORD.finditer(text):
+        yield folded(match[0]), match.start(), match.end()
+
+
+def _fits(said: list[str], wanted: list[str], is_prefix: bool) -> bool:
+    if is_prefix:
+        return said[:-1] == wanted[:-1] and said[-1].startswith(wanted[-1])
+    return said == wanted
+
+
+def snippet(text: str, terms: Sequence[Term], width: int = 160) -> Snippet:
+    """The part of a text that has most of the terms in it, or its beginning.
+
+    Args:
+        text: Any text.
+        terms: What was looked for.
+        width: Characters, about.
+    """
+    found = places(text, terms)
+    if not found:
+        cut = _word_end(text, width)
+        return Snippet(text[:cut] + "…" * (cut < len(text)))
+    begin = max(range(len(found)), key=lambda i: (_worth(found, i, width), -i))
+    first = found[begin][0][0]
+    last = max(
+        end for (start, end), _ in found if start == first or first < start <= end <= first + width
+    )
+    lead = min(40, max(0, width - (last - first)) // 2)
+    start = _word_start(text, first - lead)
+    end = _word_end(text, max(last, start + width))
+    opening = "…" * (start > 0)
+    shift = len(opening) - start
+    ranges = _merged([(s + shift, e + shift) for (s, e), _ in found if start <= s and e <= end])
+    return Snippet(opening + text[start:end] + "…" * (end < len(text)), ranges)
+
+
+def _worth(found: Sequence[tuple[Range, int]], begin: int, width: int) -> int:
+    """How many different terms are near a place."""
+    first = found[begin][0][0]
+    near = found[begin : begin + _NEAR_PLACES]
+    return len({index for (_, end), index in near if end <= first + width})
+
+
+def _word_start(text: str, at: int) -> int:
+    """The beginning of a word at or a little after a place."""
+    if at <= 0:
+        return 0
+    space = _SPACE.search(text, at, at + 30)
+    return space.end() if space else at
+
+
+def _word_end(text: str, at: int) -> int:
+    """The end of a word at or a little before a place."""
+    if at >= len(text):
+        return len(text)
+    for back in range(at, max(0, at - 30), -1):
+        if text[back].isspace():
+            return back
+    return at
+
+
+def _merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Ranges in order, without overlaps."""
+    result: list[Range] = []
+    for start, end in sorted(ranges):
+        if result and start < result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return tuple(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One place in the messages of a chat."""
+
+    message_id: str
+    ordinal: int
+    """Which one of its message, from 0."""
+
+
+def pattern_of(text: str) -> re.Pattern[str] | None:
+    """What finds a text wherever it stands: case does not count, nor how words are spaced.
+
+    Returns:
+        None for a text without a character.
+    """
+    words = text.split()
+    if not words:
+        return None
+    return re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
+
+
+def occurrences(
+    messages: Iterable[tuple[str, str]], pattern: re.Pattern[str], most: int
+) -> list[Occurrence]:
+    """Every place in some messages, in order.
+
+    Args:
+        messages: Ids and texts.
+        pattern: What to look for.
+        most: Stop after so many.
+    """
+    found: list[Occurrence] = []
+    for message_id, text in messages:
+        for ordinal, _ in enumerate(pattern.finditer(text)):
+            found.append(Occurrence(message_id, ordinal))
+            if len(found) >= most:
+                return found
+    return found

@@ -1,0 +1,163 @@
+"""Finding something in the open chat: what matches, which match the reader is at, and going there.
+
+Owns the search over the whole active path, mounted or not, in a thread. The bar shows it, the
+transcript selects and marks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui_chat.chat.matching import Occurrence
+    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.widgets.find_bar import FindBar
+
+MOST = 9999
+"""Places that are counted."""
+REST_S = 0.3
+"""Seconds between two looks at a chat that changes."""
+
+
+class Finding:
+    """Finds in the chat of a screen.
+
+    Args:
+        screen: Whose.
+    """
+
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
+        self.bar: FindBar | None = None
+        """The line to type in; made when it is first asked for."""
+        self._text = ""
+        self._found: list[Occurrence] = []
+        self._at = -1
+        self._seen_version = -1
+        self._is_due = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the bar is shown."""
+        return self.bar is not None and self.bar.display
+
+    @property
+    def has_focus(self) -> bool:
+        """Whether keys go to the bar."""
+        return self.bar is not None and self.bar.has_focus_within
+
+    async def open(self, text: str = "") -> None:
+        """Show the bar and type into it.
+
+        Args:
+            text: What to look for; what was looked for last by default.
+        """
+        if self.bar is None:
+            from tui_chat.ui.widgets.find_bar import FindBar
+
+            self.bar = FindBar(id="find-bar")
+            await self._screen.query_one("#page").mount(self.bar, before=self._screen.bar)
+        self.bar.display = True
+        field = self.bar.field
+        if text:
+            field.value = text
+        field.select_all()
+        self._screen.set_focus(field)
+        self._look(field.value, moves=True)
+
+    async def close(self) -> None:
+        """Hide the bar; the message that was found stays selected."""
+        if self.bar is None:
+            return
+        self.bar.display = False
+        self._screen.transcript.mark_found(None)
+        if self._at >= 0 and self._screen.transcript.selected is not None:
+            self._screen.set_focus(self._screen.transcript, scroll_visible=False)
+        else:
+            self._screen.focus_prompt()
+
+    def typed(self, text: str) -> None:
+        """Look for something else."""
+        if self.is_open and text != self._text:
+            self._look(text, moves=True)
+
+    def chat_changed(self) -> None:
+        """Look again, not too often, while the chat grows."""
+        if not self.is_open or self._is_due:
+            return
+        if self._screen.session.conversation.version != self._seen_version:
+            self._is_due = True
+            self._screen.set_timer(REST_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_due = False
+        if self.is_open:
+            self._look(self._text, moves=False)
+
+    def _look(self, text: str, moves: bool) -> None:
+        self._screen.run_worker(
+            self._find(text, moves), group="find", exclusive=True, exit_on_error=False
+        )
+
+    async def _find(self, text: str, moves: bool) -> None:
+        """Find, show how often, and go to the place nearest to where the reader is."""
+        from tui_chat.chat.matching import occurrences, pattern_of
+
+        transcript = self._screen.transcript
+        self._text, self._seen_version = text, self._screen.session.conversation.version
+        pattern = pattern_of(text)
+        messages = [(message.id, message.text) for message in transcript.path]
+        before = self._found[self._at] if 0 <= self._at < len(self._found) else None
+        found: list[Occurrence] = []
+        if pattern is not None:
+            found = await asyncio.to_thread(occurrences, messages, pattern, MOST)
+        self._found = found
+        order = {message_id: index for index, (message_id, _) in enumerate(messages)}
+        self._at = self._nearest(order, before)
+        self._show()
+        if moves:
+            await self.go()
+        else:
+            transcript.mark_found(pattern, self._found[self._at] if self._at >= 0 else None)
+
+    def _nearest(self, order: dict[str, int], before: Occurrence | None) -> int:
+        """The place to be at: the same as before, else the first from the selected message on."""
+        if not self._found:
+            return -1
+        if before in self._found:
+            return self._found.index(before)
+        selected = self._screen.transcript.selected
+        if selected not in order:
+            return len(self._found) - 1
+        start = order[selected]
+        return next((i for i, o in enumerate(self._found) if order[o.message_id] >= start), 0)
+
+    async def step(self, step: int) -> None:
+        """Go to the next place (+1) or the one before (-1), round the ends."""
+        if self._found:
+            self._at = (self._at + step) % len(self._found)
+            self._show()
+            await self.go()
+
+    async def go(self) -> None:
+        """Select the message of the current place and bring that into view."""
+        from tui_chat.chat.matching import pattern_of
+
+        transcript, pattern = self._screen.transcript, pattern_of(self._text)
+        if self._at < 0 or pattern is None:
+            transcript.mark_found(None)
+            return
+        place = self._found[self._at]
+        await transcript.select_message(place.message_id)
+        transcript.mark_found(pattern, place)
+
+    def _show(self) -> None:
+        assert self.bar is not None
+        if not self._text.strip():
+            self.bar.show_count("")
+        elif not self._found:
+            self.bar.show_count("no match", is_none=True)
+        else:
+            more = "+" if len(self._found) >= MOST else ""
+            self.bar.show_count(f"{self._at + 1}/{len(self._found)}{more}")

@@ -1,0 +1,57 @@
+"""What the keys and commands for finding do: all saved chats, and the chat that is open.
+
+Owns the way from a found message to the transcript. What is found is the business of the screen
+and of the bar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tui_chat.errors import TuiChatError
+from tui_chat.ui.message_commands import Command
+from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
+
+if TYPE_CHECKING:
+    from tui_chat.ui.app import TuiChat
+    from tui_chat.ui.screens.search import Place
+
+
+class SearchCommands:
+    """The actions `search` and `find`.
+
+    Args:
+        app: Whose chat screen it is.
+    """
+
+    def __init__(self, app: TuiChat) -> None:
+        self._app = app
+        self.table: dict[str, Command] = {"search": self._search, "find": self._find}
+
+    async def _search(self, text: str) -> None:
+        from tui_chat.ui.screens.search import SearchScreen
+
+        async def chosen(place: Place | None) -> None:
+            if place is None:
+                return
+            outbox = self._app.chat.outbox
+            if outbox.is_busy:  # what was sent before belongs to the chat that is open now
+                outbox.after(lambda: self._open_at(place))
+            else:
+                await self._open_at(place)
+
+        self._app.push_screen(SearchScreen(self._app.session, text), chosen)
+
+    async def _open_at(self, place: Place) -> None:
+        chat = self._app.chat
+        try:
+            await asyncio.to_thread(self._app.session.open_at, place.chat_id, place.message_id)
+        except TuiChatError as error:
+            notify_plain(chat, in_screens(error).one_line, severity="warning", timeout=6)
+            return
+        await chat.go_to(place.message_id)
+
+    async def _find(self, text: str) -> None:
+        await self._app.chat.finding.open(text)

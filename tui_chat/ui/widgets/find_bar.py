@@ -1,0 +1,75 @@
+"""The line above the prompt in which something is looked for in the open chat.
+
+Owns the field, the count and their keys. Looks for nothing; `Finding` does.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from tui_chat.ui.screens.sheet import Field
+
+
+class FindBar(Horizontal):
+    """`find ▏words          3/17`."""
+
+    HELP = (
+        "Type what to find in this chat. Enter and Down go to the next place, Up to the one before."
+    )
+    BINDING_GROUP_TITLE = "Find"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,down", "step(1)", "Next", show=False),
+        Binding("shift+enter,up", "step(-1)", "Previous", show=False),
+    ]
+
+    class Typed(Message):
+        """Something else is looked for."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Stepped(Message):
+        """The next place (+1) or the one before (-1) is asked for."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    def compose(self) -> ComposeResult:
+        """What it is, the field, and the count."""
+        yield Static("find", id="find-mark", markup=False)
+        yield Field(placeholder="in this chat", compact=True, select_on_focus=False, id="find-text")
+        yield Static("", id="find-count", markup=False)
+
+    @property
+    def field(self) -> Field:
+        """Where it is typed."""
+        return self.query_one("#find-text", Field)
+
+    def show_count(self, text: str, is_none: bool = False) -> None:
+        """Show how many places there are.
+
+        Args:
+            text: As `3/17`.
+            is_none: Whether there is none, though something is looked for.
+        """
+        self.query_one("#find-count", Static).update(Content(text))
+        self.set_class(is_none, "-none")
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Typed(event.value))
+
+    def action_step(self, step: int) -> None:
+        """Go on, or back."""
+        self.post_message(self.Stepped(step))
