@@ -1,7 +1,7 @@
 """The tree of the chat (Ctrl+T): every branch at once, to find, name, leave out or go on from one.
 
-Owns what is folded and highlighted, and how a message looks in one line. The session changes the
-tree; the result is the id of the message to go to.
+Owns what is folded and highlighted. The session changes the tree; the result is the id of the
+message to go to.
 """
 
 from __future__ import annotations
@@ -15,24 +15,20 @@ from textual.content import Content
 from textual.types import CSSPathType
 from textual.widgets import Static
 
-from tui_chat.chat.conversation import Message
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.session import ChatSession
-from tui_chat.ui.message_notes import short_model
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
-from tui_chat.ui.tree_rows import TreeRow, guides, parent_index, tree_rows
-from tui_chat.ui.widgets.choice_list import ChoiceList
-from tui_chat.ui.widgets.line_view import fitted
-from tui_chat.ui.widgets.message_lines import first_words
+from tui_chat.ui.tree_rows import TreeRow, parent_index, tree_rows
+from tui_chat.ui.widgets.choice_list import GUTTER, ChoiceList
 from tui_chat.ui.widgets.token_meter import grouped
+from tui_chat.ui.widgets.tree_line import most_guides, tree_line
 
 LOOK_EVERY_S = 0.5
 """How often it is looked whether the chat has gone on behind the screen."""
-_ROLES = {"user": "you", "assistant": "reply", "system": "system"}
 _PREVIEW_CHARACTERS = 1200
 
 
@@ -134,36 +130,13 @@ class TreeScreen(ListSheet[str]):
         return row.message.id if row is not None else None
 
     def _draw(self, row: TreeRow, width: int) -> Content:
-        message = row.message
-        quiet = "" if row.is_active else "$text-muted"
-        mark = ("◆ " if row.is_end else "● " if row.is_active else "  ", "$accent")
-        lines = guides(row, self._hidden, self._most_guides(width))
-        if self._hidden:
-            lines = ("‹ " if row.depth else "  ") + lines
-        fold = "▸ " if row.is_folded else "▾ " if row.forks > 1 else "  "
-        role = fitted(_ROLES[message.role], 7 if width >= 44 else 6)
-        tail = _tail(message, width)
-        folded = f"  {grouped(row.below)} more" if row.is_folded else ""
-        name = f"[{safe_line(message.marks.branch, 40)}] " if message.marks.branch else ""
-        head = 2 + len(lines) + 2 + len(role)
-        room = width - head - sum(len(text) for text, _ in tail) - len(folded)
-        shown_name = fitted(name, min(room, Content(name).cell_length))
-        text = fitted(first_words(message), room - Content(shown_name).cell_length)
-        colour = "$role-user" if message.role == "user" else "$role-assistant"
-        return Content.assemble(
-            mark, (lines, "$text-muted"), (fold, "$accent"), (role, colour),
-            (shown_name, "$accent bold"), (text, quiet), (folded, "$text-muted"), *tail,
-        ).truncate(width)  # fmt: skip
-
-    def _most_guides(self, width: int) -> int:
-        """How many forks can be shown before a row, so that its text keeps most of the line."""
-        return max(3, width // 6)
+        return tree_line(row, width, self._hidden)
 
     @on(ChoiceList.Moved)
     def _moved(self, event: ChoiceList.Moved) -> None:
         """Keep the branch of the highlighted message in view, and show more of the message."""
         row = self._row()
-        most = self._most_guides(self.choices.scrollable_content_region.width - 3)
+        most = most_guides(self.choices.scrollable_content_region.width - GUTTER - 1)
         hidden = self._hidden
         if row is None or self._deepest <= most:
             hidden = 0
@@ -315,20 +288,6 @@ class TreeScreen(ListSheet[str]):
 
     def _refuse(self, error: TuiChatError) -> None:
         notify_plain(self, in_screens(error).one_line, severity="warning")
-
-
-def _tail(message: Message, width: int) -> list[tuple[str, str]]:
-    """What stands at the right end of a row: rating, model, tokens, as far as there is room."""
-    rating = {1: "+", -1: "-"}.get(message.marks.rating, "")
-    colour = "$success" if message.marks.rating > 0 else "$warning"
-    tail = [(fitted(rating, 3, "right"), f"{colour} bold")] if width >= 30 else []
-    if width >= 84:
-        tail.append((f"  {fitted(short_model(message.model), 14)}", "$text-muted"))
-    if width >= 60:
-        tokens = int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
-        shown = f"{grouped(tokens)} tok" if tokens else ""
-        tail.append((fitted(shown, 10, "right"), "$text-muted"))
-    return tail
 
 
 def _summary(rows: list[TreeRow], on_path: int) -> str:
