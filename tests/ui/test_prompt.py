@@ -189,7 +189,7 @@ async def test_completion_offers_commands_and_their_values() -> None:
         await pilot.press(*" pap")
         await pilot.press("enter")
         await until(pilot, lambda: app.theme == "paper")
-        await pilot.press(*"/se")
+        await pilot.press(*"/se", "down")
         await pilot.press("enter")
         await until(pilot, lambda: app.chat.bar.draft.text == "/set ")
         await pilot.press(*"temp")

@@ -24,12 +24,12 @@ async def test_a_burst_over_the_transcript_is_typed_and_runs_no_command() -> Non
 
 async def test_letters_are_commands_again_when_the_transcript_gets_the_focus_back() -> None:
     async with running(chat_app(conversation=talk("One", "Two"))) as pilot:
-        await pilot.press("escape", "x")
-        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "x")
+        await pilot.press("escape", "w")
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "w")
         await pilot.press("escape")
         await until(pilot, lambda: chat_of(pilot).transcript.has_focus)
         await pilot.press("k")
-        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "x")
+        await until(pilot, lambda: chat_of(pilot).bar.draft.full == "w")
 
 
 async def test_a_paste_over_the_transcript_goes_to_the_prompt() -> None:
