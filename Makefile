@@ -10,7 +10,7 @@ chat: $(VENV)/.installed
 	$(BIN)/tui-chat
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
