@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from tui_chat.chat.budget import BudgetFit, ContextView, fit
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.templates import PromptMessage, PromptTemplate, Segment, TokenEncoder
 from tui_chat.errors import ContextError
 
+Spoken = TypeVar("Spoken", Message, PromptMessage)
 Turn = tuple[PromptMessage, ...]
 """A user message with the replies that follow it."""
 
@@ -245,14 +247,20 @@ class PromptComposer:
         return (PromptMessage(_SYSTEM_ID, "system", system),) if system.strip() else ()
 
 
-def group_turns(messages: Iterable[PromptMessage]) -> list[Turn]:
+def group_turns(messages: Iterable[Spoken]) -> list[tuple[Spoken, ...]]:
     """Group messages into turns; each user message begins one."""
-    turns: list[list[PromptMessage]] = []
+    turns: list[list[Spoken]] = []
     for message in messages:
         if message.role == "user" or not turns:
             turns.append([])
         turns[-1].append(message)
     return [tuple(turn) for turn in turns]
+
+
+def in_pinned_turns(path: Iterable[Message]) -> set[str]:
+    """The ids of all messages of turns in which one is pinned, which are always sent."""
+    turns = group_turns(path)
+    return {m.id for turn in turns if any(one.marks.pinned for one in turn) for m in turn}
 
 
 def _pinned(
@@ -265,8 +273,8 @@ def _pinned(
         messages: The path.
         keeps_last: Whether the last turn is sent in any case, pinned or not.
     """
-    ids = {message.id for message in messages if message.marks.pinned}
-    pinned = [any(message.id in ids for message in turn) for turn in turns]
+    ids = in_pinned_turns(messages)
+    pinned = [turn[0].id in ids for turn in turns]
     if keeps_last and pinned:
         pinned[-1] = False
     return pinned

@@ -146,7 +146,7 @@ class TokenLoop:
         most = min(self._guesses(), self._room - len(ids))
         if most <= 0 or not is_cuttable(self._cache):
             return []
-        return self._guesser.guess(ids.tolist(), most)
+        return self._guesser.guess(ids.tolist, most)
 
     def _check(self, model: Any, new_id: Tensor, guessed: list[int]) -> Tensor:
         """The logits after a token; those after each guess wait for the guess to be chosen."""

@@ -10,7 +10,7 @@ draft that is certain). Refuses to run a model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Literal, Protocol
 
@@ -28,7 +28,8 @@ class PromptLookup:
     """
 
     def __init__(self, ids: Sequence[int] = ()) -> None:
-        self._ids: list[int] = []
+        self.ids: list[int] = []
+        """The text so far."""
         self._after: dict[tuple[int, ...], int] = {}
         self._before: dict[tuple[int, ...], int] = {}
         for token in ids:
@@ -36,22 +37,22 @@ class PromptLookup:
 
     def add(self, token: int) -> None:
         """Take the next token of the text."""
-        self._ids.append(token)
-        end = len(self._ids)
+        self.ids.append(token)
+        end = len(self.ids)
         for size in range(SHORTEST_MATCH, LONGEST_MATCH + 1):
             if end >= size:
-                key = tuple(self._ids[end - size :])
+                key = tuple(self.ids[end - size :])
                 if key in self._after:
                     self._before[key] = self._after[key]
                 self._after[key] = end
 
     def guess(self, most: int) -> list[int]:
         """The tokens that may come next, at most so many; none where there is nothing to go by."""
-        end = len(self._ids)
+        end = len(self.ids)
         for size in range(min(LONGEST_MATCH, end), SHORTEST_MATCH - 1, -1):
-            start = self._before.get(tuple(self._ids[end - size :]))
+            start = self._before.get(tuple(self.ids[end - size :]))
             if start is not None:
-                return self._ids[start : start + most]
+                return self.ids[start : start + most]
         return []
 
 
@@ -125,16 +126,16 @@ class Guesser:
         if self._lookup is not None:
             self._lookup.add(token)
 
-    def guess(self, ids: Sequence[int], most: int) -> list[int]:
+    def guess(self, read: Callable[[], Sequence[int]], most: int) -> list[int]:
         """The tokens to check with the next forward pass; none where that does not pay.
 
         Args:
-            ids: The text so far.
+            read: Gives the text so far; asked once for a text, whose tokens `add` tells then.
             most: How many may be guessed.
         """
         self._guess_s = 0.0
         if self._lookup is None:
-            self._lookup = PromptLookup(ids)
+            self._lookup = PromptLookup(read())
         if self._payoffs["text"].is_worth_it:
             self._source = "text"
             if guessed := self._lookup.guess(most):
@@ -143,7 +144,7 @@ class Guesser:
             return []
         self._source = "draft"
         # To read what was written meanwhile is not what another guess costs.
-        if not self._draft.follow(ids):
+        if not self._draft.follow(self._lookup.ids):
             return []
         began = perf_counter()
         guessed = self._draft.guess(most)

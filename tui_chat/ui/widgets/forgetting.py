@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Message
+from tui_chat.chat.prompt import in_pinned_turns
 from tui_chat.session.reply import left_out
 from tui_chat.ui.message_window import MessageWindow
 from tui_chat.ui.widgets.forget_line import ForgetLine
@@ -52,7 +53,7 @@ class Forgetting:
         line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
         line.pushed = self._is_pushed
         kept = self._first_kept(path)
-        pinned = _in_pinned_turns(path[:kept])
+        pinned = in_pinned_turns(path[:kept])
         excluded = left_out(path)
         shown = path[window.first : window.last]
         for index, message in enumerate(shown, window.first):
@@ -84,17 +85,3 @@ class Forgetting:
             parent.mount(line, after=view)
         elif parent.children.index(line) != parent.children.index(view) + 1:
             parent.move_child(line, after=view)
-
-
-def _in_pinned_turns(path: Sequence[Message]) -> set[str]:
-    """The ids of the messages that are sent though they stand above the line."""
-    ids: set[str] = set()
-    turn: list[Message] = []
-    for message in (*path, None):
-        if message is None or message.role == "user":
-            if any(m.marks.pinned for m in turn):
-                ids.update(m.id for m in turn)
-            turn = []
-        if message is not None:
-            turn.append(message)
-    return ids
