@@ -28,7 +28,7 @@ $(VENV)/bin/python:
 # An installed torch in the supported range is kept; a missing one is asked for by the newest
 # release of the range alone, so that no newer build is fetched first.
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
+	$(BIN)/python -m pip install --quiet "torch>=2.7.1,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

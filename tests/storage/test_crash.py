@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.writing import until
 from tui_chat.chat.conversation import Conversation
 from tui_chat.storage.connection import connect
 from tui_chat.storage.reading import read_transcripts
@@ -184,11 +185,10 @@ def test_a_program_killed_while_the_disk_is_full_leaves_its_changes_to_the_next(
         print("full", flush=True)
         sys.stdin.read()
     """
-    home = str(database.parent)
     with killed_at_the_end(program(script, database)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "full\n"
-        assert any(name.name.startswith("tui-chat-unsaved") for name in Path(home).iterdir())
+        until(lambda: any(database.parent.glob("tui-chat-unsaved*.json")))
     with TranscriptWriter(database) as writer:
         assert writer.flush(30)
         assert [notice.kind for notice in writer.notices] == ["imported"]

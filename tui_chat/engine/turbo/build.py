@@ -93,13 +93,21 @@ def compile_step(recipe: Any, package: Path) -> Any:
             strict=False,
         )
         torch._inductor.aoti_compile_and_package(
-            program, package_path=str(package), inductor_configs=_OPTIONS
+            program, package_path=str(package), inductor_configs=_options()
         )
     described = tuple(
         (name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         for name, tensor in weights_of(model)
     )
     return Signature(described, tuple(layers))
+
+
+def _options() -> dict[str, Any]:
+    """The options that this torch knows; older ones lack some, and do without."""
+    from torch._inductor import config
+
+    known = config.get_config_copy()
+    return {name: value for name, value in _OPTIONS.items() if name in known}
 
 
 def _cache_layers(config: Any, dtype: Any) -> list[tuple[int, int]]:
