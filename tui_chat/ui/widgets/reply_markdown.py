@@ -57,6 +57,8 @@ def _parser_of_the_loop() -> MarkdownIt:
 _INNER_RULE = "inner_hr"
 _SECTION_BLOCKS = 12
 """Most blocks that are folded together."""
+_SHORT = 2048
+"""Characters that are parsed in less time than a thread for it takes to begin."""
 _AT_ONCE = 16
 """Sections that are mounted without letting anything else happen in between."""
 
@@ -204,15 +206,31 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
 
     async def _show_anew(self, markdown: str) -> None:
         async with self.lock:
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(None, _parser().parse, markdown)
-            sections = _in_sections(self._parse_markdown(tokens))
+            if len(markdown) <= _SHORT:
+                tokens = _parser_of_the_loop().parse(markdown)
+            else:
+                loop = asyncio.get_running_loop()
+                tokens = await loop.run_in_executor(None, _parser().parse, markdown)
+            blocks = self._parse_markdown(tokens)
             with self.app.batch_update():
-                await self.remove_children()
+                kept, rest = await self._shown_in_place(blocks)
+                sections = _in_sections(rest)
                 await self.mount_all(sections[:_AT_ONCE])
             for at in range(_AT_ONCE, len(sections), _AT_ONCE):
                 await self.mount_all(sections[at : at + _AT_ONCE])
-            self._number(sections)
+            self._number([*kept, *sections])
+
+    async def _shown_in_place(
+        self, blocks: list[MarkdownBlock]
+    ) -> tuple[list[Section], list[MarkdownBlock]]:
+        """Show blocks in the sections that are there; these, and the blocks without a place."""
+        old = [child for child in self.children if isinstance(child, Section)]
+        kept = old[: -(-len(blocks) // _SECTION_BLOCKS)]
+        await self.remove_children(old[len(kept) :])
+        for number, section in enumerate(kept):
+            at = number * _SECTION_BLOCKS
+            await grow_blocks(section, section.blocks, blocks[at : at + _SECTION_BLOCKS])
+        return kept, blocks[len(kept) * _SECTION_BLOCKS :]
 
     async def _grow(self) -> None:
         async with self.lock:

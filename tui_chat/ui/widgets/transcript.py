@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +29,7 @@ from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.key_names import pressed_keys
 from tui_chat.ui.message_window import NEWEST, MessageWindow
 from tui_chat.ui.widgets.forgetting import Forgetting
-from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
+from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of, views_by_place
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Transcript(SteadyScroll, can_focus=True):
         self._versions = versions
         self._clock = clock
         self._path: Sequence[Message] = ()
+        self._places: dict[str, int] = {}
         self._window = MessageWindow()
         self._views: dict[str, MessageView] = {}
         self._lock = asyncio.Lock()
@@ -123,7 +124,8 @@ class Transcript(SteadyScroll, can_focus=True):
         """Show another chat: its end first, the rest of the window as time allows."""
         async with self._lock:
             self.selected, self._code_number = None, 0
-            self._path = path
+            self._set_path(path)
+            self._forgetting.forget()
             self.go_to_end()
             await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
         self.run_worker(self._fill(), group="fill", exclusive=True)
@@ -132,11 +134,12 @@ class Transcript(SteadyScroll, can_focus=True):
         """Show a changed path; what is the same stays mounted and where it is."""
         async with self._lock:
             place = self._index(self.selected) if self.selected is not None else None
-            self._path = path
-            await self._mount_window(self._window.moved_to(len(path)))
-            if place is not None and self.selected_message is None:
-                # another version stands there now, or what is left of the path
-                self.selected = path[min(place, len(path) - 1)].id if path else None
+            self._set_path(path)
+            await self._mount_window(self._window.moved_to(len(path)), place)
+
+    def _set_path(self, path: Sequence[Message]) -> None:
+        self._path = path
+        self._places = {message.id: place for place, message in enumerate(path)}
 
     def show_message(self, message: Message) -> None:
         """Show a newer state of one message."""
@@ -164,33 +167,67 @@ class Transcript(SteadyScroll, can_focus=True):
                 await self._mount_window(replace(window, first=window.first - 1))
             await asyncio.sleep(0)
 
-    async def _mount_window(self, window: MessageWindow) -> None:
-        """Make the mounted views those of a window. Call it under the lock."""
+    async def _mount_window(self, window: MessageWindow, place: int | None = None) -> None:
+        """Make the mounted views those of a window. Call it under the lock.
+
+        Args:
+            window: Which messages are to be mounted.
+            place: Where the selected message was in the path.
+        """
         self._window = window
         shown = self._shown()
+        views = [child for child in self.children if isinstance(child, MessageView)]
+        spare = views_by_place(views, shown)
+        self._views |= spare
         wanted = {message.id for message in shown}
-        now = self._clock()
-        gone = [view for message_id, view in self._views.items() if message_id not in wanted]
+        gone = [view for view in views if view.message.id not in wanted]
         for view in gone:
-            del self._views[view.message.id]
+            self._views.pop(view.message.id, None)
+        if place is not None and self.selected_message is None:
+            # another version stands there now, or what is left of the path
+            self.selected = self._path[min(place, len(self._path) - 1)].id if self._path else None
         new = sum(message.id not in self._views for message in shown)
+        taken = set(spare.values())
+        rest = [view for view in gone if view not in taken]
+        await self._show_others(spare)
         # A few changes appear at once; many would keep the keys waiting, and come one by one.
         async with self.batch() if new <= _AT_ONCE else nullcontext():
-            if gone:
-                await self.remove_children(gone)
+            if rest:
+                await self.remove_children(rest)
             before: MessageView | None = None
             for message in shown:
                 version = self._versions(message.id)
                 if message.id in self._views:
-                    self._views[message.id].show(message, version, now)
+                    self._views[message.id].show(message, version, self._clock())
                 else:
-                    self._views[message.id] = view_of(message, version, now)
+                    self._views[message.id] = view_of(message, version, self._clock())
                     await self._mount_after(self._views[message.id], before)
                 before = self._views[message.id]
         self._place_forget_line()
         self._mark_selected()
-        if new and self._pattern is not None:
+        if (new or spare) and self._pattern is not None:
             self.call_after_refresh(self._mark_found)
+
+    async def _show_others(self, spare: Mapping[str, MessageView]) -> None:
+        """Show other messages in mounted views: those in view at once, the others one by one."""
+        if self.screen.selections:
+            self.screen.clear_selection()  # the text that was selected is not there any more
+        top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
+        near, far = list[Message](), list[Message]()
+        for message in self._shown():
+            if message.id in spare:
+                region = spare[message.id].virtual_region
+                is_near = region.y < bottom and region.bottom > top
+                (near if is_near else far).append(message)
+        async with self.batch():
+            for message in near:
+                await self._show_other(spare[message.id], message)
+        for message in far:
+            await asyncio.sleep(0)
+            await self._show_other(spare[message.id], message)
+
+    async def _show_other(self, view: MessageView, message: Message) -> None:
+        await view.become(message, self._versions(message.id), self._clock())
 
     async def _mount_after(self, view: MessageView, before: MessageView | None) -> None:
         if before is not None:
@@ -277,10 +314,7 @@ class Transcript(SteadyScroll, can_focus=True):
         return next((b.code for b in blocks if b.number == self._code_number), "")
 
     def _index(self, message_id: str) -> int | None:
-        for index in range(len(self._path) - 1, -1, -1):
-            if self._path[index].id == message_id:
-                return index
-        return None
+        return self._places.get(message_id)
 
     async def select(self, index: int) -> None:
         """Select a message by its place in the path and bring it into view."""
