@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -40,6 +41,10 @@ _FIRST_SCREEN = 6
 """Messages mounted at once when a chat is opened; the others follow one by one."""
 _AT_ONCE = 4
 """Messages that are mounted without letting anything else happen in between."""
+_AT_ONCE_S = 0.04
+"""Seconds for which mounted messages become others without letting anything else happen,"""
+_FRAME_S = 1 / 60
+"""and between such times."""
 
 
 class Transcript(SteadyScroll, can_focus=True):
@@ -89,6 +94,7 @@ class Transcript(SteadyScroll, can_focus=True):
         self._places: dict[str, int] = {}
         self._window = MessageWindow()
         self._views: dict[str, MessageView] = {}
+        self._late: dict[str, tuple[Message, tuple[int, int]]] = {}
         self._lock = asyncio.Lock()
         self._is_page_due = False
         self._code_number = 0
@@ -144,14 +150,16 @@ class Transcript(SteadyScroll, can_focus=True):
     def show_message(self, message: Message) -> None:
         """Show a newer state of one message."""
         view = self._views.get(message.id)
-        if view is not None:
+        if message.id in self._late:
+            self._late[message.id] = message, self._versions(message.id)
+        elif view is not None:
             view.show(message, self._versions(message.id), self._clock())
         self._count_unseen()
 
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
         """Show how far the prompt of a reply has been read."""
         view = self._views.get(message_id)
-        if isinstance(view, ReplyView):
+        if isinstance(view, ReplyView) and message_id not in self._late:
             view.show_prefill(prefill)
 
     def _shown(self) -> Sequence[Message]:
@@ -177,57 +185,83 @@ class Transcript(SteadyScroll, can_focus=True):
         self._window = window
         shown = self._shown()
         views = [child for child in self.children if isinstance(child, MessageView)]
-        spare = views_by_place(views, shown)
-        self._views |= spare
         wanted = {message.id for message in shown}
-        gone = [view for view in views if view.message.id not in wanted]
-        for view in gone:
-            self._views.pop(view.message.id, None)
+        kept = {view.message.id: view for view in views if view.message.id in wanted}
+        others = views_by_place(views, shown)
+        gone = set(views) - set(kept.values()) - set(others.values())
+        new = len(shown) - len(kept) - len(others)
+        self._views = kept | others
         if place is not None and self.selected_message is None:
             # another version stands there now, or what is left of the path
             self.selected = self._path[min(place, len(self._path) - 1)].id if self._path else None
-        new = sum(message.id not in self._views for message in shown)
-        taken = set(spare.values())
-        rest = [view for view in gone if view not in taken]
-        await self._show_others(spare)
+        await self._show_others(others)
         # A few changes appear at once; many would keep the keys waiting, and come one by one.
         async with self.batch() if new <= _AT_ONCE else nullcontext():
-            if rest:
-                await self.remove_children(rest)
+            if gone:
+                await self.remove_children(gone)
             before: MessageView | None = None
             for message in shown:
                 version = self._versions(message.id)
-                if message.id in self._views:
-                    self._views[message.id].show(message, version, self._clock())
-                else:
+                if message.id in kept:
+                    kept[message.id].show(message, version, self._clock())
+                elif message.id not in others:
                     self._views[message.id] = view_of(message, version, self._clock())
                     await self._mount_after(self._views[message.id], before)
                 before = self._views[message.id]
         self._place_forget_line()
         self._mark_selected()
-        if (new or spare) and self._pattern is not None:
+        if (new or others) and self._pattern is not None:
             self.call_after_refresh(self._mark_found)
 
-    async def _show_others(self, spare: Mapping[str, MessageView]) -> None:
-        """Show other messages in mounted views: those in view at once, the others one by one."""
-        if self.screen.selections:
-            self.screen.clear_selection()  # the text that was selected is not there any more
-        top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
-        near, far = list[Message](), list[Message]()
-        for message in self._shown():
-            if message.id in spare:
-                region = spare[message.id].virtual_region
-                is_near = region.y < bottom and region.bottom > top
-                (near if is_near else far).append(message)
-        async with self.batch():
-            for message in near:
-                await self._show_other(spare[message.id], message)
-        for message in far:
-            await asyncio.sleep(0)
-            await self._show_other(spare[message.id], message)
+    async def _show_others(self, views: Mapping[str, MessageView]) -> None:
+        """Show other messages in mounted views: those in view at once, the rest after that frame.
 
-    async def _show_other(self, view: MessageView, message: Message) -> None:
-        await view.become(message, self._versions(message.id), self._clock())
+        Args:
+            views: By the ids of the messages that they are to show.
+        """
+        selected = {ancestor for part in self.screen.selections for ancestor in part.ancestors}
+        if not selected.isdisjoint(views.values()):
+            self.screen.clear_selection()  # the text is not there any more
+        top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
+        above, near, below = list[Message](), list[Message](), list[Message]()
+        for message in self._shown():
+            if message.id in views:
+                region = views[message.id].virtual_region
+                part = above if region.bottom <= top else below if region.y >= bottom else near
+                part.append(message)
+        # by the time that the last of them is shown, another chat may be open
+        order = (*near, *below, *reversed(above))
+        self._late = {message.id: (message, self._versions(message.id)) for message in order}
+        await self._show_late(len(near))
+        if self._late:
+            self.run_worker(self._show_rest(), group="fill")
+
+    async def _show_late(self, least: int = 0) -> None:
+        """Show what is waiting for it, as much as there is time for. Call it under the lock.
+
+        Args:
+            least: So many messages in any case.
+        """
+        until, done = monotonic() + _AT_ONCE_S, 0
+        async with self.batch() if self._late else nullcontext():
+            while self._late and (done < least or monotonic() < until):
+                await self._show_other(next(iter(self._late)))
+                done += 1
+
+    async def _show_other(self, message_id: str) -> None:
+        view, shown = self._views[message_id], self._late[message_id]
+        await view.become(*shown, self._clock())
+        newest = self._late.pop(message_id)
+        if newest is not shown:  # it has grown meanwhile
+            view.show(*newest, self._clock())
+
+    async def _show_rest(self) -> None:
+        while self._late and self.is_attached:
+            await asyncio.sleep(_FRAME_S)
+            async with self._lock:
+                await self._show_late()
+        if self._pattern is not None:
+            self._mark_found()
 
     async def _mount_after(self, view: MessageView, before: MessageView | None) -> None:
         if before is not None:
@@ -322,9 +356,12 @@ class Transcript(SteadyScroll, can_focus=True):
             return
         index = max(0, min(index, len(self._path) - 1))
         message_id = self._path[index].id
-        if message_id not in self._views:
+        if message_id not in self._views or message_id in self._late:
             async with self._lock:
-                await self._mount_window(self._window.holding(index))
+                if message_id not in self._views:
+                    await self._mount_window(self._window.holding(index))
+                if message_id in self._late:
+                    await self._show_other(message_id)
         self.selected = message_id
         view = self._views.get(message_id)
         if view is not None:
@@ -432,6 +469,7 @@ class Transcript(SteadyScroll, can_focus=True):
         for message_id, view in self._views.items():
             if self._pattern is None:
                 view.found.clear()
+            if self._pattern is None or message_id in self._late:
                 continue
             place = self._place
             is_current = place is not None and place.message_id == message_id
