@@ -19,7 +19,7 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text
+from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text, user_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.found_marks import FoundMarks
@@ -28,8 +28,6 @@ from tui_chat.ui.widgets.reply_body import ReplyBody
 
 if TYPE_CHECKING:
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
-
-_LONGEST_USER_TEXT = 64 * 1024
 
 
 class MessageRow(LaidOutOnce, Horizontal):
@@ -129,7 +127,9 @@ class UserView(MessageView):
     def __init__(self, message: Message, version: tuple[int, int], now: datetime) -> None:
         super().__init__(message, version, now)
         self._text_shown = message.text
-        self._text_part = Static(_shown_text(message), classes="message-text", markup=False)
+        self._text_part = Static(
+            plain(user_text(message.text)), classes="message-text", markup=False
+        )
         self._show()
 
     @property
@@ -151,16 +151,8 @@ class UserView(MessageView):
         who = f"you  {time_text(self.message, self._now)}"
         if self._text_shown != self.message.text:
             self._text_shown = self.message.text
-            self._text_part.update(_shown_text(self.message))
+            self._text_part.update(plain(user_text(self.message.text)))
         self._side.say(f"{signs}  {who}" if signs else who)
-
-
-def _shown_text(message: Message) -> Content:
-    text = message.text
-    if len(text) > _LONGEST_USER_TEXT:
-        rest = len(text) - _LONGEST_USER_TEXT
-        return plain(f"{text[:_LONGEST_USER_TEXT]}\n… and {rest:,} characters more")
-    return plain(text)
 
 
 class ReplyView(MessageView):

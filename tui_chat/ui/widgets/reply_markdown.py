@@ -1,7 +1,7 @@
 """Markdown as replies need it: nothing vanishes, nothing is opened, code can be copied.
 
-Owns the parser's settings and the code blocks with their numbers. Refuses raw HTML, which the
-stock widget would drop in silence; it is shown as text.
+Owns the blocks and their places, and the code blocks with their numbers. Refuses raw HTML, which
+the stock widget would drop in silence; it is shown as text.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from textual.widgets._markdown import (
 )
 
 from tui_chat.ui.code_colours import coloured_code
+from tui_chat.ui.shown_text import new_parser
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.growing_blocks import (
     GrowingBulletList,
@@ -43,15 +44,10 @@ from tui_chat.ui.widgets.growing_blocks import (
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
 
-def _parser() -> MarkdownIt:
-    """A parser. It must not be shared among threads: what finds links in it keeps its place."""
-    return MarkdownIt("gfm-like", {"html": False})
-
-
 @cache
 def _parser_of_the_loop() -> MarkdownIt:
     """The one for growing text; making one takes longer than parsing a few sentences."""
-    return _parser()
+    return new_parser()
 
 
 _INNER_RULE = "inner_hr"
@@ -161,7 +157,7 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
     }
 
     def __init__(self, markdown: str = "") -> None:
-        super().__init__(markdown, parser_factory=_parser, open_links=False)
+        super().__init__(markdown, parser_factory=new_parser, open_links=False)
 
     @property
     def code_blocks(self) -> list[CodeBlock]:
@@ -210,7 +206,7 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
                 tokens = _parser_of_the_loop().parse(markdown)
             else:
                 loop = asyncio.get_running_loop()
-                tokens = await loop.run_in_executor(None, _parser().parse, markdown)
+                tokens = await loop.run_in_executor(None, new_parser().parse, markdown)
             blocks = self._parse_markdown(tokens)
             with self.app.batch_update():
                 kept, rest = await self._shown_in_place(blocks)
