@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from textual.widgets import Static
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event
+from time import sleep
+
+import pytest
+from textual.widgets import Input, Static
 
 from tests.ui.chat_app import chat_app, idle, running, say, talk, until
+from tui_chat.chat.conversation import Message
 from tui_chat.ui.app import TuiChat
+from tui_chat.ui.shown_text import ShownTexts
 from tui_chat.ui.widgets.found_marks import CURRENT, MATCH
 
 TALK = (
@@ -131,3 +138,56 @@ async def test_marks_show_in_the_terminals_own_colours() -> None:
         await until(pilot, lambda: marked(app) == ["heron"] * 4)
         await pilot.pause()
         assert app.export_screenshot()
+
+
+async def test_what_is_shown_is_found_whatever_marks_are_in_it() -> None:
+    text = "A **bo**ld [word of](http://e.org/hidden) `co`de &amp; *more\nthan* that"
+    app = chat_app(
+        conversation=talk("bold?", text, "So?", "| bold word | x |\n|---|---|\n| a | b |")
+    )
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"bold word")
+        await until(pilot, lambda: marked(app) == ["bold word", "bold word"])
+        assert count(app) == "2/2"
+        await pilot.press("enter")
+        await until(pilot, lambda: count(app) == "1/2")
+        await until(pilot, lambda: marked(app, CURRENT) == ["bold word"])
+        assert app.chat.transcript.selected == app.chat.transcript.path[1].id
+        app.chat.query_one("#find-text", Input).value = "code & more than"
+        await until(pilot, lambda: marked(app) == ["code & more than"])
+        assert count(app) == "1/1"
+        app.chat.query_one("#find-text", Input).value = "hidden"
+        await until(pilot, lambda: count(app) == "no match")
+        assert marked(app) == []
+
+
+async def test_a_place_never_reaches_from_one_block_into_the_next() -> None:
+    app = chat_app(conversation=talk("Q", "one\n\ntwo\n\n- one\n- two\n\none\ntwo"))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", *"one two")
+        await until(pilot, lambda: count(app) == "1/1")
+        await until(pilot, lambda: marked(app, CURRENT) == ["one two"])
+
+
+async def test_typing_on_ends_the_search_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, ended = Event(), Event()
+
+    def slow(
+        _: ShownTexts, messages: Iterable[Message], words: list[str], is_over: Callable[[], bool]
+    ) -> Iterator[tuple[str, list[str]]]:
+        began.set()
+        for message in messages:
+            while words == ["a"] and not is_over():
+                sleep(0.001)
+            yield message.id, [message.text]
+        ended.set()
+
+    monkeypatch.setattr(ShownTexts, "of", slow)
+    app = chat_app(conversation=talk("a heron", "an egret"))
+    async with running(app) as pilot:
+        await pilot.press("ctrl+f", "a")
+        await until(pilot, began.is_set)
+        await until(pilot, lambda: count(app) == "searching")
+        await pilot.press("n")
+        await until(pilot, lambda: count(app) == "1/1")
+        await until(pilot, ended.is_set)

@@ -11,7 +11,14 @@ import pytest
 from tests.ui.chat_app import chat_app, running, talk, until
 from tests.ui.test_transcript import filled
 from tui_chat.engine.scripted import Script
-from tui_chat.ui.garbage import AT_LEAST_EVERY, PAUSE_S, WORTH_IT, QuietCollector
+from tui_chat.ui.garbage import (
+    AT_LEAST_EVERY,
+    MUCH,
+    PAUSE_S,
+    SHORT_PAUSE_S,
+    WORTH_IT,
+    QuietCollector,
+)
 
 _PART = "Paragraph {} of a long reply.\n\n- one\n- two\n\n```\ncode\n```"
 LONG = "\n\n".join(_PART.format(number) for number in range(40))
@@ -36,6 +43,20 @@ def test_it_waits_for_a_pause_and_an_end(collections: list[int]) -> None:
     assert not collector.look()
     now[0] += PAUSE_S
     assert collector.look()
+    assert collections == [2]
+
+
+def test_where_there_is_much_a_short_pause_will_do(
+    collections: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    collector = QuietCollector(lambda: False, lambda: now[0])
+    now[0] = SHORT_PAUSE_S
+    assert not collector.look()
+    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, MUCH))
+    assert collector.look()
+    collector.touched()
+    assert not collector.look()
     assert collections == [2]
 
 

@@ -199,6 +199,55 @@ def test_however_a_reply_grows_it_ends_up_as_if_shown_at_once(steps: list[list[s
     assert asyncio.run(grown()) == asyncio.run(at_once(text))
 
 
+async def become(app: ReplyApp, pilot: Pilot[Any], text: str) -> list[str]:
+    await app.body.become(text)
+    return await shown(pilot, text)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+async def test_a_reply_in_the_place_of_another_looks_like_one_shown_at_once(step: int) -> None:
+    names = [list(TEXTS)[number * step % len(TEXTS)] for number in range(len(TEXTS))]
+    assert len(set(names)) == len(TEXTS)
+    app = ReplyApp(TEXTS[names[-1]])
+    async with app.run_test(size=SIZE) as pilot:
+        seen = {name: await become(app, pilot, TEXTS[name]) for name in names}
+    for name, lines in seen.items():
+        assert lines == await at_once(TEXTS[name]), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES)).map("".join), min_size=2, max_size=6))
+def test_whatever_was_shown_before_another_reply_is_shown_as_it_is(texts: list[str]) -> None:
+    async def seen() -> list[str]:
+        app = ReplyApp(texts[0])
+        async with app.run_test(size=SIZE) as pilot:
+            for text in texts[1:]:
+                lines = await become(app, pilot, text)
+        return lines
+
+    assert asyncio.run(seen()) == asyncio.run(at_once(texts[-1]))
+
+
+async def test_code_is_numbered_anew_in_the_place_of_another_reply() -> None:
+    code = "```\n{}\n```\n\nwords\n\n"
+    app = ReplyApp("".join(code.format(number) for number in range(20)))
+    async with app.run_test(size=SIZE) as pilot:
+        for count in (3, 17, 1):
+            await become(app, pilot, "".join(code.format(f"new {n}") for n in range(count)))
+            blocks = app.body.code_blocks
+            assert [block.number for block in blocks] == list(range(1, count + 1))
+            assert [block.code.strip() for block in blocks] == [f"new {n}" for n in range(count)]
+
+
+async def test_a_reply_too_large_for_markdown_and_one_that_is_not_take_turns() -> None:
+    app = ReplyApp("short")
+    async with app.run_test(size=SIZE) as pilot:
+        for text, is_plain in (("a" * 40_000, True), ("**b**", False), ("c" * 40_000, True)):
+            await become(app, pilot, text)
+            assert app.body.is_plain == is_plain
+            assert len(app.body.text_parts) == 1
+
+
 async def test_an_item_whose_number_comes_in_two_pieces_belongs_to_its_list() -> None:
     app = ReplyApp("")
     async with app.run_test(size=SIZE) as pilot:

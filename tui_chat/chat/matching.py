@@ -168,19 +168,19 @@ def pattern_of(text: str) -> re.Pattern[str] | None:
 
 
 def occurrences(
-    messages: Iterable[tuple[str, str]], pattern: re.Pattern[str], most: int
+    messages: Iterable[tuple[str, Iterable[str]]], pattern: re.Pattern[str], most: int
 ) -> list[Occurrence]:
     """Every place in some messages, in order.
 
     Args:
-        messages: Ids and texts.
+        messages: Ids and texts; no place reaches from one text into the next.
         pattern: What to look for.
         most: Stop after so many.
     """
     found: list[Occurrence] = []
-    for message_id, text in messages:
-        for ordinal, _ in enumerate(pattern.finditer(text)):
-            found.append(Occurrence(message_id, ordinal))
-            if len(found) >= most:
-                return found
+    for message_id, texts in messages:
+        in_message = sum(1 for text in texts for _ in pattern.finditer(text))
+        found += [Occurrence(message_id, ordinal) for ordinal in range(in_message)]
+        if len(found) >= most:
+            return found[:most]
     return found

@@ -1,23 +1,30 @@
 """Finding something in the open chat: what matches, which match the reader is at, and going there.
 
-Owns the search over the whole active path, mounted or not, in a thread. The bar shows it, the
-transcript selects and marks.
+Owns the search over what the whole active path shows, mounted or not, in a thread. The bar shows
+how far it is, the transcript selects and marks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
+from threading import Event
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tui_chat.chat.conversation import Message
     from tui_chat.chat.matching import Occurrence
     from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.shown_text import ShownTexts
     from tui_chat.ui.widgets.find_bar import FindBar
 
 MOST = 9999
 """Places that are counted."""
 REST_S = 0.3
 """Seconds between two looks at a chat that changes."""
+LONG_S = 0.3
+"""Seconds after which a search says that it goes on."""
 
 
 class Finding:
@@ -31,6 +38,7 @@ class Finding:
         self._screen = screen
         self.bar: FindBar | None = None
         """The line to type in; made when it is first asked for."""
+        self._texts: ShownTexts | None = None
         self._text = ""
         self._found: list[Occurrence] = []
         self._at = -1
@@ -71,6 +79,8 @@ class Finding:
         if self.bar is None:
             return
         self.bar.display = False
+        self._screen.workers.cancel_group(self._screen, "find")
+        self._texts = None
         self._screen.transcript.mark_found(None)
         if self._at >= 0 and self._screen.transcript.selected is not None:
             self._screen.set_focus(self._screen.transcript, scroll_visible=False)
@@ -102,24 +112,44 @@ class Finding:
 
     async def _find(self, text: str, moves: bool) -> None:
         """Find, show how often, and go to the place nearest to where the reader is."""
-        from tui_chat.chat.matching import occurrences, pattern_of
+        from tui_chat.chat.matching import pattern_of
 
         transcript = self._screen.transcript
         self._text, self._seen_version = text, self._screen.session.conversation.version
         pattern = pattern_of(text)
-        messages = [(message.id, message.text) for message in transcript.path]
+        path = transcript.path
         before = self._found[self._at] if 0 <= self._at < len(self._found) else None
         found: list[Occurrence] = []
         if pattern is not None:
-            found = await asyncio.to_thread(occurrences, messages, pattern, MOST)
+            found = await self._places(path, text, pattern)
         self._found = found
-        order = {message_id: index for index, (message_id, _) in enumerate(messages)}
+        order = {message.id: index for index, message in enumerate(path)}
         self._at = self._nearest(order, before)
         self._show()
         if moves:
             await self.go()
         else:
             transcript.mark_found(pattern, self._found[self._at] if self._at >= 0 else None)
+
+    async def _places(
+        self, path: Sequence[Message], text: str, pattern: re.Pattern[str]
+    ) -> list[Occurrence]:
+        """Every place in what a path shows; a search that nobody waits for any more ends."""
+        from tui_chat.chat.matching import occurrences
+        from tui_chat.ui.shown_text import ShownTexts
+
+        if self._texts is None:
+            self._texts = ShownTexts()
+        over = Event()
+        texts = self._texts.of(path, text.split(), over.is_set)
+        search = asyncio.ensure_future(asyncio.to_thread(occurrences, texts, pattern, MOST))
+        try:
+            done, _ = await asyncio.wait([search], timeout=LONG_S)
+            if not done and self.bar is not None:
+                self.bar.show_count("searching")
+            return await search
+        finally:
+            over.set()
 
     def _nearest(self, order: dict[str, int], before: Occurrence | None) -> int:
         """The place to be at: the same as before, else the first from the selected message on."""

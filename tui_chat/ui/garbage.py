@@ -15,6 +15,10 @@ PAUSE_S = 2.0
 """After the last key, before all objects are looked through."""
 WORTH_IT = 4
 """Collections of younger objects after which it is worth it."""
+MUCH = 60
+"""Collections of younger objects after which a shorter pause has to do: whoever flips through long
+branches leaves 2 MiB of widgets behind with every key."""
+SHORT_PAUSE_S = 0.5
 AT_LEAST_EVERY = 300
 """Collections of younger objects after which it has to be: a reply may be written for an hour."""
 
@@ -49,8 +53,10 @@ class QuietCollector:
 
     def look(self) -> bool:
         """Collect if this is a good moment; call it every now and then. Whether it was."""
-        is_quiet = self._clock() - self._touched_at >= PAUSE_S and not self._is_busy()
-        if is_quiet and gc.get_count()[2] >= WORTH_IT:
+        waiting = gc.get_count()[2]
+        pause = SHORT_PAUSE_S if waiting >= MUCH else PAUSE_S
+        is_quiet = self._clock() - self._touched_at >= pause and not self._is_busy()
+        if is_quiet and waiting >= WORTH_IT:
             gc.collect()
             return True
         return False

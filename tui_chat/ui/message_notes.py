@@ -13,6 +13,8 @@ from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.widgets.token_meter import grouped
 
+USER_CHARACTERS = 64 * 1024
+"""Characters of what the user said that are shown."""
 PLAIN_CHARACTERS = 32 * 1024
 """Longer replies are shown as plain text: laying them out as Markdown would stall the screen."""
 PLAIN_BLOCKS = 400
@@ -127,6 +129,13 @@ def _reading_text(prefill: Prefill | None) -> str:
     if prefill is None or not prefill.new:
         return "reading"
     return f"reading {grouped(prefill.done)} / {grouped(prefill.new)} tok"
+
+
+def user_text(text: str) -> str:
+    """What is shown of what the user said, which is all of it unless it is very long."""
+    if len(text) <= USER_CHARACTERS:
+        return text
+    return f"{text[:USER_CHARACTERS]}\n… and {len(text) - USER_CHARACTERS:,} characters more"
 
 
 def needs_plain(text: str) -> str:

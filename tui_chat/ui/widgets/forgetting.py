@@ -39,10 +39,17 @@ class Forgetting:
         """
         self._dropped, self._is_pushed = dropped, is_pushed
 
+    def forget(self) -> None:
+        """Take it that everything is sent, until it is told otherwise."""
+        self.show(ContextView(), False)
+
     def place(
         self, path: Sequence[Message], window: MessageWindow, views: Mapping[str, Widget]
     ) -> None:
         """Dim what is dropped, and put the line below it, or away.
+
+        While what is known is of another branch, all that is dimmed stays so: the next count is
+        on its way, and most often says the same.
 
         Args:
             path: All messages.
@@ -50,29 +57,34 @@ class Forgetting:
             views: The mounted ones, by the id of the message.
         """
         dropped, line = self._dropped, self._line
-        line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
-        line.pushed = self._is_pushed
         kept = self._first_kept(path)
-        pinned = in_pinned_turns(path[:kept])
         excluded = left_out(path)
+        pinned = in_pinned_turns(path[:kept]) if kept else set()
         shown = path[window.first : window.last]
         for index, message in enumerate(shown, window.first):
             if message.id in views:
-                is_gone = index < kept and message.id not in pinned
-                views[message.id].set_class(is_gone, "-forgotten")
                 views[message.id].set_class(message.id in excluded, "-excluded")
-        is_here = window.first < kept <= window.last and bool(shown)
-        self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
+                if kept is not None:
+                    is_gone = index < kept and message.id not in pinned
+                    views[message.id].set_class(is_gone, "-forgotten")
+        if kept is not None:
+            line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
+            line.pushed = self._is_pushed
+            is_here = window.first < kept <= window.last and bool(shown)
+            self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
 
-    def _first_kept(self, path: Sequence[Message]) -> int:
-        """The index of the first message that is sent; 0 where nothing is dropped."""
+    def _first_kept(self, path: Sequence[Message]) -> int | None:
+        """The index of the first message that is sent, 0 where nothing is dropped.
+
+        None where it is not in the path, so that the count is of another one.
+        """
         if not self._dropped.dropped_turns:
             return 0
         wanted = self._dropped.first_kept_id
         if wanted is None:
             return len(path)
         places = range(len(path) - 1, -1, -1)
-        return next((index for index in places if path[index].id == wanted), 0)
+        return next((index for index in places if path[index].id == wanted), None)
 
     def _move(self, view: Widget | None) -> None:
         """Put the line below a message, or away."""

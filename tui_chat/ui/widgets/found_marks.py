@@ -47,9 +47,8 @@ class FoundMarks:
             current: Which match is the one that the reader is at, from 0; None for none of them.
 
         Returns:
-            The text that has the current match, and the character where that begins. Formatting
-            that the text of the message has and the screen has not makes counts differ: the last
-            match stands for those after it.
+            The text that has the current match, and the character where that begins. While a reply
+            grows it may show less than was searched: the last match stands for those after it.
         """
         self.clear()
         place: tuple[Static, int] | None = None

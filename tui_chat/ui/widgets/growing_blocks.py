@@ -116,7 +116,7 @@ def _bullet(row: Iterable[Widget]) -> MarkdownBullet:
 
 
 async def grow_blocks(parent: Widget, old: Sequence[Widget], new: Sequence[MarkdownBlock]) -> None:
-    """Make the last blocks of a widget what a longer text makes of them.
+    """Make the last blocks of a widget what a longer text, or another one, makes of them.
 
     Args:
         parent: Where the blocks are.
@@ -152,8 +152,11 @@ async def _become(block: MarkdownBlock, newer: MarkdownBlock) -> bool:
     elif isinstance(block, MarkdownParagraph):
         if not block._content.is_same(newer._content):
             await block._update_from_block(newer)
-    elif isinstance(block, MarkdownHeader | MarkdownHorizontalRule):
-        return block._content.is_same(newer._content)
+    elif isinstance(block, MarkdownHeader):
+        if not block._content.is_same(newer._content):
+            block.set_content(newer._content)
+    elif isinstance(block, MarkdownHorizontalRule):
+        pass  # they are all alike
     else:
         return False
     block._copy_context(newer)

@@ -5,7 +5,7 @@ Owns how a message, its facts and its marks are laid out. Reads nothing; what it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text
+from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text, user_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.found_marks import FoundMarks
@@ -29,7 +29,25 @@ from tui_chat.ui.widgets.reply_body import ReplyBody
 if TYPE_CHECKING:
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
-_LONGEST_USER_TEXT = 64 * 1024
+
+class MessageRow(LaidOutOnce, Horizontal):
+    """Parts of a message side by side."""
+
+
+class MessageNote(Static):
+    """A short text beside or below a message; what says the same is not laid out again."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("", classes=kind, markup=False)
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        """Say something else, or with an empty text nothing."""
+        if text != self._said:
+            self._said = text
+            self.update(Content(text))
+            # before it is mounted, it has no styles to bring up to date
+            self.set_class(bool(text), "-filled", update=self.is_attached)
 
 
 class MessageView(Foldable, LaidOutOnce, Vertical):
@@ -53,7 +71,7 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
         self.message = message
         self._version = version
         self._now = now
-        self._filled: dict[str, str] = {}
+        self._side = MessageNote("message-side")
         self.found = FoundMarks()
         """What is marked in it."""
 
@@ -70,16 +88,17 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
         if self.is_mounted:
             self._show()
 
+    async def become(self, message: Message, version: tuple[int, int], now: datetime) -> None:
+        """Show another message of the same kind; laid out when this returns.
+
+        A view that shows another text costs a tenth of one that is taken away and made anew.
+        """
+        self.found.clear()
+        self.mark_code(0)
+        self.show(message, version, now)
+
     def _show(self) -> None:
         """Bring everything up to the message; each kind has its own parts."""
-
-    def _fill(self, selector: str, text: str) -> None:
-        """Put a text into one of the parts; one that says the same is not laid out again."""
-        if self._filled.get(selector) != text:
-            self._filled[selector] = text
-            part = self.query_one(selector, Static)
-            part.update(Content(text))
-            part.set_class(bool(text), "-filled")
 
     @property
     def code_blocks(self) -> list[CodeBlock]:
@@ -102,43 +121,38 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
             self.post_message(self.Pressed(self.message.id))
 
 
-class MessageRow(LaidOutOnce, Horizontal):
-    """Parts of a message side by side."""
-
-
 class UserView(MessageView):
     """What the user said: plain text beside a coloured bar."""
 
-    _text_shown: str | None = None
+    def __init__(self, message: Message, version: tuple[int, int], now: datetime) -> None:
+        super().__init__(message, version, now)
+        self._text_shown = message.text
+        self._text_part = Static(
+            plain(user_text(message.text)), classes="message-text", markup=False
+        )
+        self._show()
 
     @property
     def text_parts(self) -> Iterable[Static]:
-        return self.query(".message-text").results(Static)
+        return (self._text_part,)
 
     def compose(self) -> ComposeResult:
         """The text, and who and when at its right."""
         with MessageRow():
-            yield Static("", classes="message-text", markup=False)
-            yield Static("", classes="message-side", markup=False)
+            yield self._text_part
+            yield self._side
 
     def on_mount(self) -> None:
-        """Show who and when."""
+        """Show what has changed since it was made."""
         self._show()
-
-    def _text(self) -> Content:
-        text = self.message.text
-        if len(text) > _LONGEST_USER_TEXT:
-            rest = len(text) - _LONGEST_USER_TEXT
-            return plain(f"{text[:_LONGEST_USER_TEXT]}\n… and {rest:,} characters more")
-        return plain(text)
 
     def _show(self) -> None:
         signs = side_text(self.message, self._version)
         who = f"you  {time_text(self.message, self._now)}"
         if self._text_shown != self.message.text:
             self._text_shown = self.message.text
-            self.query_one(".message-text", Static).update(self._text())
-        self._fill(".message-side", f"{signs}  {who}" if signs else who)
+            self._text_part.update(plain(user_text(self.message.text)))
+        self._side.say(f"{signs}  {who}" if signs else who)
 
 
 class ReplyView(MessageView):
@@ -147,20 +161,24 @@ class ReplyView(MessageView):
     def __init__(self, message: Message, version: tuple[int, int], now: datetime) -> None:
         super().__init__(message, version, now)
         self._body = ReplyBody(message.text)
+        self._mark = MessageNote("message-mark")
+        self._facts = MessageNote("message-meta -long")
+        self._brief_facts = MessageNote("message-meta -brief")
         self._prefill: Prefill | None = None
+        self._show_marks()
 
     def compose(self) -> ComposeResult:
         """The text with its version at the right; below it how it ended, and the figures."""
         with MessageRow():
             yield self._body
-            yield Static("", classes="message-side", markup=False)
+            yield self._side
         with MessageRow(classes="message-foot"):
-            yield Static("", classes="message-mark", markup=False)
-            yield Static("", classes="message-meta -long", markup=False)
-            yield Static("", classes="message-meta -brief", markup=False)
+            yield self._mark
+            yield self._facts
+            yield self._brief_facts
 
     def on_mount(self) -> None:
-        """Show the figures."""
+        """Show what has changed since it was made."""
         self._show()
 
     @property
@@ -181,6 +199,11 @@ class ReplyView(MessageView):
         if not self.is_folded:
             self._body.see(top, bottom)
 
+    async def become(self, message: Message, version: tuple[int, int], now: datetime) -> None:
+        self._prefill = None
+        await super().become(message, version, now)
+        await self._body.become(message.text)
+
     def show_prefill(self, prefill: Prefill) -> None:
         """Show how far the prompt has been read."""
         self._prefill = prefill
@@ -193,16 +216,51 @@ class ReplyView(MessageView):
 
     def _show_marks(self) -> None:
         message = self.message
-        self.set_class(message.is_unfinished, "-unfinished")
-        self.set_class(message.status == "failed", "-failed")
-        self.set_class(bool(message.text), "-has-text")
-        self._fill(".message-side", side_text(message, self._version))
-        self._fill(".message-mark", safe_line(mark_text(message, self._prefill)))
-        self._fill(".message-meta.-long", meta_text(message, self._now))
-        self._fill(".message-meta.-brief", meta_text(message, self._now, is_short=True))
+        self.set_class(message.status == "failed", "-failed", update=self.is_attached)
+        self._side.say(side_text(message, self._version))
+        self._mark.say(safe_line(mark_text(message, self._prefill)))
+        self._facts.say(meta_text(message, self._now))
+        self._brief_facts.say(meta_text(message, self._now, is_short=True))
 
 
 def view_of(message: Message, version: tuple[int, int], now: datetime) -> MessageView:
     """The view that suits a message."""
-    kind = ReplyView if message.role == "assistant" else UserView
-    return kind(message, version, now)
+    return kind_of(message)(message, version, now)
+
+
+def kind_of(message: Message) -> type[UserView] | type[ReplyView]:
+    """The kind of view that suits a message."""
+    return ReplyView if message.role == "assistant" else UserView
+
+
+def views_by_place(
+    views: Sequence[MessageView], shown: Sequence[Message]
+) -> dict[str, MessageView]:
+    """The views of messages that are gone, for those that stand in their places now.
+
+    Args:
+        views: What is mounted, top to bottom.
+        shown: What is to be mounted; what is the same is in the same order.
+
+    Returns:
+        Views of the right kinds, by the ids of the messages that they can show.
+    """
+    wanted = {message.id for message in shown}
+    kept = {view.message.id for view in views} & wanted
+    gone: dict[str, list[MessageView]] = {}
+    after = ""
+    for view in views:
+        if view.message.id in kept:
+            after = view.message.id
+        else:
+            gone.setdefault(after, []).append(view)
+    found: dict[str, MessageView] = {}
+    after = ""
+    for message in shown:
+        if message.id in kept:
+            after = message.id
+        elif gone.get(after):
+            view = gone[after].pop(0)
+            if isinstance(view, kind_of(message)):
+                found[message.id] = view
+    return found

@@ -87,6 +87,13 @@ class ReplyBody(LaidOutOnce, Vertical):
         if self.is_mounted and not is_running and self._wanted != self._shown:
             self._layout_task = asyncio.create_task(self._pump())
 
+    async def become(self, text: str) -> None:
+        """Show another text; it is laid out when this returns."""
+        self._is_broken = False
+        self.show(text)
+        if self._layout_task is not None:
+            await asyncio.wait([self._layout_task])
+
     def on_unmount(self) -> None:
         """Stop laying out."""
         if self._layout_task is not None:

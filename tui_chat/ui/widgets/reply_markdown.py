@@ -1,7 +1,7 @@
 """Markdown as replies need it: nothing vanishes, nothing is opened, code can be copied.
 
-Owns the parser's settings and the code blocks with their numbers. Refuses raw HTML, which the
-stock widget would drop in silence; it is shown as text.
+Owns the blocks and their places, and the code blocks with their numbers. Refuses raw HTML, which
+the stock widget would drop in silence; it is shown as text.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from textual.widgets._markdown import (
 )
 
 from tui_chat.ui.code_colours import coloured_code
+from tui_chat.ui.shown_text import new_parser
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.growing_blocks import (
     GrowingBulletList,
@@ -43,20 +44,17 @@ from tui_chat.ui.widgets.growing_blocks import (
 from tui_chat.ui.widgets.laid_out_once import LaidOutOnce
 
 
-def _parser() -> MarkdownIt:
-    """A parser. It must not be shared among threads: what finds links in it keeps its place."""
-    return MarkdownIt("gfm-like", {"html": False})
-
-
 @cache
 def _parser_of_the_loop() -> MarkdownIt:
     """The one for growing text; making one takes longer than parsing a few sentences."""
-    return _parser()
+    return new_parser()
 
 
 _INNER_RULE = "inner_hr"
 _SECTION_BLOCKS = 12
 """Most blocks that are folded together."""
+_SHORT = 2048
+"""Characters that are parsed in less time than a thread for it takes to begin."""
 _AT_ONCE = 16
 """Sections that are mounted without letting anything else happen in between."""
 
@@ -159,7 +157,7 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
     }
 
     def __init__(self, markdown: str = "") -> None:
-        super().__init__(markdown, parser_factory=_parser, open_links=False)
+        super().__init__(markdown, parser_factory=new_parser, open_links=False)
 
     @property
     def code_blocks(self) -> list[CodeBlock]:
@@ -204,15 +202,31 @@ class ReplyMarkdown(LaidOutOnce, Markdown):
 
     async def _show_anew(self, markdown: str) -> None:
         async with self.lock:
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(None, _parser().parse, markdown)
-            sections = _in_sections(self._parse_markdown(tokens))
+            if len(markdown) <= _SHORT:
+                tokens = _parser_of_the_loop().parse(markdown)
+            else:
+                loop = asyncio.get_running_loop()
+                tokens = await loop.run_in_executor(None, new_parser().parse, markdown)
+            blocks = self._parse_markdown(tokens)
             with self.app.batch_update():
-                await self.remove_children()
+                kept, rest = await self._shown_in_place(blocks)
+                sections = _in_sections(rest)
                 await self.mount_all(sections[:_AT_ONCE])
             for at in range(_AT_ONCE, len(sections), _AT_ONCE):
                 await self.mount_all(sections[at : at + _AT_ONCE])
-            self._number(sections)
+            self._number([*kept, *sections])
+
+    async def _shown_in_place(
+        self, blocks: list[MarkdownBlock]
+    ) -> tuple[list[Section], list[MarkdownBlock]]:
+        """Show blocks in the sections that are there; these, and the blocks without a place."""
+        old = [child for child in self.children if isinstance(child, Section)]
+        kept = old[: -(-len(blocks) // _SECTION_BLOCKS)]
+        await self.remove_children(old[len(kept) :])
+        for number, section in enumerate(kept):
+            at = number * _SECTION_BLOCKS
+            await grow_blocks(section, section.blocks, blocks[at : at + _SECTION_BLOCKS])
+        return kept, blocks[len(kept) * _SECTION_BLOCKS :]
 
     async def _grow(self) -> None:
         async with self.lock:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -29,7 +30,7 @@ from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.key_names import pressed_keys
 from tui_chat.ui.message_window import NEWEST, MessageWindow
 from tui_chat.ui.widgets.forgetting import Forgetting
-from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
+from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of, views_by_place
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ _FIRST_SCREEN = 6
 """Messages mounted at once when a chat is opened; the others follow one by one."""
 _AT_ONCE = 4
 """Messages that are mounted without letting anything else happen in between."""
+_AT_ONCE_S = 0.04
+"""Seconds for which mounted messages become others without letting anything else happen,"""
+_FRAME_S = 1 / 60
+"""and between such times."""
 
 
 class Transcript(SteadyScroll, can_focus=True):
@@ -86,8 +91,10 @@ class Transcript(SteadyScroll, can_focus=True):
         self._versions = versions
         self._clock = clock
         self._path: Sequence[Message] = ()
+        self._places: dict[str, int] = {}
         self._window = MessageWindow()
         self._views: dict[str, MessageView] = {}
+        self._late: dict[str, tuple[Message, tuple[int, int]]] = {}
         self._lock = asyncio.Lock()
         self._is_page_due = False
         self._code_number = 0
@@ -123,7 +130,8 @@ class Transcript(SteadyScroll, can_focus=True):
         """Show another chat: its end first, the rest of the window as time allows."""
         async with self._lock:
             self.selected, self._code_number = None, 0
-            self._path = path
+            self._set_path(path)
+            self._forgetting.forget()
             self.go_to_end()
             await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
         self.run_worker(self._fill(), group="fill", exclusive=True)
@@ -132,23 +140,26 @@ class Transcript(SteadyScroll, can_focus=True):
         """Show a changed path; what is the same stays mounted and where it is."""
         async with self._lock:
             place = self._index(self.selected) if self.selected is not None else None
-            self._path = path
-            await self._mount_window(self._window.moved_to(len(path)))
-            if place is not None and self.selected_message is None:
-                # another version stands there now, or what is left of the path
-                self.selected = path[min(place, len(path) - 1)].id if path else None
+            self._set_path(path)
+            await self._mount_window(self._window.moved_to(len(path)), place)
+
+    def _set_path(self, path: Sequence[Message]) -> None:
+        self._path = path
+        self._places = {message.id: place for place, message in enumerate(path)}
 
     def show_message(self, message: Message) -> None:
         """Show a newer state of one message."""
         view = self._views.get(message.id)
-        if view is not None:
+        if message.id in self._late:
+            self._late[message.id] = message, self._versions(message.id)
+        elif view is not None:
             view.show(message, self._versions(message.id), self._clock())
         self._count_unseen()
 
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
         """Show how far the prompt of a reply has been read."""
         view = self._views.get(message_id)
-        if isinstance(view, ReplyView):
+        if isinstance(view, ReplyView) and message_id not in self._late:
             view.show_prefill(prefill)
 
     def _shown(self) -> Sequence[Message]:
@@ -164,16 +175,26 @@ class Transcript(SteadyScroll, can_focus=True):
                 await self._mount_window(replace(window, first=window.first - 1))
             await asyncio.sleep(0)
 
-    async def _mount_window(self, window: MessageWindow) -> None:
-        """Make the mounted views those of a window. Call it under the lock."""
+    async def _mount_window(self, window: MessageWindow, place: int | None = None) -> None:
+        """Make the mounted views those of a window. Call it under the lock.
+
+        Args:
+            window: Which messages are to be mounted.
+            place: Where the selected message was in the path.
+        """
         self._window = window
         shown = self._shown()
+        views = [child for child in self.children if isinstance(child, MessageView)]
         wanted = {message.id for message in shown}
-        now = self._clock()
-        gone = [view for message_id, view in self._views.items() if message_id not in wanted]
-        for view in gone:
-            del self._views[view.message.id]
-        new = sum(message.id not in self._views for message in shown)
+        kept = {view.message.id: view for view in views if view.message.id in wanted}
+        others = views_by_place(views, shown)
+        gone = set(views) - set(kept.values()) - set(others.values())
+        new = len(shown) - len(kept) - len(others)
+        self._views = kept | others
+        if place is not None and self.selected_message is None:
+            # another version stands there now, or what is left of the path
+            self.selected = self._path[min(place, len(self._path) - 1)].id if self._path else None
+        await self._show_others(others)
         # A few changes appear at once; many would keep the keys waiting, and come one by one.
         async with self.batch() if new <= _AT_ONCE else nullcontext():
             if gone:
@@ -181,16 +202,66 @@ class Transcript(SteadyScroll, can_focus=True):
             before: MessageView | None = None
             for message in shown:
                 version = self._versions(message.id)
-                if message.id in self._views:
-                    self._views[message.id].show(message, version, now)
-                else:
-                    self._views[message.id] = view_of(message, version, now)
+                if message.id in kept:
+                    kept[message.id].show(message, version, self._clock())
+                elif message.id not in others:
+                    self._views[message.id] = view_of(message, version, self._clock())
                     await self._mount_after(self._views[message.id], before)
                 before = self._views[message.id]
         self._place_forget_line()
         self._mark_selected()
-        if new and self._pattern is not None:
+        if (new or others) and self._pattern is not None:
             self.call_after_refresh(self._mark_found)
+
+    async def _show_others(self, views: Mapping[str, MessageView]) -> None:
+        """Show other messages in mounted views: those in view at once, the rest after that frame.
+
+        Args:
+            views: By the ids of the messages that they are to show.
+        """
+        selected = {ancestor for part in self.screen.selections for ancestor in part.ancestors}
+        if not selected.isdisjoint(views.values()):
+            self.screen.clear_selection()  # the text is not there any more
+        top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
+        above, near, below = list[Message](), list[Message](), list[Message]()
+        for message in self._shown():
+            if message.id in views:
+                region = views[message.id].virtual_region
+                part = above if region.bottom <= top else below if region.y >= bottom else near
+                part.append(message)
+        # by the time that the last of them is shown, another chat may be open
+        order = (*near, *below, *reversed(above))
+        self._late = {message.id: (message, self._versions(message.id)) for message in order}
+        await self._show_late(len(near))
+        if self._late:
+            self.run_worker(self._show_rest(), group="fill")
+
+    async def _show_late(self, least: int = 0) -> None:
+        """Show what is waiting for it, as much as there is time for. Call it under the lock.
+
+        Args:
+            least: So many messages in any case.
+        """
+        until, done = monotonic() + _AT_ONCE_S, 0
+        async with self.batch() if self._late else nullcontext():
+            while self._late and (done < least or monotonic() < until):
+                await self._show_other(next(iter(self._late)))
+                done += 1
+
+    async def _show_other(self, message_id: str) -> None:
+        view, shown = self._views[message_id], self._late[message_id]
+        await view.become(*shown, self._clock())
+        newest = self._late.pop(message_id)
+        if newest is not shown:  # it has grown meanwhile
+            view.show(*newest, self._clock())
+
+    async def _show_rest(self) -> None:
+        while self._late and self.is_attached:
+            await asyncio.sleep(_FRAME_S)
+            async with self._lock:
+                await self._show_late()
+        if self._pattern is not None:
+            self._mark_found()
 
     async def _mount_after(self, view: MessageView, before: MessageView | None) -> None:
         if before is not None:
@@ -277,10 +348,7 @@ class Transcript(SteadyScroll, can_focus=True):
         return next((b.code for b in blocks if b.number == self._code_number), "")
 
     def _index(self, message_id: str) -> int | None:
-        for index in range(len(self._path) - 1, -1, -1):
-            if self._path[index].id == message_id:
-                return index
-        return None
+        return self._places.get(message_id)
 
     async def select(self, index: int) -> None:
         """Select a message by its place in the path and bring it into view."""
@@ -288,9 +356,12 @@ class Transcript(SteadyScroll, can_focus=True):
             return
         index = max(0, min(index, len(self._path) - 1))
         message_id = self._path[index].id
-        if message_id not in self._views:
+        if message_id not in self._views or message_id in self._late:
             async with self._lock:
-                await self._mount_window(self._window.holding(index))
+                if message_id not in self._views:
+                    await self._mount_window(self._window.holding(index))
+                if message_id in self._late:
+                    await self._show_other(message_id)
         self.selected = message_id
         view = self._views.get(message_id)
         if view is not None:
@@ -398,6 +469,7 @@ class Transcript(SteadyScroll, can_focus=True):
         for message_id, view in self._views.items():
             if self._pattern is None:
                 view.found.clear()
+            if self._pattern is None or message_id in self._late:
                 continue
             place = self._place
             is_current = place is not None and place.message_id == message_id
