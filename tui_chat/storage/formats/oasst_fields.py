@@ -107,13 +107,7 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
     for name in ("emojis", "labels"):
         if name in node:
             node[name] = _from_columns(node[name])
-    identifier, text, role = (node.get(name) for name in ("message_id", "text", "role"))
-    if not isinstance(identifier, str) or not 0 < len(identifier) <= 200:
-        raise ValueError("it has no message_id")
-    if not isinstance(text, str):
-        raise ValueError("it has no text")
-    if not isinstance(role, str) or role not in ROLES:
-        raise ValueError("its role is neither prompter nor assistant")
+    identifier, text, role = said_in(node)
     events = node.get("events")
     marks = Marks(
         rating=_rating(events),
@@ -126,7 +120,7 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
     message = Message(
         identifier,
         parent_id,
-        ROLES[role],
+        role,
         text,
         _moment(node.get("created_date")) or now(),
         model=model if isinstance(model, str) else "",
@@ -134,6 +128,22 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
         marks=marks,
     )
     return with_given(message, node)
+
+
+def said_in(node: Mapping[str, Any]) -> tuple[str, str, Role]:
+    """The id, the text and the role of a node.
+
+    Raises:
+        ValueError: If one of them is missing or wrong.
+    """
+    identifier, text, role = (node.get(name) for name in ("message_id", "text", "role"))
+    if not isinstance(identifier, str) or not 0 < len(identifier) <= 200:
+        raise ValueError("it has no message_id")
+    if not isinstance(text, str):
+        raise ValueError("it has no text")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError("its role is neither prompter nor assistant")
+    return identifier, text, ROLES[role]
 
 
 def with_given(message: Message, node: Mapping[str, Any]) -> Message:
@@ -285,7 +295,7 @@ def _from_columns(value: object) -> object:
 
 def _same(one: object, other: object) -> bool:
     """Whether two JSON values are written alike; 1, 1.0 and true are not."""
-    return json.dumps(one) == json.dumps(other)
+    return one == other and json.dumps(one) == json.dumps(other)
 
 
 _READ: Mapping[str, Callable[[Any], object]] = {
