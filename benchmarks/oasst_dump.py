@@ -137,6 +137,8 @@ class Run:
     """One run of the command."""
 
     seconds: float
+    processor_s: float
+    """Time that it spent on a processor; what other work on the machine does not lengthen much."""
     peak_bytes: int
     """The most memory that was resident."""
     messages: int
@@ -145,12 +147,15 @@ class Run:
 
 _CHILD = """
 import sys
+import time
 from tui_chat import cli
 code = cli.run(sys.argv[1:])
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(peak, time.process_time())
 sys.exit(code)
 """
-"""The command, and after what it prints the most memory that was resident, in KiB.
+"""The command; after what it prints, the most memory that was resident, in KiB, and its processor
+time in seconds.
 
 What `getrusage` says of a child is at least what its parent had when it made it.
 """
@@ -164,8 +169,10 @@ def import_file(path: Path, home: Path) -> Run:
         argv, env={**os.environ, "TUI_CHAT_HOME": str(home)}, stdout=subprocess.PIPE, check=True
     )
     seconds = time.monotonic() - began
-    record, peak = done.stdout.splitlines()
-    return Run(seconds, int(peak) * 1024, json.loads(record)["messages"])
+    record, cost = done.stdout.splitlines()
+    peak, processor = cost.split()
+    messages = json.loads(record)["messages"]
+    return Run(seconds, float(processor), int(peak) * 1024, messages)
 
 
 def main() -> int:
@@ -175,7 +182,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     figures: list[dict[str, Any]] = []
-    print(f"{'file':<10} {'messages':>9} {'trees':>7} {'size':>9} {'time':>9} {'peak memory':>12}")
+    print(
+        f"{'file':<10} {'messages':>9} {'trees':>7} {'size':>9} {'time':>9} {'processor':>9}"
+        f" {'peak memory':>12}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for messages in (1, options.messages // 10, options.messages):
@@ -183,11 +193,12 @@ def main() -> int:
             for form, path in paths.items():
                 for number in range(options.rounds):
                     run = import_file(path, folder / f"{form}-{messages}-{number}")
-                    size = path.stat().st_size
-                    print(
-                        f"{form:<10} {run.messages:>9,} {trees:>7,} {size / MIB:>5.1f} MiB"
-                        f" {run.seconds:>7.1f} s {run.peak_bytes / MIB:>8.1f} MiB", flush=True
-                    )  # fmt: skip
+                    shown = (
+                        f"{form:<10} {run.messages:>9,} {trees:>7,}",
+                        f"{path.stat().st_size / MIB:>5.1f} MiB {run.seconds:>7.1f} s",
+                        f"{run.processor_s:>7.1f} s {run.peak_bytes / MIB:>8.1f} MiB",
+                    )
+                    print(*shown, flush=True)
                     figures.append(
                         {"form": form, "wanted": messages, "trees": trees, **asdict(run)}
                     )

@@ -8,18 +8,15 @@ are said to be. Unknown fields are kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.marks import ChatDetails
 from tui_chat.safe_text import safe_line
 from tui_chat.storage.formats.json_format import storable_values
-from tui_chat.storage.formats.oasst_fields import (
-    KEY,
-    message_of_node,
-    said_in,
-    with_known_order,
-)
+from tui_chat.storage.formats.oasst_fields import KEY, message_of_node, said_in
+from tui_chat.storage.formats.oasst_rankings import flawed_replies, with_known_order
 
 _OF_TREE = ("message_tree_id", "prompt")
 
@@ -131,9 +128,13 @@ def _chat(tree_id: object, messages: list[Message], given: Mapping[str, Any]) ->
     for message in messages:
         replies.setdefault(message.parent_id, []).append(message)
     for message in messages:
-        ordered = with_known_order(message, replies.get(message.id, ()))
-        if ordered is not message:
-            conversation.update(message.id, marks=ordered.marks)
+        below = replies.get(message.id, ())
+        for reply_id in flawed_replies(message, below):
+            marks = replace(conversation[reply_id].marks, all_flawed=True)
+            conversation.update(reply_id, marks=marks)
+        known = with_known_order(conversation[message.id], below)
+        if known is not conversation[message.id]:
+            conversation.update(message.id, marks=known.marks)
     conversation.title = title_from(messages[0].text)
     conversation.set_leaf(best_leaf(conversation))
     if given:
