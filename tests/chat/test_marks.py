@@ -16,6 +16,7 @@ marks = st.builds(
     Marks,
     rating=st.sampled_from([-1, 0, 1]),
     rank=st.none() | st.integers(0, 9),
+    all_flawed=st.booleans(),
     labels=st.dictionaries(st.sampled_from(sorted(LABELS)), st.sampled_from([0.0, 0.25, 1.0])),
     reports=st.lists(st.builds(Report, kind=texts, reason=texts), max_size=2).map(tuple),
     pinned=st.booleans(),
@@ -52,6 +53,11 @@ FIELDS = [f for kind in (Marks, ChatDetails) for f in kind.__slots__]
 @given(marks)
 def test_marks_come_back(value: Marks) -> None:
     assert Marks.from_values(json.loads(json.dumps(value.to_values()))) == value
+
+
+def test_flawed_versions_of_an_earlier_release_are_flawed() -> None:
+    before = {"extra": {"all_flawed": True, "oasst": {"lang": "de"}}}
+    assert Marks.from_values(before) == Marks(all_flawed=True, extra={"oasst": {"lang": "de"}})
 
 
 @given(details)

@@ -125,10 +125,38 @@ def test_opted_out_chats_never_leave_for_training(
     assert refused.code == 1 and "reviewed" in refused.complaint
 
 
+@pytest.mark.parametrize("form", [f.name for f in FORMATS.values() if f.is_training] + ["json"])
+def test_a_filter_chooses_chats_as_a_search_does(
+    run: CommandLine, save: Save, tmp_path: Path, form: str
+) -> None:
+    for word, tags in (("rivers", ("water",)), ("lakes", ("water", "deep")), ("hills", ())):
+        save(word, tags=tags)
+
+    def exported(*words: str) -> set[str]:
+        result = run("transcripts", "export", "--format", form, *words)
+        assert (result.code, result.err) == (0, "")
+        return {word for word in ("rivers", "lakes", "hills") if word in result.out}
+
+    assert exported("--filter", "tag:water") == {"rivers", "lakes"}
+    assert exported("--all", "--filter", "tag:water -1 lakes") == {"lakes"}
+    assert exported("--filter", "rated:up role:assistant hills") == {"hills"}
+    assert exported("--all") == {"rivers", "lakes", "hills"}
+    path = tmp_path / "out"
+    for text, code, says in (
+        ("tag:dry", 1, "No saved chat matches"), ("tga:water", 2, "Did you mean tag:"),
+        ("before:soon", 2, "needs a day"), ("...", 2, "nothing to filter by"),
+    ):  # fmt: skip
+        result = run("transcripts", "export", "--format", form, "--filter", text, "-o", str(path))
+        assert (result.code, result.out) == (code, "") and says in result.complaint
+        assert run("transcripts", "export", "--format", form, "--filter", text).out == ""
+    assert not path.exists()
+
+
 def test_wrong_usage(run: CommandLine, save: Save, tmp_path: Path) -> None:
     save()
     for words in (
         [], ["last", "--all"], ["--all"], ["--all", "--format", "html"],
+        ["last", "--filter", "x"], ["--filter", "rivers"], ["--filter", "x", "--format", "html"],
         ["last", "--format", "oasst", "--lang", "x y"],
         ["last", "--format", "md", "--anonymize", "s"], ["last", "--format", "pdf"],
     ):  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import CommandLine
+from tests.storage.faults import sqlite_error
 from tui_chat.storage import db
+from tui_chat.storage.transcripts import TranscriptStore
 
 BROKEN_MODELS = """
 default = "mine"
@@ -119,7 +122,8 @@ def test_a_read_only_database_is_one_line(
     run: CommandLine, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("ask", "first").code == 0
-    monkeypatch.setattr(db, "_is_writable", lambda connection: False)
+    refused = sqlite_error(sqlite3.SQLITE_READONLY)
+    monkeypatch.setattr(db, "_try_to_write", lambda connection: refused)
     for words in (["ask", "hi"], ["--plain"]):
         result = run(*words)
         assert result.code == 0
@@ -127,3 +131,22 @@ def test_a_read_only_database_is_one_line(
             f"{home / 'transcripts.db'} can only be read: chats can be opened, but nothing is "
             "saved. Make the file and its folder writable."
         )
+
+
+@pytest.mark.parametrize("words", [["ask", "hello"], ["--plain"]])
+def test_a_disk_that_gets_full_meanwhile_is_told_at_the_end(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite_error(sqlite3.SQLITE_FULL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TranscriptStore, "save_message", full)
+        result = run(*words, stdin="hello\n" if words == ["--plain"] else "")
+    assert result.code == 0 and result.out
+    assert result.complaint == (
+        "Not saved yet: the disk is full. What is missing is kept, and saved at the next start."
+    )
+    assert "are saved now" in run("ask", "again").complaint
+    chats = run("transcripts", "list", "--json").json
+    assert {chat["title"] for chat in chats} == {"hello", "again"}

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
+from tui_chat import paths
+from tui_chat.chat.marks import ChatDetails
 from tui_chat.storage.transcripts import TranscriptStore
 
 
@@ -37,6 +39,26 @@ def test_list_shows_newest_first(run: CommandLine, chat_id: str) -> None:
     assert [c["id"] for c in run("transcripts", "list", "--json", "--limit", "1").json] == [second]
     table = run("transcripts", "list").out
     assert chat_id[:8] in table and "\x1b" not in table
+
+
+def test_the_list_is_filtered_as_a_search_is(run: CommandLine, chat_id: str) -> None:
+    run.script.replies = ["Wet."]
+    second = run("ask", "Rivers", "--json").json["chat_id"]
+    with TranscriptStore(paths.database_file()) as store, store.change():
+        chat = store.load(second)
+        chat.details = ChatDetails(tags=("water",), archived=True)
+        store.save_conversation(chat)
+
+    def listed(*words: str) -> list[str]:
+        return [chat["id"] for chat in run("transcripts", "list", "--json", *words).json]
+
+    assert listed("--filter", "tag:water") == listed("--filter", "is:archived") == [second]
+    assert listed("--filter", "is:active") == listed("--filter", "fine") == [chat_id]
+    assert listed("--filter", "role:user", "--limit", "1") == [second]
+    assert listed("--filter", "storks") == []
+    assert second[:8] in run("transcripts", "list", "--filter", "wet").out
+    result = run("transcripts", "list", "--filter", "is:old")
+    assert (result.code, result.out) == (2, "") and "is:archived or is:active" in result.complaint
 
 
 def test_show_and_export_by_the_beginning_of_the_id(run: CommandLine, chat_id: str) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.storage.chats import any_text, conversations, facts, short_chat
+from tests.storage.chats import any_text, conversations, facts, json_values, short_chat
+from tui_chat.chat.conversation import Conversation, new_id
+from tui_chat.chat.marks import LABELS, SCALE, ChatDetails, Marks, Preference, Report
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import storable
 from tui_chat.storage.formats.json_format import VERSION, from_json, to_json
+from tui_chat.storage.importing import save_imported
+from tui_chat.storage.transcripts import TranscriptStore
 
 
 @settings(max_examples=150, deadline=None)
@@ -22,6 +28,92 @@ def test_an_export_reads_back_as_the_same_chat_and_exports_the_same(conversation
     assert facts(back) == facts(conversation)
     assert to_json(back) == text
     json.loads(text)
+
+
+said_before = st.recursive(
+    json_values, lambda inner: st.dictionaries(any_text, inner, max_size=2), max_leaves=4
+)
+all_marks = st.builds(
+    Marks,
+    rating=st.sampled_from([-1, 0, 1]),
+    rank=st.none() | st.integers(0, 9),
+    all_flawed=st.booleans(),
+    labels=st.dictionaries(st.sampled_from(list(LABELS)), st.sampled_from(SCALE)),
+    reports=st.lists(st.builds(Report, any_text, any_text), max_size=2).map(tuple),
+    pinned=st.booleans(),
+    excluded=st.booleans(),
+    branch=any_text,
+    edited=st.booleans(),
+    extra=st.dictionaries(any_text, said_before, max_size=2),
+)
+all_details = st.builds(
+    ChatDetails,
+    tags=st.lists(any_text, max_size=3).map(tuple),
+    archived=st.booleans(),
+    allow_data_use=st.booleans(),
+    reviewed=st.booleans(),
+    preferences=st.lists(
+        st.builds(Preference, any_text, st.lists(any_text, max_size=2).map(tuple), any_text),
+        max_size=2,
+    ).map(tuple),
+    extra=st.dictionaries(any_text, said_before, max_size=2),
+)
+
+
+@st.composite
+def lived_in_chats(draw: st.DrawFn) -> Conversation:
+    """A chat with everything that can be said about it, and steps that can be undone and redone."""
+    chat = draw(conversations(text=any_text))
+    chat.details = draw(all_details)
+    names = [message.id for message in chat.messages()]
+    for name in names:
+        chat.update(name, marks=draw(all_marks))
+    for step in draw(st.lists(st.sampled_from(["mark", "delete", "show", "undo", "redo"]))):
+        if step in ("undo", "redo"):
+            getattr(chat, step)()
+        elif names:
+            name = draw(st.sampled_from(names))
+            if step == "mark":
+                chat.mark(draw(any_text), {name: draw(all_marks)})
+            elif step == "delete":
+                chat.delete(name)
+            else:
+                chat.branch(draw(any_text), name)
+    chat.title = draw(any_text)
+    return chat
+
+
+def test_every_kind_of_mark_is_tried() -> None:
+    assert {f.name for f in fields(Marks)} == set(all_marks.wrapped_strategy.kwargs)  # type: ignore[attr-defined]  # hypothesis has no other way to ask
+    assert {f.name for f in fields(ChatDetails)} == set(all_details.wrapped_strategy.kwargs)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TranscriptStore]:
+    with TranscriptStore(tmp_path_factory.mktemp("json") / "chats.db") as store:
+        yield store
+
+
+@settings(max_examples=150, deadline=None)
+@given(chat=lived_in_chats())
+def test_all_that_is_said_goes_out_and_comes_in_and_goes_out_the_same(
+    store: TranscriptStore, chat: Conversation
+) -> None:
+    for message in list(chat.messages()):  # nobody writes on what another program left unfinished
+        if message.is_unfinished:
+            chat.update(message.id, status="interrupted")
+    text = to_json(chat)
+    back = from_json(text)
+    assert to_json(back) == text
+    assert (back.undo_label, back.redo_label) == (
+        storable(chat.undo_label),
+        storable(chat.redo_label),
+    )
+    back.id = new_id()  # of its own, as of a chat that is imported beside another
+    save_imported(store, [back], lambda saved: None)
+    loaded = store.load(back.id)
+    loaded.id = chat.id
+    assert to_json(loaded) == text
 
 
 @settings(max_examples=100, deadline=None)

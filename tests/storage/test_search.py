@@ -114,6 +114,7 @@ def test_filters_narrow_with_words_and_alone(
     assert found("tag:work") == found("tag:work tag:BIRDS") == {"one", "two"}
     assert found("tag:work tag:other") == found("is:archived tag:work") == set()
     assert found("is:archived") == {"three"}
+    assert found("is:active") == {"one", "two"}
 
 
 def test_values_that_cannot_be_read_match_no_filter(store: TranscriptStore, ask: Callable) -> None:
@@ -121,7 +122,8 @@ def test_values_that_cannot_be_read_match_no_filter(store: TranscriptStore, ask:
     store._connection.execute("UPDATE messages SET marks = '{broken', model = x'ff'")
     store._connection.execute("UPDATE chats SET details = '[', created = 'x'")
     assert ask("heron rated:any") == ask("heron tag:x") == ask("is:archived") == []
-    assert len(ask("heron")) == len(ask("heron role:user")) == 1
+    assert len(ask("heron")) == len(ask("heron role:user")) == len(ask("heron is:active")) == 1
+    assert len(store.list_chats(query=parse_query("is:active"))) == 1
 
 
 def test_a_reply_is_found_when_it_is_finished(store: TranscriptStore, ask: Callable) -> None:
@@ -140,3 +142,46 @@ def test_of_very_many_matches_the_newest_are_ranked(store: TranscriptStore, ask:
     assert len(found) == RANKED
     assert "heron 4" not in texts(found)
     assert texts(ask("heron 4")) == ["heron 4"]
+
+
+QUERIES = (
+    "heron", '"heron one"', "her*", "heron storks", "role:user", "model:gui heron", "rated:up",
+    "rated:down role:assistant", "before:2026-03-02", "after:2026-03-02 role:user",
+    "tag:work heron", "tag:work rated:any", "is:archived heron", "is:active role:assistant",
+    "nothing",
+)  # fmt: skip
+
+
+def test_the_chats_of_a_query_are_those_of_the_messages_it_finds(
+    store: TranscriptStore, ask: Callable
+) -> None:
+    work, old = ChatDetails(tags=("Work",)), ChatDetails(archived=True)
+    first = save(store, "heron one", "heron two", details=work)
+    first.mark("Rate", {first.path()[0].id: Marks(rating=-1), first.path()[1].id: Marks(rating=1)})
+    keep(store, first)
+    save(store, "heron three", "storks", "heron four", details=old)
+    save(store, "storks", "heron and storks")
+    gone = save(store, "heron five", details=work)
+    with store.change():
+        store.delete(gone.id)
+    kinds = set()
+    for text in QUERIES:
+        query = parse_query(text)
+        expected = {found.chat_id for found in ask(text)}
+        listed = store.list_chats(query=query)
+        assert {chat.id for chat in listed} == expected, text
+        assert store.chat_ids(query) == [chat.id for chat in reversed(listed)]
+        kinds.add(len(expected))
+    assert kinds == {0, 1, 2, 3}, "the queries tell chats apart"
+
+
+def test_tags_and_the_archive_are_of_the_chat_whatever_is_in_it(store: TranscriptStore) -> None:
+    kept = save(store, "heron", details=ChatDetails(tags=("work",), archived=True))
+    kept.delete(kept.path()[0].id)
+    keep(store, kept)
+
+    def listed(text: str) -> list[str]:
+        return [chat.id for chat in store.list_chats(query=parse_query(text))]
+
+    assert listed("tag:work") == listed("is:archived") == [kept.id]
+    assert listed("tag:work heron") == listed("is:active") == listed("...") == []

@@ -27,10 +27,13 @@ def test_whichever_write_of_a_turn_fails_nothing_is_lost(
     database: Path, start: Start, fails_at: int, code: int
 ) -> None:
     factory = failing_connection(lambda count, _: sqlite_error(code) if count == fails_at else None)
-    writer = start(factory=factory)
+    states: list[SaveState] = []
+    writer = start(factory=factory, on_state=states.append)
     chat = one_turn(writer)
     assert writer.flush(LONG)
     assert writer.state == SaveState(True, 0)
+    until(lambda: states and states[-1].ok)
+    assert any("the disk" in state.detail for state in states if not state.ok)
     assert facts(stored(database, chat.id)) == facts(chat)
     assert writer.close(LONG) is None
     with TranscriptStore(database) as store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from textual import events
@@ -15,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from tests.ui.piece_app import PieceApp, until
+from tui_chat.chat.query import Query
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.registry import Registry
 from tui_chat.engine.scripted import Script, ScriptedBackend
@@ -95,11 +97,23 @@ class SavedChats(ChatSession):
         self.saved = chats
         self.error = error
         self.done: list[tuple[str, ...]] = []
+        self.asked: list[Query] = []
+        self.may_answer = Event()
+        self.may_answer.set()
 
     def chats(self) -> list[ChatSummary]:
         if self.error is not None:
             raise self.error
         return list(self.saved)
+
+    def chats_with(self, query: Query) -> frozenset[str]:
+        self.asked.append(query)
+        self.may_answer.wait(10.0)
+        return frozenset(
+            chat.id
+            for chat in self.saved
+            if set(query.tags) <= set(chat.tags) and query.archived in (None, chat.archived)
+        )
 
     def load_chat(self, id_or_prefix: str) -> Any:
         from tui_chat.chat.conversation import Conversation

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from textual.widgets import Static
 
-from tests.ui.chat_app import chat_app, idle, running, say, talk, until
+from tests.storage import writing
+from tests.storage.faults import sqlite_error
+from tests.ui.chat_app import STILL, chat_app, idle, registry, running, say, talk, until
 from tui_chat.chat.events import Failed
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.session import ChatSession, SessionSettings
+from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.ui.app import TuiChat, UiSettings
 
 HOSTILE = (
     "[/foo] [@click=app.quit]x[/] [bold",
@@ -180,6 +188,27 @@ async def test_notices_of_the_settings_are_told() -> None:
         texts = [n.message for n in app._notifications]
         assert any("[/setting]" in text for text in texts)
         assert any("no-such-theme" in text for text in texts)
+
+
+async def test_a_disk_that_failed_for_a_moment_is_told_afterwards(tmp_path: Path) -> None:
+    switch = writing.Switch()
+    switch.error = sqlite_error(sqlite3.SQLITE_FULL)
+    writer = TranscriptWriter(tmp_path / "chats.db", factory=switch.factory, backoff=writing.FAST)
+    session = ChatSession(
+        ScriptedBackend(Script()), registry(), SessionSettings(LoadRequest("guide")), writer
+    )
+    writing.until(lambda: not writer.state.ok)  # before anybody listens
+    app = TuiChat(session, UiSettings(theme="night"), STILL)
+    async with running(app) as pilot:
+        await until(pilot, lambda: "not saved: the disk is full" in painted(app))
+        assert not app._notifications, "the title line says it"
+        switch.error = None
+        await until(pilot, lambda: len(app._notifications) > 0)
+        (told,) = app._notifications
+        assert (told.severity, told.message) == (
+            "warning", "Everything is saved again. It was not for a while: the disk is full.",
+        )  # fmt: skip
+        await until(pilot, lambda: "not saved" not in painted(app))
 
 
 async def test_nothing_runs_while_nothing_happens() -> None:

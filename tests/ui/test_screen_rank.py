@@ -68,13 +68,13 @@ async def test_all_flawed_takes_the_ranks_away() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: len(app.results) == 2)
         marks = [m.marks for m in versions(app.session)]
-        assert [m.extra.get("all_flawed") for m in marks] == [True] * 3
+        assert [m.all_flawed for m in marks] == [True] * 3
         assert [m.rank for m in marks] == [None] * 3
         screen = await opened(pilot, app)
         assert screen.is_all_flawed
         await pilot.press("a", "enter")
         await until(pilot, lambda: len(app.results) == 3)
-        assert [m.marks.extra for m in versions(app.session)] == [{}] * 3
+        assert [m.marks.all_flawed for m in versions(app.session)] == [False] * 3
         assert [m.marks.rank for m in versions(app.session)] == [0, 1, 2]
 
 

@@ -12,6 +12,7 @@ from textual.widgets import Input
 
 from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, NOW, SavedChats, Stage, summaries, type_fast
+from tui_chat.chat.query import Query
 from tui_chat.errors import StoreError
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.transcripts import TranscriptsScreen, chat_date
@@ -186,3 +187,46 @@ async def test_archived_chats_are_listed_when_asked_for_and_tags_are_found() -> 
         await until(pilot, lambda: screen.choices.rows == chats[1:])
         await pilot.press(*["backspace"] * 6, *"archived")
         await until(pilot, lambda: [chat.id for chat in screen.choices.rows] == [old.id])
+
+
+async def test_filters_of_the_search_ask_the_database_and_words_narrow_further() -> None:
+    boats, rivers, lakes = (
+        replace(chat, tags=("work",), title=title)
+        for chat, title in zip(summaries(3), ("Boats", "Rivers", "Lakes"), strict=True)
+    )
+    old = replace(lakes, archived=True)
+    chats = SavedChats([boats, replace(rivers, tags=()), old])
+    app = Stage(session=chats)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, app)
+        await pilot.press("slash", *"tag:")
+        await until(pilot, lambda: "has no value" in screen.note)
+        assert len(screen.choices.rows) == 2, "what is half typed filters nothing out"
+        await pilot.press(*"work")
+        await until(pilot, lambda: screen.choices.rows == [boats])
+        assert screen.note == "1 of 2 chats"
+        await pilot.press(*" is:archived")
+        await until(pilot, lambda: screen.choices.rows == [old])
+        asked = len(chats.asked)
+        assert chats.asked[-1] == Query(tags=("work",), archived=True)
+        await pilot.press(*" boat")
+        await until(pilot, lambda: screen.note == "0 of 2 chats")
+        assert len(chats.asked) == asked, "it is asked once"
+
+
+async def test_enter_waits_for_the_database_and_an_error_of_it_is_shown() -> None:
+    chats = SavedChats([replace(chat, tags=("work",)) for chat in summaries(2)])
+    app = Stage(session=chats)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot, app)
+        chats.may_answer.clear()
+        type_fast(app, "slash", *"tag:work", "enter")
+        await until(pilot, lambda: chats.asked)
+        assert app.results == []
+        chats.may_answer.set()
+        await until(pilot, lambda: app.results == [chats.saved[0].id])
+        screen = await opened(pilot, app)
+        chats.saved = None  # type: ignore[assignment]  # so that the next answer fails
+        await pilot.press("slash", *"rated:up")
+        await until(pilot, lambda: "could not be read" in app.shown())
+        assert screen.has_class("-message")

@@ -45,6 +45,8 @@ class Marks:
     """1 for good, -1 for bad, 0 for none."""
     rank: int | None = None
     """Place among its siblings, 0 for the best; None while they are not ranked."""
+    all_flawed: bool = False
+    """Whether it was called no good together with all its siblings; none has a rank then."""
     labels: Mapping[str, float] = field(default_factory=dict)
     """Values 0 to 1, by label."""
     reports: tuple[Report, ...] = ()
@@ -93,13 +95,15 @@ class Marks:
                 for r in reports
                 if isinstance(r, Mapping)
             )
-        for name in ("pinned", "excluded", "edited"):
+        for name in ("all_flawed", "pinned", "excluded", "edited"):
             if values.get(name) is True:
                 known[name] = True
         if isinstance(values.get("branch"), str):
             known["branch"] = values["branch"]
         if isinstance(values.get("extra"), Mapping):
             known["extra"] = dict(values["extra"])
+            if known["extra"].get("all_flawed") is True:  # where it was kept before
+                known["all_flawed"] = known["extra"].pop("all_flawed")
         return cls(**known)
 
 

@@ -61,8 +61,8 @@ class Query:
     rated: Rating | None = None
     tags: tuple[str, ...] = ()
     """Tags of the chat, all of them."""
-    is_archived: bool = False
-    """Only chats that are archived; the others are searched with them otherwise."""
+    archived: bool | None = None
+    """Only chats that are archived, or only the others; both where it is None."""
 
     def __bool__(self) -> bool:
         """Whether anything is asked for."""
@@ -145,7 +145,7 @@ def _with_filter(query: Query, name: str, value: str) -> Query:
     if name == "tag":
         return replace(query, tags=(*query.tags, value))
     field, read = _READERS[name]
-    if getattr(query, field):
+    if getattr(query, field) != getattr(_NOTHING, field):
         raise UsageError(f"The filter {name}: is there twice", "", "Leave one of them")
     return replace(query, **{field: read(name, value)})
 
@@ -172,7 +172,7 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
 
 
 def _archived(name: str, value: str) -> bool:
-    return bool(_one_of("archived")(name, value))
+    return _one_of("archived", "active")(name, value) == "archived"
 
 
 def _day(name: str, value: str) -> date:
@@ -194,7 +194,7 @@ _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "before": ("before", _day),
     "after": ("after", _day),
     "rated": ("rated", _one_of(*get_args(Rating))),
-    "is": ("is_archived", _archived),
+    "is": ("archived", _archived),
 }
 _EXAMPLES = {
     "model": "a part of a model's name, as model:guide",
@@ -203,5 +203,5 @@ _EXAMPLES = {
     "after": "a day as after:2026-03-01",
     "rated": "rated:up, rated:down or rated:any",
     "tag": "a tag, as tag:work",
-    "is": "is:archived",
+    "is": "is:archived or is:active",
 }

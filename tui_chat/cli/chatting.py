@@ -171,11 +171,16 @@ def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
     """Run a line-by-line command on a session, and save and close it however it ends."""
     from tui_chat import ending
 
+    before = session.save_state
     try:
         with ending.signals_raised():
             return talk()
     finally:
-        if not session.close(_CLOSE_S):
+        has_ended = session.close(_CLOSE_S)
+        after = session.save_state
+        if before is not None and before.ok and after is not None and not after.ok:
+            complain(f"{after.detail}. What is missing is kept, and saved at the next start.")
+        if not has_ended:
             ending.leave_thread_behind()
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tui_chat.cli import options as opt
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import complain, is_terminal, narrate, print_text, require_output
+from tui_chat.cli.searching import filter_of
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
+    from tui_chat.chat.query import Query
     from tui_chat.storage.formats.registry import Format
     from tui_chat.storage.formats.training import ExportOptions
 
@@ -29,6 +32,7 @@ def export(
         typer.Argument(metavar="ID", help="An id, the beginning of one, or `last`."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every saved chat.")] = False,
+    filtered: opt.Filter = None,
     form: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +66,11 @@ def export(
     from tui_chat.storage.formats.training import UNKNOWN_LANGUAGE, ExportOptions
 
     chosen = _chosen(form, output)
-    if everything == (chat_id is not None):
-        raise UsageError("Give the id of one chat, or --all", "", "`last` is the newest chat")
+    query = filter_of(filtered)
+    if (everything or query is not None) == (chat_id is not None):
+        raise UsageError(
+            "Give the id of one chat, or --all, or --filter", "", "`last` is the newest chat"
+        )
     if (anonymize is not None or as_training or lang) and chosen.name not in _WITH_IDS:
         title = f"--anonymize, --as-training and --lang are not for {chosen.name}"
         raise UsageError(title, "", f"Use --format {' or '.join(_WITH_IDS)}")
@@ -85,7 +92,7 @@ def export(
         print_text(text)
         return 0
     require_home()
-    pieces = _pieces(chosen, options)
+    pieces = _pieces(chosen, options, query)
     if output is not None:
         print(safe_line(str(write_texts(pieces, output, force))))
     else:
@@ -104,25 +111,24 @@ def _chosen(form: str | None, output: Path | None) -> Format:
         raise UsageError(error.title, error.detail, error.hint) from None
 
 
-def _pieces(form: Format, options: ExportOptions) -> Iterator[str]:
-    """Every chat as the format writes it; those that must not be exported so are told."""
+def _pieces(form: Format, options: ExportOptions, query: Query | None) -> Iterator[str]:
+    """The chats that are meant as the format writes them; those that must not be so are told."""
     if form.name not in ("json",) and not form.is_training:
-        title = f"--all cannot be written as {form.name}, which holds one chat"
-        raise UsageError(title, "", "Use json, or a format for training")
+        title = f"{form.name} holds one chat, and these may be several"
+        raise UsageError(title, "", "Give an id, or use json or a format for training")
     if form.is_training:
-        yield from _lines(form, options)
+        yield from _lines(form, options, query)
         return
-    yield "["
-    separator = "\n"
-    for conversation in _all_chats():
-        yield separator + form.export(conversation, options).rstrip("\n")
-        separator = ",\n"
-    yield "\n]\n"
+    before = "[\n"
+    for conversation in _chats(query):
+        yield before + form.export(conversation, options).rstrip("\n")
+        before = ",\n"
+    yield "\n]\n" if before == ",\n" else "[\n]\n"
 
 
-def _lines(form: Format, options: ExportOptions) -> Iterator[str]:
+def _lines(form: Format, options: ExportOptions, query: Query | None) -> Iterator[str]:
     exported = empty = 0
-    for conversation in _all_chats():
+    for conversation in _chats(query):
         try:
             text = form.export(conversation, options)
         except StoreError as error:
@@ -137,14 +143,22 @@ def _lines(form: Format, options: ExportOptions) -> Iterator[str]:
         raise StoreError(f"No saved chat can be exported as {form.name}", "", "Nothing was written")
 
 
-def _all_chats() -> Iterator[Conversation]:
-    """Every saved chat, the oldest change first, one at a time."""
+def _chats(query: Query | None) -> Iterator[Conversation]:
+    """The saved chats that are meant, the oldest change first, one at a time.
+
+    Raises:
+        StoreError: If the query finds none.
+    """
     from tui_chat import paths
     from tui_chat.storage.reading import read_transcripts
 
     with read_transcripts(paths.database_file()) as reader:
-        for chat in reversed(reader.list_chats()):
-            yield reader.load(chat.id)
+        found = reader.chat_ids(query)
+        if query is not None and not found:
+            hint = "Nothing was written. `transcripts list --filter` takes the same query"
+            raise StoreError("No saved chat matches the filter", "", hint)
+        for chat_id in found:
+            yield reader.load(chat_id)
 
 
 def _print_pieces(pieces: Iterator[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
+    from tui_chat.storage.formats.incoming import Progress
     from tui_chat.storage.importing import Imported
     from tui_chat.storage.transcripts import TranscriptStore
 
@@ -140,22 +141,35 @@ def _import_file(store: TranscriptStore, path: Path, form: str | None, counted: 
 
 
 @contextmanager
-def _progress(path: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where that is a terminal; told how many bytes are read, of how many."""
+def _progress(path: Path) -> Iterator[Progress]:
+    """A bar on stderr where that is a terminal, with what is going on and how far it is."""
     import sys
 
     if not is_terminal(sys.stderr):
-        yield lambda read, size: None
+        yield lambda stage, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(safe_line(path.name, 40), total=None)
-        yield lambda read, size: bar.update(task, completed=read, total=size)
+    name = safe_line(path.name, 40)
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(name, total=None)
+
+        def show(stage: str, done: int, total: int) -> None:
+            bars.update(task, description=f"{stage} {name}", completed=done, total=total)
+
+        yield show

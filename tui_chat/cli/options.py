@@ -50,3 +50,12 @@ Resume = Annotated[
 Theme = Annotated[str | None, typer.Option("--theme", metavar="NAME", help="The colours.")]
 NoSave = Annotated[bool, typer.Option("--no-save", help="Do not save this chat.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="QUERY",
+        help="Only chats with a message that `transcripts search QUERY` finds, as "
+        "'tag:work rated:up'.",
+    ),
+]

@@ -15,6 +15,7 @@ from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line, safe_line_parts
 
 if TYPE_CHECKING:
+    from tui_chat.chat.query import Query
     from tui_chat.storage.search import Found
 
 _SHORT_ID = 8
@@ -27,7 +28,7 @@ def search(
         typer.Argument(
             metavar="WORDS...",
             help='Words, "phrases", begin*, and filters: model:NAME role:user|assistant '
-            "before:YYYY-MM-DD after:YYYY-MM-DD rated:up|down|any tag:NAME is:archived.",
+            "before:YYYY-MM-DD after:YYYY-MM-DD rated:up|down|any tag:NAME is:archived|active.",
         ),
     ],
     limit: Annotated[
@@ -42,7 +43,7 @@ def search(
 
     query = parse_query(" ".join(words))
     if not query:
-        raise UsageError("There is nothing to search for", "", "Give a word or a filter")
+        raise _nothing("search for")
     require_home()
     with read_transcripts(paths.database_file()) as reader:
         found = reader.search(query, limit)
@@ -57,6 +58,26 @@ def search(
         print(f"{each.chat_id[:_SHORT_ID]}  {each.created.astimezone():%Y-%m-%d}  {who}  {title}")
         print(f"    {_shown(each, is_coloured)}")
     return 0
+
+
+def filter_of(text: str | None) -> Query | None:
+    """The query of `--filter`; None without one.
+
+    Raises:
+        UsageError: If it cannot be meant, or asks for nothing.
+    """
+    from tui_chat.chat.query import parse_query
+
+    if text is None:
+        return None
+    query = parse_query(text)
+    if not query:
+        raise _nothing("filter by")
+    return query
+
+
+def _nothing(wanted: str) -> UsageError:
+    return UsageError(f"There is nothing to {wanted}", "", "Give a word or a filter, as tag:work")
 
 
 def _has_colours() -> bool:

@@ -32,14 +32,16 @@ _SHORT_ID = 8
 def list_chats(
     as_json: opt.Json = False,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1)] = None,
+    chosen: opt.Filter = None,
 ) -> int:
     """List the saved chats, newest first."""
     from tui_chat import paths
     from tui_chat.storage.reading import read_transcripts
 
+    query = searching.filter_of(chosen)
     require_home()
     with read_transcripts(paths.database_file()) as reader:
-        chats = reader.list_chats(limit)
+        chats = reader.list_chats(limit, query=query)
     if as_json:
         print_json([_record(chat) for chat in chats])
         return 0

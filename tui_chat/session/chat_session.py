@@ -76,6 +76,17 @@ class ChatSession(Sharing):
         with self._writer.reader() as reader:
             return reader.list_chats()
 
+    def chats_with(self, query: Query) -> frozenset[str]:
+        """The ids of the chats with a message that a query finds. Not for a UI loop.
+
+        Raises:
+            StoreError: If the database cannot be read.
+        """
+        if self._writer is None:
+            return frozenset()
+        with self._writer.reader() as reader:
+            return frozenset(reader.chat_ids(query))
+
     def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
         """Messages of the saved chats, the best first. Reads the database; not for a UI loop.
 

@@ -69,6 +69,7 @@ class SessionCore:
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._notices: list[StorageNotice] = []
+        self._unheard: Saved | None = None
         self._replies: dict[str, Reply] = {}
         self._load_job: JobHandle | None = None
         self._load_number = 0
@@ -84,7 +85,7 @@ class SessionCore:
         self._preset = self._preset_for(settings.load.model)
         self._params = self.preset_values(self._preset).with_values(self._overrides)
         if writer is not None:
-            writer.listen(lambda state: self._tell(Saved(state)), self._on_notice)
+            writer.listen(self._on_save_state, self._on_notice)
             writer.start()
 
     # What front ends read
@@ -217,12 +218,17 @@ class SessionCore:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event; returns what ends that.
 
-        What there was to say about the database before is said again.
+        What there was to say about the database before is said again. That saving failed before
+        anybody listened is said to the first listener, and how it is now.
         """
         with self._lock:
             self._listeners.append(listener)
             for notice in self._notices:
                 listener(notice)
+            if self._unheard is not None and self._writer is not None:
+                listener(self._unheard)
+                listener(Saved(self._writer.state))
+                self._unheard = None
         return lambda: self._listeners.remove(listener)
 
     def preset_values(self, name: str) -> SamplingParams:
@@ -246,6 +252,16 @@ class SessionCore:
             job.cancel()
 
     # Inside
+
+    def _on_save_state(self, state: SaveState) -> None:
+        """Tell the user; a failure that nobody listens to yet waits for somebody who does."""
+        if not self._listeners:
+            with self._lock:
+                if not self._listeners:
+                    if not state.ok:
+                        self._unheard = Saved(state)
+                    return
+        self._tell(Saved(state))
 
     def _on_notice(self, notice: Notice) -> None:
         """Tell the user, and save the open chat again if the database was replaced."""

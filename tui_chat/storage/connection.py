@@ -119,8 +119,8 @@ def unusable(path: Path, error: Exception) -> StoreError:
     return StoreError(f"The transcript database {path} cannot be used", reason(error), hint)
 
 
-def primary_code(error: BaseException) -> int:
-    """The primary result code of SQLite in an error; 0 for any other error."""
+def primary_code(error: BaseException | None) -> int:
+    """The primary result code of SQLite in an error; 0 for any other error, and for none."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -143,7 +143,7 @@ def is_environment(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """Why the database could not be written or read, in one clause for people."""
     if isinstance(error, StoreError):
-        return error.one_line
+        return _REASONS.get(primary_code(error.__cause__), error.one_line)
     if code := primary_code(error):
         return _REASONS.get(code, str(error))
     if isinstance(error, OSError) and error.strerror:

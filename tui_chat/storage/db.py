@@ -62,6 +62,8 @@ class Database:
     connection: sqlite3.Connection
     notices: tuple[Notice, ...] = ()
     is_read_only: bool = False
+    failed_write: sqlite3.OperationalError | None = None
+    """Why a first write failed that might succeed later, as on a full disk."""
 
 
 def open_database(
@@ -101,7 +103,8 @@ def open_database(
         raise unusable(path, error) from error
     try:
         refuse_foreign(connection, path, migrations)
-        if is_read_only := not _is_writable(connection):
+        failed_write = _try_to_write(connection)
+        if is_read_only := primary_code(failed_write) in NO_WRITING:
             notices.append(_read_only_notice(path))
         elif copy := migrate(connection, path, moment, migrations):
             notices.append(
@@ -114,7 +117,8 @@ def open_database(
     except StoreError:
         connection.close()
         raise
-    return Database(path, connection, tuple(notices), is_read_only)
+    may_succeed = None if is_read_only else failed_write
+    return Database(path, connection, tuple(notices), is_read_only, may_succeed)
 
 
 @contextmanager
@@ -222,14 +226,14 @@ def _repair(
     ]
 
 
-def _is_writable(connection: sqlite3.Connection) -> bool:
-    """Try a write that changes nothing; a full disk or a lock does not count as read-only."""
+def _try_to_write(connection: sqlite3.Connection) -> sqlite3.OperationalError | None:
+    """Try a write that changes nothing, and say how it failed."""
     try:
         with transaction(connection):
             connection.execute(f"PRAGMA user_version = {schema_version(connection)}")
     except sqlite3.OperationalError as error:
-        return primary_code(error) not in NO_WRITING
-    return True
+        return error
+    return None
 
 
 def _read_only_notice(path: Path) -> Notice:

@@ -44,18 +44,44 @@ class TranscriptReader:
         self._connection = connection
 
     def list_chats(
-        self, limit: int | None = None, offset: int = 0, include_deleted: bool = False
+        self,
+        limit: int | None = None,
+        offset: int = 0,
+        include_deleted: bool = False,
+        query: Query | None = None,
     ) -> list[ChatSummary]:
-        """Saved chats, the one changed last first."""
+        """Saved chats, the one changed last first.
+
+        Args:
+            limit: At most so many.
+            offset: Without so many of the first.
+            include_deleted: Whether deleted chats count; never with a query.
+            query: Only chats with a message that it finds; see `search.of_chats`.
+        """
+        condition, values = _of_query(query)
         rows = self._rows(
             "SELECT id, title, model, created, updated, turns, messages, deleted_at, details"
-            " FROM chats"
-            " WHERE ? OR deleted_at IS NULL ORDER BY updated DESC, id LIMIT ? OFFSET ?",
+            f" FROM chats WHERE (? OR deleted_at IS NULL) AND {condition}"
+            " ORDER BY updated DESC, id LIMIT ? OFFSET ?",
             include_deleted,
+            *values,
             -1 if limit is None else limit,
             offset,
         )
         return [_summary(row) for row in rows]
+
+    def chat_ids(self, query: Query | None = None) -> list[str]:
+        """The ids of the saved chats, or of those with a message that a query finds.
+
+        The one changed last is the last one: in this order they are exported, and imported again.
+        """
+        condition, values = _of_query(query)
+        rows = self._rows(
+            f"SELECT id FROM chats WHERE deleted_at IS NULL AND {condition}"
+            " ORDER BY updated, id DESC",
+            *values,
+        )
+        return [as_text(row["id"]) for row in rows]
 
     def find(self, name: str, include_deleted: bool = False) -> str:
         """The full id of a chat, by its id, the beginning of its id, or `last`.
@@ -162,6 +188,15 @@ class TranscriptReader:
                 raise
         self._connection.text_factory = lambda content: content.decode(errors="replace")
         return read()
+
+
+def _of_query(query: Query | None) -> tuple[str, list[str]]:
+    """What must hold of a row of `chats`, as SQL, with its values."""
+    if query is None:
+        return "1", []
+    from tui_chat.storage.search import of_chats  # not needed to start
+
+    return of_chats(query)
 
 
 def _summary(row: sqlite3.Row) -> ChatSummary:

@@ -262,7 +262,11 @@ class SavingThread:
             _finish(future, StoreError("A change could not be saved", str(error)))
 
     def _connect(self) -> None:
-        """Open the database, and bring in what an earlier run left behind."""
+        """Open the database, and bring in what an earlier run left behind.
+
+        Raises:
+            sqlite3.OperationalError: If it is open, and a first write in it failed.
+        """
         store = TranscriptStore(self.path, self._clock, lease=self._lease, factory=self._factory)
         try:
             self._tell(store.notices)
@@ -276,6 +280,8 @@ class SavingThread:
             store.close()
             raise
         self._store = store
+        if store.failed_write is not None:
+            raise store.failed_write
 
     def _tell_if_replaced(self, store: TranscriptStore) -> None:
         facts = store.path.stat()

@@ -1,6 +1,7 @@
 """Messages of all saved chats, found by their words and by what is known of them.
 
-Owns the way from a `Query` to rows of the index, best first, and where in a text the words are.
+Owns the way from a `Query` to rows of the index, best first, and where in a text the words are; and
+which chats a query means, for lists and exports.
 Deleted messages and chats are never found. Refuses to parse what was typed, and to mark text up.
 """
 
@@ -64,7 +65,7 @@ def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> lis
             (*values, *indexed_values, limit),
         )
         return [_found(row, snippet(as_text(row["text"]), ())) for row in rows]
-    if query.rated is not None or query.tags or query.is_archived:
+    if query.rated is not None or query.tags or query.archived:
         # Few messages have these, and they are found without the index of words. The plus keeps
         # SQLite from asking that index once for each of them.
         joined, condition = "", f"+f.rowid IN (SELECT m.seq FROM messages AS m WHERE {conditions})"
@@ -82,6 +83,32 @@ def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> lis
         (query.match, *values, limit),
     )
     return [_found(row, snippet(as_text(row["text"]), query.terms)) for row in rows]
+
+
+def of_chats(query: Query) -> tuple[str, list[str]]:
+    """What must hold of a row of `chats`, as SQL, with its values: that a search finds it.
+
+    A chat is found if one of its messages is, all in one. Where only tags and the archive are asked
+    for, a chat without messages is found too.
+    """
+    about_chats = Query(tags=query.tags, archived=query.archived)
+    if query == about_chats:
+        condition, values = _chat_filters(query)
+        return f"deleted_at IS NULL AND {condition or '0'}", values
+    conditions, values = _filters(query)
+    indexed, indexed_values = _indexed_filters(query)
+    values += indexed_values
+    if indexed:
+        conditions += f" AND {indexed}"
+    if query.match:
+        conditions += (
+            " AND m.seq IN (SELECT rowid FROM messages_found WHERE messages_found MATCH ?)"
+        )
+        values.append(query.match)
+    return (
+        f"id IN (SELECT m.chat_id FROM messages AS m WHERE m.owner = '' AND {conditions})",
+        values,
+    )
 
 
 _COLUMNS = "m.chat_id, c.title, m.id, m.role, m.model, m.created"
@@ -128,15 +155,21 @@ def _indexed_filters(query: Query) -> tuple[str, list[str]]:
 
 def _chat_filters(query: Query) -> tuple[str, list[str]]:
     """What must hold of a chat, as SQL, with its values; empty for nothing."""
-    conditions = [
+    wanted = [
         "EXISTS (SELECT 1 FROM json_each(details, '$.tags') WHERE lower(value) = lower(?))"
     ] * len(query.tags)
-    if query.is_archived:
-        conditions.append("json_extract(details, '$.archived') = 1")
-    if not conditions:
-        return "", []
-    valid = "details <> '{}' AND CASE WHEN json_valid(details) THEN {} END"
-    return valid.replace("{} END", " AND ".join(conditions) + " END"), list(query.tags)
+    if query.archived:
+        wanted.append(f"{_ARCHIVED} = 1")
+    conditions = []
+    if wanted:
+        said = " AND ".join(wanted)
+        conditions.append(f"details <> '{{}}' AND CASE WHEN json_valid(details) THEN {said} END")
+    if query.archived is False:
+        conditions.append(f"CASE WHEN json_valid(details) THEN {_ARCHIVED} IS NOT 1 ELSE 1 END")
+    return " AND ".join(conditions), list(query.tags)
+
+
+_ARCHIVED = "json_extract(details, '$.archived')"
 
 
 def _start_of(day: date) -> str:

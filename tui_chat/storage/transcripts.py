@@ -62,6 +62,8 @@ class TranscriptStore(TranscriptReader):
         self.path = database.path
         self.notices: tuple[Notice, ...] = database.notices
         self.is_read_only = database.is_read_only
+        self.failed_write = database.failed_write
+        """Why writing failed when the file was opened, though it might succeed later."""
         self._clock = clock
         self._lease = lease or ProcessLease(self.path)
         self._lends_lease = lease is not None

@@ -39,8 +39,10 @@ from tui_chat.ui.figures import Figures
 from tui_chat.ui.prompt_history import draft_of
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.status_text import why_not_saved
 
 if TYPE_CHECKING:
+    from tui_chat.storage.saving import SaveState
     from tui_chat.ui.screens.chat import ChatScreen
 
 
@@ -62,6 +64,7 @@ class SessionMirror:
         self._is_first_load = True
         self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
+        self._why_not_saved = ""
 
     async def open(self) -> None:
         """Show the session as it is."""
@@ -91,8 +94,8 @@ class SessionMirror:
                     failed.append(event)
                 case StorageNotice(notice=notice):
                     notify_plain(self._screen, notice.text, severity="warning", timeout=10)
-                case Saved():
-                    pass  # the title line shows the state anew below
+                case Saved(state=state):
+                    self._on_saving(state)
         if is_opened:
             await self._open_chat()
         elif is_changed:
@@ -129,6 +132,18 @@ class SessionMirror:
     def _show_growth(self, message_id: str) -> None:
         if message_id in self._session.conversation:
             self._screen.transcript.show_message(self._session.message(message_id))
+
+    def _on_saving(self, state: SaveState) -> None:
+        """Say that saving works again; while it does not, the title line says so.
+
+        A disk that failed for a moment only would otherwise go unseen.
+        """
+        if not state.ok:
+            self._why_not_saved = why_not_saved(state.detail)
+        elif self._why_not_saved:
+            text = f"Everything is saved again. It was not for a while: {self._why_not_saved}."
+            notify_plain(self._screen, text, severity="warning", timeout=10)
+            self._why_not_saved = ""
 
     # Replies --------------------------------------------------------------------------------------
 

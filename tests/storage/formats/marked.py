@@ -17,6 +17,7 @@ all_marks = st.builds(
     Marks,
     rating=st.sampled_from([-1, 0, 1]),
     rank=st.none() | st.integers(0, 3),
+    all_flawed=st.booleans(),
     labels=st.dictionaries(st.sampled_from(list(LABELS)), st.sampled_from([0.0, 0.5, 1.0])),
     reports=st.lists(st.builds(Report, st.just("spam"), clean_text), max_size=2).map(tuple),
     edited=st.booleans(),

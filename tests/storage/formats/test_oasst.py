@@ -18,6 +18,7 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks, Report
 from tui_chat.errors import StoreError
 from tui_chat.storage.formats.oasst import to_messages, to_trees
+from tui_chat.storage.formats.registry import FORMATS
 from tui_chat.storage.formats.training import ExportOptions
 
 
@@ -113,6 +114,68 @@ def test_a_changed_mark_takes_the_place_of_what_was_imported(tmp_path: Path) -> 
     assert worst["rank"] == 9 and worst["events"]["score"][0]["score"] == 1
     assert worst["labels"] == {"quality": {"value": 1.0, "count": 1}}
     assert len(tree["prompt"]["events"]["ranking"]) == 2
+
+
+def flawed_chat() -> Conversation:
+    """One prompt with three replies that were called all flawed."""
+    chat = Conversation("chat")
+    prompt = chat.append("user", "Which river?")
+    for n in range(3):
+        reply = chat.add_child(prompt.id, "assistant", f"Reply {n}", model="guide")
+        chat.update(reply.id, marks=Marks(all_flawed=True))
+    return chat
+
+
+def rankings(text: str) -> list[tuple[list[str], bool]]:
+    """The ids that each ranking of the root's replies names, and whether they are not rankable."""
+    (tree,) = rows(text)
+    assert problems_of_tree(tree) == []
+    events = tree["prompt"]["events"].get("ranking", [])
+    assert all(event["ranking_parent_id"] == tree["message_tree_id"] for event in events)
+    return [(event["ranked_message_ids"], event["not_rankable"]) for event in events]
+
+
+@pytest.mark.parametrize("export", [to_trees, to_messages])
+def test_all_flawed_is_a_ranking_that_is_not_rankable(tmp_path: Path, export: Any) -> None:
+    chat = flawed_chat()
+    ids = [message.id for message in chat.messages() if message.role == "assistant"]
+    assert rankings(to_trees(chat)) == [(ids, True)]
+    assert FORMATS["preferences"].export(chat) == ""
+    (back,) = reading(export(chat), tmp_path).chats
+    assert [m.marks.all_flawed for m in back.messages()] == [False, True, True, True]
+    assert export(back) == export(chat)
+    hashed = to_trees(chat, ExportOptions("seed"))
+    assert rankings(hashed)[0][1] and not any(i in hashed for i in ids)
+
+
+def test_the_newest_ranking_counts(tmp_path: Path) -> None:
+    (back,) = reading(to_trees(flawed_chat()), tmp_path).chats
+    root, *replies = (message.id for message in back.messages())
+    for rank, reply in enumerate(reversed(replies)):
+        back.update(reply, marks=replace(back[reply].marks, rank=rank, all_flawed=False))
+    ranked = [*reversed(replies)]
+    assert rankings(to_trees(back)) == [(replies, True), (ranked, False)]
+    (again,) = reading(to_trees(back), tmp_path).chats
+    assert not any(message.marks.all_flawed for message in again.messages())
+    for reply in replies:
+        again.update(reply, marks=replace(again[reply].marks, rank=None, all_flawed=True))
+    assert rankings(to_trees(again)) == [
+        (replies, True), (ranked, False), (ranked, True),
+    ]  # fmt: skip
+    (taken_back,) = reading(to_trees(again), tmp_path).chats
+    for reply in replies:
+        taken_back.update(reply, marks=replace(taken_back[reply].marks, all_flawed=False))
+    assert rankings(to_trees(taken_back)) == [(replies, True), (ranked, False)]
+    assert again[root].marks.extra, "what was given stays"
+
+
+def test_a_new_version_beside_flawed_ones_is_not_flawed(tmp_path: Path) -> None:
+    (back,) = reading(to_trees(flawed_chat()), tmp_path).chats
+    root, *replies = (message.id for message in back.messages())
+    new = back.add_child(root, "assistant", "Reply 3", model="guide")
+    assert rankings(to_trees(back)) == [(replies, True)]
+    (again,) = reading(to_trees(back), tmp_path).chats
+    assert not again[new.id].marks.all_flawed and again[replies[0]].marks.all_flawed
 
 
 FOREIGN: dict[str, Any] = {

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from tui_chat.chat.conversation import Conversation
 from tui_chat.safe_text import safe_line
 from tui_chat.storage.formats.lines import Refuse
-from tui_chat.storage.formats.oasst_reading import chat_of_messages, flat_message
+from tui_chat.storage.formats.oasst_reading import chat_of_messages, flat_row
 
 _SCHEMA = """
     PRAGMA journal_mode = OFF;
@@ -56,6 +56,8 @@ class FlatMessages:
 
     def __init__(self, refuse: Refuse) -> None:
         self._refuse = refuse
+        self.is_waiting = False
+        """Whether there are messages that are not part of a tree yet."""
         self._database = sqlite3.connect("", isolation_level=None)  # a file without a name
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
@@ -78,36 +80,48 @@ class FlatMessages:
     def add(self, line: int, row: Mapping[str, Any]) -> None:
         """Take a message, or refuse it."""
         try:
-            message = flat_message(row)
-            content = json.dumps(row)
+            clean = flat_row(row)
         except ValueError as error:
             self._refuse(line, f"The message is refused: {error}")
             return
-        except RecursionError:
-            self._refuse(line, "The message is nested too deeply")
-            return
-        tree = row.get("message_tree_id")
-        values = (line, message.id, message.parent_id, tree if isinstance(tree, str) else None)
+        identifier, tree = clean["message_id"], clean.get("message_tree_id")
+        place = (clean.get("parent_id"), tree if isinstance(tree, str) else None)
+        values = (line, identifier, *place)
         added = self._database.execute(
             "INSERT OR IGNORE INTO rows (line, id, parent, tree, content) VALUES (?, ?, ?, ?, ?)",
-            (*values, content),
+            (*values, json.dumps(clean)),
         )
+        self.is_waiting = True
         if not added.rowcount:
-            self._refuse(line, f"Message {safe_line(message.id, 80)} is there twice")
+            self._refuse(line, f"Message {safe_line(identifier, 80)} is there twice")
 
-    def chats(self) -> Iterator[tuple[int, Conversation]]:
-        """Each tree with the line of its root; refuses what belongs to none."""
+    def chats(
+        self, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Iterator[tuple[int, Conversation]]:
+        """Each tree with the line of its root; refuses what belongs to none.
+
+        Args:
+            progress: Told how many messages are put together, of how many.
+        """
         run = self._database.execute
+        (total,) = run("SELECT count(*) FROM rows").fetchone()
+        if not total:
+            return
         run("CREATE INDEX by_parent ON rows (parent)")
         run(_PLACE)
         self._refuse_lost()
         run("CREATE INDEX by_root ON rows (root)")
+        (done,) = run("SELECT count(*) FROM rows WHERE root IS NULL").fetchone()
         roots = run("SELECT line, id FROM rows WHERE root = id ORDER BY seq")
         for line, root in roots:
+            progress(done, total)
             try:
-                yield line, chat_of_messages(self._rows_below(root))
+                conversation = chat_of_messages(self._rows_below(root))
             except ValueError as error:
                 self._refuse(line, f"The tree is refused: {error}")
+                continue
+            yield line, conversation
+            done += len(conversation)
 
     def _rows_below(self, root: str) -> Iterator[Mapping[str, Any]]:
         rows = self._database.execute(

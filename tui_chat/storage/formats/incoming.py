@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError, UsageError
@@ -25,8 +25,11 @@ from tui_chat.storage.formats.nested_json import parse_json
 from tui_chat.storage.formats.oasst_reading import chat_of_thread, chat_of_tree
 from tui_chat.storage.formats.turns import from_chatml, from_openai, from_sharegpt
 
-Progress = Callable[[int, int], None]
-"""Told how many bytes of a file are read, of how many."""
+Progress = Callable[[Literal["reading", "importing"], int, int], None]
+"""Told what is going on, and how far it is: of how many bytes, or of how many messages.
+
+Messages that stand alone are all read first, and imported as trees after that.
+"""
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Conversation]] = MappingProxyType(
     {
         "oasst": chat_of_tree,
@@ -47,7 +50,10 @@ _KEYS = (
 
 
 def read_chats(
-    path: Path, form: str | None, refuse: Refuse, progress: Progress = lambda read, size: None
+    path: Path,
+    form: str | None,
+    refuse: Refuse,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Iterator[tuple[int, Conversation]]:
     """The chats of a file, each with the number of the line where it begins.
 
@@ -73,9 +79,10 @@ def read_chats(
             return
         for number, value, text in reading.values():
             yield from reading.chats_of(number, value, text)
-            progress(file.position, file.size)
-        yield from flat.chats()
-        progress(file.size, file.size)
+            stage: Literal["reading", "importing"] = "reading" if flat.is_waiting else "importing"
+            progress(stage, file.position, file.size)
+        yield from flat.chats(lambda done, total: progress("importing", done, total))
+        progress("importing", file.size, file.size)
 
 
 class _Reading:

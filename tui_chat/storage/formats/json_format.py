@@ -25,6 +25,9 @@ FORMAT = "tui-chat"
 VERSION = 2
 """Raised whenever a file of the new form could not be read by the old program."""
 
+DEEPEST = 100
+"""Lists and objects in each other, in what others have written."""
+_SCALARS = (float, int, bool, type(None))
 _UNSAFE = re.compile(
     "[\x7f-\x9f\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
     "\U000e0000-\U000e007f]"
@@ -127,7 +130,7 @@ def from_json(text: str) -> Conversation:
             twice, without its parent, or in a circle.
     """
     try:
-        data = storable_values(json.loads(text))
+        data = storable_values(json.loads(text), 2 * DEEPEST)
         _check_version(data)
         file = _File.model_validate(data)
         messages = [_message(values) for values in file.messages]
@@ -151,7 +154,7 @@ def from_json(text: str) -> Conversation:
     except RecursionError:
         raise _unreadable("It is nested too deeply") from None
     except (ValueError, OverflowError) as error:
-        raise _unreadable(str(error)) from None
+        raise _unreadable(_sentence(error)) from None
     return conversation
 
 
@@ -161,7 +164,7 @@ def message_from_values(values: Mapping[str, Any]) -> Message:
     Raises:
         ValueError: If a field is missing, unknown or has the wrong type.
     """
-    return _message(_MessageFile.model_validate(storable_values(dict(values))))
+    return _message(_MessageFile.model_validate(storable_values(dict(values), 2 * DEEPEST)))
 
 
 def _message(file: _MessageFile) -> Message:
@@ -207,6 +210,11 @@ def _first_problem(error: ValidationError) -> str:
     return f"{place}: {problem['msg']}"
 
 
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
 def _unreadable(detail: str) -> StoreError:
     return StoreError("The chat cannot be read", safe_line(detail, 300), "Export it again as JSON")
 
@@ -240,12 +248,27 @@ def _plain(value: Any) -> Any:
     return storable(str(value))
 
 
-def storable_values(value: Any) -> Any:
-    """The parsed value with lone surrogates replaced everywhere."""
+def storable_values(value: Any, depth: int = DEEPEST) -> Any:
+    """The parsed value with lone surrogates replaced everywhere.
+
+    Args:
+        value: As JSON parsers give it.
+        depth: Lists and objects in each other, at most. What is written must be readable again.
+
+    Raises:
+        ValueError: If it is nested more deeply.
+    """
     if isinstance(value, str):
         return storable(value)
-    if isinstance(value, dict):
-        return {storable(key): storable_values(item) for key, item in value.items()}
+    if not isinstance(value, dict | list):
+        return value
+    if not depth:
+        raise ValueError("it is nested too deeply")
     if isinstance(value, list):
-        return [storable_values(item) for item in value]
-    return value
+        return [
+            item if type(item) in _SCALARS else storable_values(item, depth - 1) for item in value
+        ]
+    return {
+        storable(key): item if type(item) in _SCALARS else storable_values(item, depth - 1)
+        for key, item in value.items()
+    }

@@ -20,8 +20,8 @@ from tui_chat.storage.formats.oasst_fields import (
     NODE_FIELDS,
     given_fields,
     node_fields,
-    ranking_event,
 )
+from tui_chat.storage.formats.oasst_rankings import ranking_events
 from tui_chat.storage.formats.training import (
     ExportOptions,
     finished_messages,
@@ -136,11 +136,11 @@ def _node(
 ) -> dict[str, Any]:
     """A message as the fields of a node, without its replies."""
     node = node_fields(message, options.lang)
-    ranking = ranking_event(message, children[message.id], tree_id)
-    if ranking is not None:
-        events = {**node["events"]} if isinstance(node["events"], Mapping) else {}
-        events["ranking"] = [*events.get("ranking", []), ranking]
-        node["events"] = events
+    rankings = ranking_events(message, children[message.id], tree_id)
+    if rankings is not None:
+        given = node["events"] if isinstance(node["events"], Mapping) else {}
+        others = {kind: events for kind, events in given.items() if kind != "ranking"}
+        node["events"] = {**others, "ranking": rankings} if rankings else others
     if options.as_training:
         node |= {"review_result": True, "synthetic": False}
     return node if options.anonymize is None else _anonymous(node, options)

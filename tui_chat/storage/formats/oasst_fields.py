@@ -8,7 +8,7 @@ as it still fits what is known. Refuses to know trees and files.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from tui_chat.storage.records import utc_text, utc_time
 KEY = "oasst"
 """Where `extra` holds what belongs to this format."""
 RANKED = "ranked_replies"
-"""Where `extra` holds the order of replies that came as ranks only."""
+"""Where `extra` holds the order of replies that came as ranks only; no field of the format."""
 NODE_FIELDS = (
     "message_id", "parent_id", "user_id", "created_date", "text", "role", "lang", "review_count",
     "review_result", "deleted", "rank", "synthetic", "model_name", "emojis", "labels", "events",
@@ -107,13 +107,7 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
     for name in ("emojis", "labels"):
         if name in node:
             node[name] = _from_columns(node[name])
-    identifier, text, role = (node.get(name) for name in ("message_id", "text", "role"))
-    if not isinstance(identifier, str) or not 0 < len(identifier) <= 200:
-        raise ValueError("it has no message_id")
-    if not isinstance(text, str):
-        raise ValueError("it has no text")
-    if not isinstance(role, str) or role not in ROLES:
-        raise ValueError("its role is neither prompter nor assistant")
+    identifier, text, role = said_in(node)
     events = node.get("events")
     marks = Marks(
         rating=_rating(events),
@@ -126,7 +120,7 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
     message = Message(
         identifier,
         parent_id,
-        ROLES[role],
+        role,
         text,
         _moment(node.get("created_date")) or now(),
         model=model if isinstance(model, str) else "",
@@ -134,6 +128,22 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
         marks=marks,
     )
     return with_given(message, node)
+
+
+def said_in(node: Mapping[str, Any]) -> tuple[str, str, Role]:
+    """The id, the text and the role of a node.
+
+    Raises:
+        ValueError: If one of them is missing or wrong.
+    """
+    identifier, text, role = (node.get(name) for name in ("message_id", "text", "role"))
+    if not isinstance(identifier, str) or not 0 < len(identifier) <= 200:
+        raise ValueError("it has no message_id")
+    if not isinstance(text, str):
+        raise ValueError("it has no text")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError("its role is neither prompter nor assistant")
+    return identifier, text, ROLES[role]
 
 
 def with_given(message: Message, node: Mapping[str, Any]) -> Message:
@@ -147,49 +157,6 @@ def with_given(message: Message, node: Mapping[str, Any]) -> Message:
     if not given:
         return message
     return replace(message, marks=replace(message.marks, extra={KEY: given}))
-
-
-def ranking_event(
-    message: Message, replies: Sequence[Message], tree_id: str
-) -> dict[str, Any] | None:
-    """The order of the replies as an event; None if a given event or an imported rank says it.
-
-    Args:
-        message: The message they reply to.
-        replies: Its replies, best first.
-        tree_id: The id of the root.
-    """
-    order = [reply.id for reply in replies if reply.marks.rank is not None]
-    given = given_fields(message.marks.extra)
-    if len(order) < 2 or order == given.get(RANKED) or order in _given_orders(given):
-        return None
-    return {
-        "type": "ranking",
-        "user_id": None,
-        "ranking": list(range(len(order))),
-        "ranked_message_ids": order,
-        "ranking_parent_id": message.id,
-        "message_tree_id": tree_id,
-        "not_rankable": False,
-    }
-
-
-def with_known_order(message: Message, replies: Sequence[Message]) -> Message:
-    """The message of a file, knowing that the ranks of its replies came with it."""
-    ranked = sorted(
-        (reply for reply in replies if reply.marks.rank is not None),
-        key=lambda reply: reply.marks.rank or 0,
-    )
-    order = [reply.id for reply in ranked]
-    given = given_fields(message.marks.extra)
-    if len(order) < 2 or order in _given_orders(given):
-        return message
-    extra = {KEY: {**given, RANKED: order}}
-    return replace(message, marks=replace(message.marks, extra=extra))
-
-
-def _given_orders(given: Mapping[str, Any]) -> list[Any]:
-    return [event.get("ranked_message_ids") for event in _of_kind(given.get("events"), "ranking")]
 
 
 def _labels(marks: Marks, given: object) -> dict[str, Any]:
@@ -223,14 +190,15 @@ def _events(marks: Marks, given: object) -> dict[str, Any]:
     return events
 
 
-def _of_kind(events: object, kind: str) -> list[Mapping[str, Any]]:
+def events_of_kind(events: object, kind: str) -> list[Mapping[str, Any]]:
+    """The events of a kind that can be read, oldest first."""
     found = events.get(kind) if isinstance(events, Mapping) else None
     return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
 
 
 def _rating(events: object) -> int:
     """The last score; 0 for none."""
-    scores = [event.get("score") for event in _of_kind(events, "score")]
+    scores = [event.get("score") for event in events_of_kind(events, "score")]
     last = scores[-1] if scores else 0
     return last if isinstance(last, int) and last in (1, -1) and last is not True else 0
 
@@ -238,7 +206,7 @@ def _rating(events: object) -> int:
 def _reports(events: object) -> tuple[Report, ...]:
     return tuple(
         Report(_text(event.get("report_type")), _text(event.get("reason")))
-        for event in _of_kind(events, "report")
+        for event in events_of_kind(events, "report")
     )
 
 
@@ -285,7 +253,7 @@ def _from_columns(value: object) -> object:
 
 def _same(one: object, other: object) -> bool:
     """Whether two JSON values are written alike; 1, 1.0 and true are not."""
-    return json.dumps(one) == json.dumps(other)
+    return one == other and json.dumps(one) == json.dumps(other)
 
 
 _READ: Mapping[str, Callable[[Any], object]] = {

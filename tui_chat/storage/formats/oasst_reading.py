@@ -8,13 +8,15 @@ are said to be. Unknown fields are kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.marks import ChatDetails
 from tui_chat.safe_text import safe_line
 from tui_chat.storage.formats.json_format import storable_values
-from tui_chat.storage.formats.oasst_fields import KEY, message_of_node, with_known_order
+from tui_chat.storage.formats.oasst_fields import KEY, message_of_node, said_in
+from tui_chat.storage.formats.oasst_rankings import flawed_replies, with_known_order
 
 _OF_TREE = ("message_tree_id", "prompt")
 
@@ -32,8 +34,25 @@ def chat_of_tree(tree: Mapping[str, Any]) -> Conversation:
     return _chat(tree_id, list(_messages_of(prompt)), storable_values(given))
 
 
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of one flat message, safe to be kept.
+
+    Raises:
+        ValueError: If no message can be made of them.
+    """
+    parent = row.get("parent_id")
+    if parent is not None and not isinstance(parent, str):
+        raise ValueError("its parent_id is not an id")
+    clean: dict[str, Any] = storable_values({n: v for n, v in row.items() if n != "replies"})
+    said_in(clean)
+    return clean
+
+
 def chat_of_messages(rows: Iterable[Mapping[str, Any]]) -> Conversation:
-    """The chat of the flat messages of one tree, parents before children.
+    """The chat of the flat messages of one tree.
+
+    Args:
+        rows: As `flat_row` gave them, parents before children.
 
     Raises:
         ValueError: If a message cannot be read.
@@ -41,25 +60,12 @@ def chat_of_messages(rows: Iterable[Mapping[str, Any]]) -> Conversation:
     messages: list[Message] = []
     head: dict[str, Any] = {}
     for row in rows:
-        message = flat_message(row)
+        message = message_of_node(row, row.get("parent_id"))
         if not messages:
             head = {name: row[name] for name in ("message_tree_id", "tree_state") if name in row}
         messages.append(message)
     tree_id = head.pop("message_tree_id", None)
     return _chat(tree_id, messages, head)
-
-
-def flat_message(row: Mapping[str, Any]) -> Message:
-    """One flat message.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    parent = row.get("parent_id")
-    if parent is not None and not isinstance(parent, str):
-        raise ValueError("its parent_id is not an id")
-    row = storable_values({name: value for name, value in row.items() if name != "replies"})
-    return message_of_node(row, row.get("parent_id"))
 
 
 def chat_of_thread(thread: Mapping[str, Any]) -> Conversation:
@@ -122,9 +128,13 @@ def _chat(tree_id: object, messages: list[Message], given: Mapping[str, Any]) ->
     for message in messages:
         replies.setdefault(message.parent_id, []).append(message)
     for message in messages:
-        ordered = with_known_order(message, replies.get(message.id, ()))
-        if ordered is not message:
-            conversation.update(message.id, marks=ordered.marks)
+        below = replies.get(message.id, ())
+        for reply_id in flawed_replies(message, below):
+            marks = replace(conversation[reply_id].marks, all_flawed=True)
+            conversation.update(reply_id, marks=marks)
+        known = with_known_order(conversation[message.id], below)
+        if known is not conversation[message.id]:
+            conversation.update(message.id, marks=known.marks)
     conversation.title = title_from(messages[0].text)
     conversation.set_leaf(best_leaf(conversation))
     if given:

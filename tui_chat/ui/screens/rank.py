@@ -31,9 +31,6 @@ from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import LineView, fitted
 from tui_chat.ui.widgets.message_lines import first_words, text_lines
 
-ALL_FLAWED = "all_flawed"
-"""The name in `Marks.extra` that says that none of the versions is any good."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -47,7 +44,7 @@ class Ranking:
     @property
     def is_all_flawed(self) -> bool:
         """Whether they have been called all flawed."""
-        return all(m.marks.extra.get(ALL_FLAWED) is True for m in self.versions)
+        return all(message.marks.all_flawed for message in self.versions)
 
 
 def ranking_of(conversation: Conversation, message: Message) -> Ranking:
@@ -79,15 +76,12 @@ def ranked_marks(versions: Sequence[Message], is_all_flawed: bool) -> Mapping[st
         is_all_flawed: Whether none of them is any good; then none has a rank, so that no export
             prefers one to another.
     """
-    marks = {}
-    for rank, message in enumerate(versions):
-        extra = {k: v for k, v in message.marks.extra.items() if k != ALL_FLAWED}
-        if is_all_flawed:
-            extra[ALL_FLAWED] = True
-        marks[message.id] = replace(
-            message.marks, rank=None if is_all_flawed else rank, extra=extra
+    return {
+        message.id: replace(
+            message.marks, rank=None if is_all_flawed else rank, all_flawed=is_all_flawed
         )
-    return marks
+        for rank, message in enumerate(versions)
+    }
 
 
 class RankScreen(ListSheet[bool]):

@@ -1,12 +1,14 @@
 """The saved chats (Ctrl+O): find one, open, rename or delete it, and take that back.
 
-Owns the filter, the preview and the undo of what was done here. Opens nothing: the result is the
-id of a chat.
+Owns the filter, the preview and the undo of what was done here. Words are looked for in titles,
+models and tags, which are here; filters as `rated:up` ask the database which chats they mean.
+Opens nothing: the result is the id of a chat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -23,7 +25,8 @@ from textual.types import CSSPathType
 from textual.widgets import Static
 
 from tui_chat.chat.conversation import Conversation, now
-from tui_chat.errors import BusyError
+from tui_chat.chat.query import Query, parse_query
+from tui_chat.errors import BusyError, UsageError
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.dialogs import InputScreen
@@ -84,10 +87,18 @@ class TranscriptsScreen(ListSheet[str]):
         self._previews: dict[str, Content] = {}
         self._preview_timer: Timer | None = None
         self._filtered = ""
+        self._answered: str | None = None
+        """What the rows are the answer to."""
+        self._filters = Query()
+        """The filters of what is typed, without its words."""
+        self._meant: Mapping[Query, frozenset[str]] = {}
+        """The chats that filters mean, as far as the database has said."""
+        self._chosen_for: str | None = None
+        """What Enter was pressed for before the database had answered."""
 
     def compose_body(self) -> ComposeResult:
         """Filter; rows, and beside them the beginning of the highlighted chat."""
-        yield Filter("Type to filter by title, model or #tag")
+        yield Filter("Words of the title, #tag, or filters as rated:up")
         with Horizontal(id="chats"):
             yield ChoiceList["ChatSummary"](self._draw, id="choices")
             yield Static(id="preview", markup=False)
@@ -127,15 +138,40 @@ class TranscriptsScreen(ListSheet[str]):
     # Rows -----------------------------------------------------------------------------------------
 
     def _filter(self, text: str, highlighted: int = 0) -> None:
+        """Show the chats that are meant by what is typed.
+
+        While the last filter cannot be meant yet, by what stands before it; and the rows stay while
+        the database is asked.
+        """
         self._filtered = text
-        words = text.lower().split()
-        rows = [chat for chat in self._chats if not chat.archived]
-        total = len(rows)
-        if words:
-            rows = [chat for chat in self._chats if _matches(chat, words)]
+        query, problem = _query_of(text)
+        self._filters = replace(query, terms=())
+        if self._filters and self._filters not in self._meant:
+            self._ask(self._filters, highlighted)
+            return
+        words = [term.text.lower() for term in query.terms]
+        rows = [chat for chat in self._chats if _is_listed(chat, self._filters, words)]
+        total = sum(not chat.archived for chat in self._chats)
+        if self._filters:
+            rows = [chat for chat in rows if chat.id in self._meant[self._filters]]
+        rows = [chat for chat in rows if _has_words(chat, words)]
         self.choices.show_rows(rows, highlighted)
         count = f"{total:,} chat{'s' * (total != 1)}".replace(",", " ")
-        self.note = f"{len(rows)} of {count}" if words else count
+        self.note = problem or (f"{len(rows)} of {count}" if query else count)
+        self._answered = text
+
+    def _ask(self, filters: Query, highlighted: int) -> None:
+        """Ask the database which chats filters mean, and then filter again."""
+
+        def show(meant: frozenset[str]) -> None:
+            self._meant = {**self._meant, filters: meant}
+            if filters != self._filters:
+                return
+            self._filter(self._filtered, highlighted)
+            if self._chosen_for == self._answered:
+                self.choices.choose()
+
+        self.read(lambda: self._session.chats_with(filters), show, group="filter")
 
     def _draw(self, chat: ChatSummary, width: int) -> Content:
         date = chat_date(chat.updated, self._clock())
@@ -163,11 +199,14 @@ class TranscriptsScreen(ListSheet[str]):
         self._filter(event.value)
 
     def action_choose(self) -> None:
-        """Choose the highlighted row of what is typed by now."""
+        """Choose the highlighted row of what is typed by now, as soon as it is known."""
         typed = self.query_one(Filter).value
         if typed != self._filtered:
             self._filter(typed)
-        super().action_choose()
+        if typed == self._answered:
+            super().action_choose()
+        else:
+            self._chosen_for = typed
 
     def action_filter(self) -> None:
         """Go to the filter."""
@@ -313,12 +352,30 @@ class TranscriptsScreen(ListSheet[str]):
         self.choices.highlighted = next((i for i, c in enumerate(rows) if c.id == chat_id), 0)
 
 
-def _matches(chat: ChatSummary, words: list[str]) -> bool:
-    """Whether a chat is meant by what is typed: by its title, model or tags, or as archived."""
+def _query_of(text: str) -> tuple[Query, str]:
+    """What is typed, without a last part that is no filter yet, and what is wrong with that."""
+    try:
+        return parse_query(text), ""
+    except UsageError as error:
+        problem = error.title
+    with suppress(UsageError):
+        return parse_query(text.rstrip().rpartition(" ")[0]), problem
+    return Query(), problem
+
+
+def _is_listed(chat: ChatSummary, filters: Query, words: list[str]) -> bool:
+    """Whether a chat is shown at all: archived ones are where they are asked for."""
+    is_asked_for = filters.archived or any(
+        "archived".startswith(word) for word in words if len(word) > 3
+    )
+    return bool(is_asked_for) or not chat.archived
+
+
+def _has_words(chat: ChatSummary, words: list[str]) -> bool:
+    """Whether a chat is meant by words: of its title, model or tags, or as archived."""
     tags = " ".join(f"#{tag}" for tag in chat.tags)
     text = f"{chat.title} {chat.model} {tags} {'archived' if chat.archived else ''}".lower()
-    is_wanted = not chat.archived or any("archived".startswith(w) for w in words if len(w) > 3)
-    return is_wanted and all(word in text for word in words)
+    return all(word in text for word in words)
 
 
 def chat_date(moment: datetime, current: datetime) -> str:
