@@ -103,7 +103,7 @@ class ChatSession(Sharing):
             if message_id not in conversation or conversation[message_id].deleted:
                 raise TranscriptNotFoundError("The message is not there any more")
             is_shown = any(m.id == message_id for m in conversation.path())
-            if is_current and not is_shown and self._replies:
+            if is_current and not is_shown and self.is_busy:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
             if conversation.go_to(message_id):
                 self._save_header(conversation)

@@ -39,6 +39,7 @@ _EVERYWHERE = ("quit", "interrupt")
 _IN_TURN = frozenset({
     "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
     "inspector", "stop", "tree", "rank", "label",
+    "compact",
 })  # fmt: skip
 """What means the chat with all that was typed before, though that may still be on its way."""
 

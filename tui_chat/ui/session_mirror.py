@@ -22,6 +22,7 @@ from tui_chat.chat.events import (
     Unloaded,
 )
 from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.notes import is_note_id
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import (
@@ -122,12 +123,12 @@ class SessionMirror:
 
     def _path(self) -> list[Message]:
         """The active path, with the text of the running reply as far as it has arrived."""
-        if self._streaming is not None and self._streaming in self._session.conversation:
+        if self._streaming is not None and self._session.is_here(self._streaming):
             self._session.message(self._streaming)
         return self._session.messages()
 
     def _show_growth(self, message_id: str) -> None:
-        if message_id in self._session.conversation:
+        if self._session.is_here(message_id):
             self._screen.transcript.show_message(self._session.message(message_id))
 
     # Replies --------------------------------------------------------------------------------------
@@ -146,9 +147,25 @@ class SessionMirror:
         elif isinstance(event, Finished | Failed) and message_id == self._streaming:
             self._streaming = None
             self._figures.end()
-            if isinstance(event, Failed) and message_id in self._session.conversation:
+            if is_note_id(message_id):
+                self._say_how_note_ended(event)
+            elif isinstance(event, Failed) and message_id in self._session.conversation:
                 self._say_broken_off(message_id, event)
         return False
+
+    def _say_how_note_ended(self, event: Finished | Failed) -> None:
+        if isinstance(event, Failed):
+            detail = f"{event.detail.rstrip('.')}. There is no note" if event.detail else ""
+            detail = detail or "There is no note"
+            self._screen.say(TuiChatError(event.title, detail, event.hint))
+        elif event.reason == "cancelled":
+            notify_plain(self._screen, "The note was given up; the chat is as it was.")
+        elif event.reason == "length":
+            notify_plain(
+                self._screen, "The note is as long as it may be and ends there; e edits it."
+            )
+        else:
+            notify_plain(self._screen, "The note is sent in place of the turns above it.")
 
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
         """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""

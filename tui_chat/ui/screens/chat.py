@@ -120,7 +120,7 @@ class ChatScreen(Screen[None]):
         self.outbox = Outbox(self)
         self._draft_timer: Timer | None = None
         self.finding = Finding(self)
-        self._sought: str | None = None
+        self._sought: tuple[str, bool] | None = None
 
     def compose(self) -> ComposeResult:
         """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
@@ -386,9 +386,14 @@ class ChatScreen(Screen[None]):
         event.stop()
         await self.finding.step(event.step)
 
-    async def go_to(self, message_id: str) -> None:
-        """Select a message of the session's path, as soon as that is what is shown."""
-        self._sought = message_id
+    async def go_to(self, message_id: str, takes_focus: bool = True) -> None:
+        """Go to a message of the session's path, as soon as that is what is shown.
+
+        Args:
+            message_id: Which.
+            takes_focus: Whether it is selected; else it is only brought into view.
+        """
+        self._sought = message_id, takes_focus
         await self._go_to_sought()
 
     async def _go_to_sought(self) -> None:
@@ -397,8 +402,10 @@ class ChatScreen(Screen[None]):
         path = self.session.messages()
         if [m.id for m in path] != [m.id for m in self.transcript.path]:
             return  # the event that brings it is on its way
-        message_id, self._sought = self._sought, None
-        if await self.transcript.select_message(message_id):
+        (message_id, takes_focus), self._sought = self._sought, None
+        if not takes_focus:
+            await self.transcript.bring_into_view(message_id)
+        elif await self.transcript.select_message(message_id):
             self.set_focus(self.transcript, scroll_visible=False)
 
     # Focus and selection --------------------------------------------------------------------------

@@ -51,16 +51,19 @@ class Forgetting:
         """
         dropped, line = self._dropped, self._line
         line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
-        line.pushed = self._is_pushed
+        line.noted, line.pushed = dropped.noted_turns, self._is_pushed
         kept = self._first_kept(path)
         pinned = in_pinned_turns(path[:kept])
         excluded = left_out(path)
         shown = path[window.first : window.last]
         for index, message in enumerate(shown, window.first):
             if message.id in views:
-                is_gone = index < kept and message.id not in pinned
+                is_kept = message.id in pinned or message.is_note
+                is_gone = index < kept and not is_kept
                 views[message.id].set_class(is_gone, "-forgotten")
                 views[message.id].set_class(message.id in excluded, "-excluded")
+        if kept and path[kept - 1].is_note:
+            kept -= 1  # above the note that stands for all of them
         is_here = window.first < kept <= window.last and bool(shown)
         self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
 

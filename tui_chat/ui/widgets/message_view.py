@@ -1,4 +1,4 @@
-"""One message of the transcript, of the user or of the model.
+"""One message of the transcript, of the user or of the model, or a note.
 
 Owns how a message, its facts and its marks are laid out. Reads nothing; what it shows is given.
 """
@@ -19,7 +19,7 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text
+from tui_chat.ui.message_notes import mark_text, meta_text, note_text, side_text, time_text
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.found_marks import FoundMarks
@@ -202,7 +202,26 @@ class ReplyView(MessageView):
         self._fill(".message-meta.-brief", meta_text(message, self._now, is_short=True))
 
 
+class NoteView(ReplyView):
+    """What the model wrote to stand for the turns above: a line that says so, then as a reply."""
+
+    def __init__(self, message: Message, version: tuple[int, int], now: datetime) -> None:
+        super().__init__(message, version, now)
+        self.add_class("-note")
+
+    def compose(self) -> ComposeResult:
+        """What it is, above what replies have."""
+        yield Static("", classes="note-head", markup=False)
+        yield from super().compose()
+
+    def _show(self) -> None:
+        self._fill(".note-head", note_text(self.message))
+        super()._show()
+
+
 def view_of(message: Message, version: tuple[int, int], now: datetime) -> MessageView:
     """The view that suits a message."""
+    if message.is_note:
+        return NoteView(message, version, now)
     kind = ReplyView if message.role == "assistant" else UserView
     return kind(message, version, now)

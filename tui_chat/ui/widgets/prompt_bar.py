@@ -132,13 +132,22 @@ class PromptBar(Vertical):
 
     # Edit mode ------------------------------------------------------------------------------------
 
-    def edit(self, message_id: str, text: str, is_reply: bool) -> None:
-        """Put a message into the prompt to change it; the own draft waits."""
+    def edit(self, message_id: str, text: str, is_reply: bool, is_note: bool = False) -> None:
+        """Put a message into the prompt to change it; the own draft waits.
+
+        Args:
+            message_id: Whose text it is.
+            text: The text.
+            is_reply: Whether it is the model's, so that nobody answers it.
+            is_note: Whether it is a note, which has no versions.
+        """
         if self.editing is None:
             self._own = self.draft
         self.editing, self.is_editing_reply = message_id, is_reply
         hint = (
-            "Editing the reply. Enter keeps it beside the old one, Esc goes back."
+            "Editing the note. Enter keeps it, Esc goes back; undo brings the old one back."
+            if is_note
+            else "Editing the reply. Enter keeps it beside the old one, Esc goes back."
             if is_reply
             else "Editing your message. Enter sends it as a new version, Esc goes back."
         )

@@ -287,18 +287,29 @@ class Transcript(SteadyScroll, can_focus=True):
         if not self._path:
             return
         index = max(0, min(index, len(self._path) - 1))
-        message_id = self._path[index].id
-        if message_id not in self._views:
-            async with self._lock:
-                await self._mount_window(self._window.holding(index))
-        self.selected = message_id
-        view = self._views.get(message_id)
+        view = await self._mounted(index)
+        self.selected = self._path[index].id
         if view is not None:
             is_last = index == len(self._path) - 1
             if is_last:
                 self.follow()
             else:
                 self.call_after_refresh(self._reveal, view)
+
+    async def bring_into_view(self, message_id: str) -> None:
+        """Scroll to a message of the path, without selecting it."""
+        index = self._index(message_id)
+        view = await self._mounted(index) if index is not None else None
+        if view is not None:
+            self.call_after_refresh(self._reveal, view)
+
+    async def _mounted(self, index: int) -> MessageView | None:
+        """The view of a message by its place in the path, mounted if it was not."""
+        message_id = self._path[index].id
+        if message_id not in self._views:
+            async with self._lock:
+                await self._mount_window(self._window.holding(index))
+        return self._views.get(message_id)
 
     def _reveal(self, view: MessageView) -> None:
         """Scroll so that a message is in view; the top of it where it is taller than the window."""
