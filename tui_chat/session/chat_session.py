@@ -34,7 +34,8 @@ class ChatSession(Sharing):
     def open_chat(self, conversation: Conversation) -> None:
         """Make a loaded chat the current one; a running reply is stopped and kept.
 
-        If another program has it open it can only be read, and a notice says so.
+        If another program has it open it can only be read until that has left it, and a notice says
+        so. Looks into the database; not for a UI loop.
         """
         self._open(conversation)
 
@@ -45,6 +46,30 @@ class ChatSession(Sharing):
             if working.get("draft", "") == text:
                 return
             working["draft"] = storable(text)
+            self._save_header(self._conversation)
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Where the current chat was read: the message at the top and which line of it; None for
+        its end.
+        """
+        kept = self._conversation.working.get("place")
+        if not isinstance(kept, dict):
+            return None
+        message_id, line = kept.get("message"), kept.get("line")
+        is_place = isinstance(message_id, str) and isinstance(line, int) and line >= 0
+        return (str(message_id), int(line or 0)) if is_place else None
+
+    def keep_place(self, place: tuple[str, int] | None) -> None:
+        """Save with the chat where it is read, as `place`."""
+        with self._lock:
+            working = self._conversation.working
+            if place == self.place or (place is not None and not self.is_here(place[0])):
+                return
+            if place is None:
+                working.pop("place", None)
+            else:
+                working["place"] = {"message": place[0], "line": place[1]}
             self._save_header(self._conversation)
 
     def fork(self, message_id: str) -> Conversation:
@@ -63,6 +88,7 @@ class ChatSession(Sharing):
             for reply in self._replies.values():
                 if not reply.has_begun and reply.job is not None:
                     reply.job.cancel()
+            conversation = self._as_left(conversation)
             self._conversation = conversation
             self._last_stats = None
             self._take_chat(conversation)

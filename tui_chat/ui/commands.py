@@ -44,6 +44,10 @@ _IN_TURN = frozenset({
 """What means the chat with all that was typed before, though that may still be on its way."""
 
 
+_LEAVING = frozenset({"new", "open", "fork"})
+"""What may bring another chat."""
+
+
 class Commands:
     """Every action of the app, by id.
 
@@ -116,6 +120,8 @@ class Commands:
             argument: What a slash command was given.
         """
         outbox = self._chat.outbox
+        if action_id in _LEAVING:
+            self._chat.keep_place()
         if action_id in _IN_TURN and outbox.is_busy:
             outbox.after(lambda: self._run(action_id, argument))
         else:
@@ -323,7 +329,7 @@ class Commands:
             return
         session = self._app.session
         conversation = await asyncio.to_thread(session.load_chat, chat_id)
-        session.open_chat(conversation)
+        await asyncio.to_thread(session.open_chat, conversation)
         self._chat.focus_prompt()
 
     def _new(self) -> None:

@@ -23,7 +23,7 @@ from tui_chat.chat.events import (
 )
 from tui_chat.chat.memory import format_bytes
 from tui_chat.chat.notes import is_note_id
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import BusyError, TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import (
     ChatOpened,
@@ -42,6 +42,8 @@ from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
     from tui_chat.ui.screens.chat import ChatScreen
 
 
@@ -60,6 +62,8 @@ class SessionMirror:
         self._streaming: str | None = None
         self.failure: TuiChatError | None = None
         """Why there is no model, after one could not be loaded."""
+        self.shown_id = ""
+        """The chat that is on the screen, which may not be the session's any more."""
         self._is_first_load = True
         self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
@@ -72,7 +76,7 @@ class SessionMirror:
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
         """Show what has happened, in order, with one look at the chat for all of it."""
-        is_opened = is_changed = False
+        is_opened = is_changed = is_free = False
         grown: set[str] = set()
         failed: list[RequestFailed] = []
         for event in events:
@@ -91,7 +95,9 @@ class SessionMirror:
                 case RequestFailed():
                     failed.append(event)
                 case StorageNotice(notice=notice):
-                    notify_plain(self._screen, notice.text, severity="warning", timeout=10)
+                    is_free = is_free or notice.kind == "free"
+                    severity: SeverityLevel = "information" if is_free else "warning"
+                    notify_plain(self._screen, notice.text, severity=severity, timeout=10)
                 case Saved():
                     pass  # the title line shows the state anew below
         if is_opened:
@@ -99,6 +105,11 @@ class SessionMirror:
         elif is_changed:
             await self._screen.transcript.show(self._path())
             self._screen.show_emptiness()
+        if is_free:
+            self._screen.bring_draft_back(joins=True)
+            self._screen.keep_draft()
+            if isinstance(self._screen.notice.error, BusyError):
+                self._screen.notice.error = None
         for message_id in grown:
             self._show_growth(message_id)
         for failure in failed:
@@ -116,7 +127,8 @@ class SessionMirror:
         self._screen.bar.past.open_chat(escaped(m.text) for m in path if m.role == "user")
         if self._screen.bar.editing is not None:
             self._screen.bar.leave_edit()
-        await self._screen.transcript.open(path)
+        await self._screen.transcript.open(path, self._session.place)
+        self.shown_id = self._session.conversation.id
         self._screen.show_emptiness()
         self._screen.bring_draft_back()
         self._screen.budget.recount()

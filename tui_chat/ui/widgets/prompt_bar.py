@@ -114,10 +114,25 @@ class PromptBar(Vertical):
 
     def give_back(self, draft: Draft) -> None:
         """Put a draft back that could not be sent, before what has been typed since."""
-        typed = self.draft
-        pastes = {**draft.pastes, **typed.pastes}
+        self._prompt.load_draft(self.joined(draft, self.draft))
+
+    @staticmethod
+    def joined(draft: Draft, typed: Draft) -> Draft:
+        """A draft before what has been typed since."""
         text = f"{draft.text}\n{typed.text}" if typed.text else draft.text
-        self._prompt.load_draft(Draft(text, pastes))
+        return Draft(text, {**draft.pastes, **typed.pastes})
+
+    @property
+    def own_draft(self) -> Draft:
+        """What is typed as a new message; it waits while another one is edited."""
+        return self.draft if self.editing is None else self._own
+
+    def set_own(self, draft: Draft) -> None:
+        """Replace what is typed as a new message."""
+        if self.editing is None:
+            self._prompt.load_draft(draft)
+        else:
+            self._own = draft
 
     def clear(self) -> None:
         """Empty the prompt; undo brings the draft back."""

@@ -65,6 +65,9 @@ class Transcript(SteadyScroll, can_focus=True):
     class SelectionMoved(TextualMessage):
         """Another message or code block, or none, is selected."""
 
+    class Scrolled(TextualMessage):
+        """The reader is at another place."""
+
     class UnseenChanged(TextualMessage):
         """Something was written out of sight, or the reader is back at the end."""
 
@@ -119,14 +122,37 @@ class Transcript(SteadyScroll, can_focus=True):
         """The view of a message, if it is mounted."""
         return self._views.get(message_id)
 
-    async def open(self, path: Sequence[Message]) -> None:
-        """Show another chat: its end first, the rest of the window as time allows."""
+    async def open(self, path: Sequence[Message], place: tuple[str, int] | None = None) -> None:
+        """Show another chat: one screen first, the rest of the window as time allows.
+
+        Args:
+            path: Its messages.
+            place: The message at the top and which line of it; its end if None.
+        """
         async with self._lock:
             self.selected, self._code_number = None, 0
             self._path = path
-            self.go_to_end()
-            await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
+            index = self._index(place[0]) if place is not None else None
+            window = MessageWindow(total=len(path))
+            if place is None or index is None:
+                self.go_to_end()
+                await self._mount_window(window.newest(_FIRST_SCREEN))
+            else:
+                last = min(len(path), index + _FIRST_SCREEN)
+                await self._mount_window(replace(window, first=index, last=last))
+                self.hold(self._views[place[0]], place[1])
         self.run_worker(self._fill(), group="fill", exclusive=True)
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The message at the top of the window and which line of it; None at the end."""
+        if self.is_following:
+            return None
+        top = round(self.scroll_y)
+        for view in self.views:
+            if view.virtual_region.bottom > top:
+                return view.message.id, max(0, top - view.virtual_region.y)
+        return None
 
     async def show(self, path: Sequence[Message]) -> None:
         """Show a changed path; what is the same stays mounted and where it is."""
@@ -210,6 +236,7 @@ class Transcript(SteadyScroll, can_focus=True):
             self._is_page_due = True
             self.run_worker(self._page(), group="page")
         self._count_unseen()
+        self.post_message(self.Scrolled())
 
     async def _page(self) -> None:
         """Mount a page if one is needed still.
