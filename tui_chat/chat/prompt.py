@@ -179,7 +179,7 @@ class PromptComposer:
         used = system_size + history + draft_tokens
         reserve = min(self.reserve, max(0, self.context - used))
         first, dropped = budget.first_kept, sized.noted_turns + budget.first_kept
-        has_line = 0 < dropped and first < len(sized.turns)
+        has_line = dropped > 0 and first < len(sized.turns)
         return ContextView(
             context=self.context,
             system=system_size,

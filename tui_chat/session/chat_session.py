@@ -29,7 +29,7 @@ class ChatSession(Sharing):
 
     def new_chat(self) -> None:
         """Start an empty chat; a running reply is stopped and kept."""
-        self._open(Conversation(system=self._conversation.system, model=self._wanted.model))
+        self._open(self._empty_chat(self._conversation.system, self._wanted.model))
 
     def open_chat(self, conversation: Conversation) -> None:
         """Make a loaded chat the current one; a running reply is stopped and kept.

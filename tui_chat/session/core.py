@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Conversation, Message
@@ -80,7 +81,8 @@ class SessionCore:
         self._path: tuple[Conversation, int, list[Message], list[Message]] | None = None
         self._growing_note: Message | None = None
         self._last_stats: Stats | None = None
-        self._conversation = Conversation(system=settings.system)
+        self._data_use = settings.data_use
+        self._conversation = self._empty_chat(settings.system)
         self._overrides = dict(settings.overrides)
         self._chosen_preset = settings.preset
         self._preset = self._preset_for(settings.load.model)
@@ -287,6 +289,12 @@ class SessionCore:
             job.cancel()
 
     # Inside
+
+    def _empty_chat(self, system: str, model: str = "") -> Conversation:
+        """A new chat, as the settings want it."""
+        chat = Conversation(system=system, model=model)
+        chat.details = replace(chat.details, allow_data_use=self._data_use)
+        return chat
 
     def _on_notice(self, notice: Notice) -> None:
         """Tell the user, and save the open chat again if the database was replaced."""
