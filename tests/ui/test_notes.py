@@ -143,7 +143,9 @@ async def test_the_inspector_shows_the_note_as_it_is_sent() -> None:
         assert screen._inspection is not None
         text = "\n".join(str(line) for line in inspection_lines(screen._inspection, 100))
         assert "system, with the note" in text and "the note stands for 4" in text
-        assert "rivers" in text and text.index("river 3?") < text.index("4 turns above")
+        order = ("system, with the note", "river 3?", "4 turns above")
+        places = [text.index(part) for part in order]
+        assert "rivers" in text and places == sorted(places)
 
 
 # Where the chat is read

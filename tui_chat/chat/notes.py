@@ -20,7 +20,7 @@ SHARE = 8
 """A note has at most one in so many tokens of the context."""
 _LEAST_TOKENS = 16
 _WORDS_PER_TOKEN = 0.6
-_HEADING = "What was said before in this conversation, as you summed it up:"
+_HEADING = "Summary of the earlier part of this conversation:"
 _INSTRUCTION = (
     "Sum up our conversation so far in at most {words} words, as notes for yourself. Keep names, "
     "numbers, decisions and what is still open. Write the summary only."

@@ -152,9 +152,8 @@ def inspect(prompt: Prompt, encoder: TokenEncoder) -> Inspection:
         has_note = prompt.has_note and segment.role == "system" and segment.message_id is not None
         role = "system, with the note" if has_note else _ROLES[segment.role]
         kept.append(Block(role, tuple(cells)))
-    head = 0
-    while head < len(kept) and kept[head].role == "system":
-        head += 1
+    roles = [segment.role for segment in prompt.segments]
+    head = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
     return Inspection(
         ids=prompt.ids,
         context=prompt.fit.context,
