@@ -215,7 +215,7 @@ def test_a_chat_that_is_deleted_in_the_other_window_can_be_copied(tmp_path: Path
         first.session.delete_chat(first.session.conversation.id)
         wait_until(lambda: notices(second) == ["in use", "free"])
         told = [e.notice.text for e in second.events if isinstance(e, StorageNotice)]
-        assert "deleted in the other window" in told[-1]
+        assert "deleted in another window" in told[-1]
         assert second.session.is_read_only and len(second.texts()) == 2
         second.session.fork(second.session.messages()[-1].id)
         assert second.say("Go on") and not second.session.is_read_only
@@ -250,3 +250,25 @@ def test_a_chat_that_was_read_before_the_other_window_left_is_read_again(tmp_pat
         wait_until(lambda: not first.session._leases)
         second.session.open_chat(read_early)
         assert not second.session.is_read_only and len(second.texts()) == 4
+
+
+def test_a_found_message_of_a_chat_that_is_open_elsewhere_changes_nothing_there(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "t.db"
+    with (
+        running(Script(replies=("one", "two")), database) as first,
+        running(database=database) as second,
+    ):
+        say(first.ready(), "Mine?")
+        older = first.session.messages()[1].id
+        first.session.regenerate()
+        first.idle()
+        assert first.writer is not None and first.writer.flush(20)
+        second.ready()
+        chat_id = first.session.conversation.id
+        second.session.open_at(chat_id, older)
+        assert second.session.is_read_only and second.texts() == ["Mine?", "one"]
+        assert second.writer is not None and second.writer.flush(20)
+        with read_transcripts(database) as reader:
+            assert [m.text for m in reader.load(chat_id).path()] == ["Mine?", "two"]

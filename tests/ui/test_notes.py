@@ -12,6 +12,7 @@ from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tests.ui.pictures import Act, Picture
 from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation
+from tui_chat.chat.events import Failed
 from tui_chat.chat.marks import Note
 from tui_chat.engine.scripted import Script
 from tui_chat.session import compacting
@@ -119,6 +120,18 @@ async def test_a_note_is_selected_copied_edited_removed_and_brought_back() -> No
         assert not any(v.has_class("-forgotten") for v in transcript.views)
         await pilot.press("z")
         await until(pilot, lambda: note_view(pilot) is not None)
+
+
+async def test_a_note_that_fails_before_it_begins_says_why() -> None:
+    failures = {0: (0, Failed("context", "It does not fit", "Too long", "Try another model"))}
+    async with running(chat_app(Script(failures=failures), rivers())) as pilot:
+        await say(pilot, "/compact 2")
+        notice = chat_of(pilot).notice
+        await until(pilot, lambda: notice.error is not None)
+        assert notice.error is not None and notice.error.title == "It does not fit"
+        assert "There is no note" in notice.error.detail
+        await idle(pilot)
+        assert note_view(pilot) is None and len(chat_of(pilot).transcript.path) == 12
 
 
 async def test_what_cannot_be_summed_up_is_told() -> None:

@@ -37,7 +37,8 @@ class ChatSession(Sharing):
         If another program has it open it can only be read until that has left it, and a notice says
         so. Looks into the database; not for a UI loop.
         """
-        self._open(conversation)
+        with self._lock:
+            self._open(self._as_left(conversation))
 
     def keep_draft(self, text: str) -> None:
         """Save with the chat what is typed and not sent yet."""
@@ -88,7 +89,6 @@ class ChatSession(Sharing):
             for reply in self._replies.values():
                 if not reply.has_begun and reply.job is not None:
                     reply.job.cancel()
-            conversation = self._as_left(conversation)
             self._conversation = conversation
             self._last_stats = None
             self._take_chat(conversation)
@@ -126,17 +126,21 @@ class ChatSession(Sharing):
         is_current = chat_id == self._conversation.id
         conversation = self._conversation if is_current else self.load_chat(chat_id)
         with self._lock:
+            if not is_current:
+                conversation = self._as_left(conversation)
             if message_id not in conversation or conversation[message_id].deleted:
+                self._leave_others()
                 raise TranscriptNotFoundError("The message is not there any more")
             is_shown = any(m.id == message_id for m in conversation.path())
             if is_current and not is_shown and self.is_busy:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
-            if conversation.go_to(message_id):
+            is_moved = conversation.go_to(message_id)
+            if not is_current:
+                self._open(conversation)
+            if is_moved:
                 self._save_header(conversation)
         if is_current:
             self._tell(TreeChanged())
-        else:
-            self._open(conversation)
 
     def load_chat(self, id_or_prefix: str) -> Conversation:
         """Read a saved chat by its id, the beginning of it, or `last`. Not for a UI loop.
@@ -173,10 +177,10 @@ class ChatSession(Sharing):
             BusyError: If another program has it open.
         """
         self._require_free(chat_id)
+        if self._writer is not None:
+            self._writer.delete(chat_id)  # before it is left: another program may wait for it
         if chat_id == self._conversation.id:
             self.new_chat()
-        if self._writer is not None:
-            self._writer.delete(chat_id)
 
     def undelete_chat(self, chat_id: str) -> None:
         """Bring a deleted chat back."""

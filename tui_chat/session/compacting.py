@@ -71,27 +71,28 @@ class Compacting(Editing):
         if composer is None or info is None:
             raise BusyError("The model is not loaded yet", "", "Wait until it is")
         self._require_notes(composer)
+        path = self._paths()[1]
+        note, _, after = divided(path)
+        pinned = in_pinned_turns(after)
+        groups = group_turns(after)
+        chosen = groups[: self._end_of(groups, composer, keep)]
+        turns = [
+            tuple(composer.prompt_message(m) for m in turn)
+            for turn in chosen
+            if turn[0].id not in pinned
+        ]
+        if not turns:
+            raise _nothing_to_sum_up(keep, len(groups), note is not None)
         with self._lock:
-            self._target(None)  # somebody may have written since
+            self._target(None)
+            if self._paths()[1] is not path:
+                raise BusyError("The chat has changed meanwhile", "", "Type /compact again")
             conversation = self._conversation
-            path = self._paths()[1]
-            note, _, after = divided(path)
-            pinned = in_pinned_turns(after)
-            groups = group_turns(after)
-            chosen = groups[: self._end_of(groups, composer, keep)]
-            turns = [
-                tuple(composer.prompt_message(m) for m in turn)
-                for turn in chosen
-                if turn[0].id not in pinned
-            ]
-            if not turns:
-                raise _nothing_to_sum_up(keep, len(groups), note is not None)
             writing = _Writing(
                 conversation,
                 self._last_before(conversation, groups[len(chosen) :]),
                 turns,
                 note.text if note is not None else "",
-                most_tokens(composer.context, composer.reserve),
             )
             self._writing = writing
             self._show_growing(writing, info.name, info.precision)

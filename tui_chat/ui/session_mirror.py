@@ -95,8 +95,9 @@ class SessionMirror:
                 case RequestFailed():
                     failed.append(event)
                 case StorageNotice(notice=notice):
-                    is_free = is_free or notice.kind == "free"
-                    severity: SeverityLevel = "information" if is_free else "warning"
+                    is_news = notice.kind == "free"
+                    is_free = is_free or is_news
+                    severity: SeverityLevel = "information" if is_news else "warning"
                     notify_plain(self._screen, notice.text, severity=severity, timeout=10)
                 case Saved():
                     pass  # the title line shows the state anew below
@@ -156,14 +157,20 @@ class SessionMirror:
         elif isinstance(event, Delta):
             self._figures.write(len(event.token_ids))
             return bool(event.text)
-        elif isinstance(event, Finished | Failed) and message_id == self._streaming:
+        elif isinstance(event, Finished | Failed):
+            self._end_reply(message_id, event)
+        return False
+
+    def _end_reply(self, message_id: str, event: Finished | Failed) -> None:
+        is_note = is_note_id(message_id)
+        if message_id == self._streaming:
             self._streaming = None
             self._figures.end()
-            if is_note_id(message_id):
-                self._say_how_note_ended(event)
-            elif isinstance(event, Failed) and message_id in self._session.conversation:
+            is_here = message_id in self._session.conversation
+            if isinstance(event, Failed) and not is_note and is_here:
                 self._say_broken_off(message_id, event)
-        return False
+        if is_note:
+            self._say_how_note_ended(event)
 
     def _say_how_note_ended(self, event: Finished | Failed) -> None:
         if isinstance(event, Failed):
