@@ -98,12 +98,29 @@ async def labelling(app: TuiChat, pilot: Pilot[int]) -> None:
     await pilot.pause(0.3)
 
 
+async def noting(app: TuiChat, pilot: Pilot[int]) -> None:
+    """A note in place of two turns, put right by hand: the built-in model can't sum up."""
+    await ask(app, pilot, "What does temperature do?")
+    await ask(app, pilot, "How can I copy only a code block?")
+    await ask(app, pilot, "What is the forget line?")
+    await app.run_command("compact", "1")
+    await until(pilot, lambda: not app.session.is_busy)
+    note = next(message for message in app.session.messages() if message.is_note)
+    app.session.edit(
+        note.id, "Temperature is known: 0 is greedy. `u`, then `y` copies a code block."
+    )
+    await until(pilot, lambda: not app._notifications)
+    await app.chat.go_to(note.id, takes_focus=False)
+    await pilot.pause(0.5)
+
+
 SCENES: dict[str, Scene] = {
     "chat": talking,
     "parameters": parameters,
     "precision": precision,
     "tree": branching,
     "labels": labelling,
+    "note": noting,
 }
 
 

@@ -182,3 +182,34 @@ def test_a_draft_and_the_parameters_come_back_with_their_chat(tmp_path: Path):
         "values": {"top_k": 7},
         "draft": "What I was about to\nask",
     }
+
+
+def test_where_a_chat_was_read_comes_back_with_it(tmp_path: Path):
+    database = tmp_path / "t.db"
+    with running(database=database) as run:
+        run.ready()
+        run.say("One")
+        run.say("Two")
+        second = run.session.messages()[2].id
+        assert run.session.place is None
+        run.session.keep_place((second, 3))
+        run.session.keep_place(("gone", 1))  # of another chat, which was left meanwhile
+        chat_id = run.session.conversation.id
+    with running(database=database) as run:
+        run.session.open_chat(run.session.load_chat(chat_id))
+        assert run.session.place == (second, 3)
+        run.session.keep_place(None)
+    with read_transcripts(database) as reader:
+        assert "place" not in reader.load(chat_id).working
+
+
+def test_a_chosen_model_is_that_of_its_chat_at_once(tmp_path: Path):
+    database = tmp_path / "t.db"
+    with running(database=database) as run:
+        run.ready()
+        run.say("One")
+        run.session.switch_model("oasst-12b", "4bit")
+        wait_until(lambda: run.session.wanted.model == "oasst-12b")
+        chat_id = run.session.conversation.id
+    with read_transcripts(database) as reader:
+        assert reader.load(chat_id).model == "oasst-12b"

@@ -127,6 +127,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("data_use", (), "app", "Data use",
            "Says whether this chat may be exported for training, or changes it.",
            "/datause [on|off]"),
+    Action("compact", (), "app", "Compact",
+           "Has the model sum up what is not sent any more in a note that is; a number keeps so "
+           "many turns.", "/compact [TURNS]"),
     Action("scroll_up", ("pageup",), "app", "Scroll up",
            "Scrolls the transcript one page up, also while you type.", palette=False),
     Action("scroll_down", ("pagedown",), "app", "Scroll down",

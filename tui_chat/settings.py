@@ -38,6 +38,8 @@ class Settings:
     theme: str | None = None
     """None follows the terminal's background."""
     save: bool = True
+    data_use: bool = True
+    """Whether new chats may leave through an export for training."""
     turbo: bool = True
     """Whether replies are decoded by compiled code where that is possible."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +105,10 @@ SETTING_SPECS: Mapping[str, SettingSpec] = MappingProxyType(
             text(1, 64), "the name of a theme", "by the terminal's background", "The colours.",
         ),
         "save": SettingSpec(truth, "true, false", "true", "Whether chats are saved."),
+        "data_use": SettingSpec(
+            truth, "true, false", "true",
+            "Whether new chats may be exported for training; `/datause` says it for one chat.",
+        ),
         "turbo": SettingSpec(
             truth, "true, false", "true",
             "Whether replies are written by code compiled for the model, in the background.",

@@ -1,13 +1,15 @@
-"""A chat that is gone on with has its preset and parameters back, unless others are typed."""
+"""A chat that is gone on with has its model and parameters back, unless others are typed."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.conftest import CommandLine
 from tui_chat.chat.conversation import Conversation
-from tui_chat.cli.opening import session_settings
+from tui_chat.cli.opening import session_settings, usable_settings
 from tui_chat.config import LoadedSettings
 from tui_chat.engine.registry import load_registry
 from tui_chat.settings import Settings
@@ -54,3 +56,42 @@ def test_what_is_typed_wins() -> None:
 def test_without_anything_usable_it_begins_as_any_chat(working: dict[str, Any]) -> None:
     settings = session_settings(loaded({}), load_registry(), chat(**working))
     assert (settings.preset, dict(settings.overrides)) == (None, {})
+
+
+def with_model(name: str) -> Conversation:
+    conversation = chat()
+    conversation.model = name
+    return conversation
+
+
+def test_a_chat_goes_on_with_its_own_model_unless_one_is_typed() -> None:
+    registry, spoken_with = load_registry(), with_model("oasst-12b")
+    assert session_settings(loaded({}), registry, spoken_with).load.model == "oasst-12b"
+    configured = loaded({"model": "config.toml"}, model="pythia-160m")
+    assert session_settings(configured, registry, spoken_with).load.model == "oasst-12b"
+    typed = loaded({"model": "flag"}, model="pythia-160m")
+    assert session_settings(typed, registry, spoken_with).load.model == "pythia-160m"
+
+
+@pytest.mark.parametrize("name", ["gone", "/no/such/directory"])
+def test_a_model_that_is_not_there_any_more_is_told(name: str) -> None:
+    registry, spoken_with = load_registry(), with_model(name)
+    _, problems = usable_settings(loaded({}), registry, spoken_with)
+    (said,) = [problem.one_line for problem in problems]
+    assert said.startswith(f"The model of this chat, {name}, is not there any more: ")
+    assert "guide is used" in said
+    assert session_settings(loaded({}), registry, spoken_with).load.model == "guide"
+    typed = loaded({"model": "flag"}, model="guide")
+    assert usable_settings(typed, registry, spoken_with)[1] == []
+
+
+def test_data_use_of_the_settings_is_that_of_new_chats(run: CommandLine, home: Path) -> None:
+    (home / "config.toml").write_text("data_use = false\n")
+    chat_id = run("ask", "Secret?", "--json").json["chat_id"]
+    refused = run("transcripts", "export", chat_id, "--format", "oasst")
+    assert refused.code == 1 and "data use is off" in refused.complaint
+    (home / "config.toml").write_text("data_use = true\n")
+    run("ask", "And this?", "--continue", chat_id)
+    assert run("transcripts", "export", chat_id, "--format", "oasst").code == 1
+    other = run("ask", "Open?", "--json").json["chat_id"]
+    assert run("transcripts", "export", other, "--format", "oasst").code == 0

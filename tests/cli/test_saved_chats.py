@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import CommandLine
 from tui_chat import paths
 from tui_chat.chat.marks import ChatDetails
+from tui_chat.storage.leases import ChatLease, lease_dir
 from tui_chat.storage.transcripts import TranscriptStore
 
 
@@ -124,6 +125,21 @@ def test_a_damaged_database_is_set_aside_by_a_chat(run: CommandLine, home: Path)
     result = run("ask", "hi", "--json")
     assert result.code == 0 and "damaged" in result.complaint
     assert len(run("transcripts", "list", "--json").json) == 1
+
+
+def test_a_chat_that_is_open_elsewhere_is_not_deleted(run: CommandLine, chat_id: str) -> None:
+    lease = ChatLease(paths.database_file(), chat_id)
+    assert lease.take()
+    try:
+        result = run("transcripts", "delete", chat_id)
+        assert result.code == 1 and result.out == ""
+        assert "open in a running tui-chat" in result.complaint
+        assert "Close it there first" in result.complaint
+        assert [chat["id"] for chat in run("transcripts", "list", "--json").json] == [chat_id]
+    finally:
+        lease.give_back()
+    assert run("transcripts", "delete", chat_id).code == 0
+    assert not lease_dir(paths.database_file()).exists()
 
 
 def test_a_chat_that_cannot_be_deleted_is_one_line(

@@ -102,7 +102,11 @@ class ContextView:
     reserve: int = 0
     free: int = 0
     dropped_turns: int = 0
+    """Turns that are not sent, those among them that a note stands for included,"""
     dropped_tokens: int = 0
+    """and what they would take."""
+    noted_turns: int = 0
+    """Turns that a note stands for; its tokens are counted with the history."""
     first_kept_id: str | None = None
     """The message under the forget line; None if everything is sent."""
     draft_text_tokens: int = 0

@@ -63,6 +63,13 @@ class Message:
     """Removed by the user; kept so that it can be brought back."""
     marks: Marks = NO_MARKS
     """What the user says about it."""
+    note_on: str | None = None
+    """For a note, which is in no tree: the last message of those that it stands for."""
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it is a note; see `chat.notes`."""
+        return self.note_on is not None
 
     @property
     def is_unfinished(self) -> bool:

@@ -1,4 +1,4 @@
-"""What people say about messages and chats: ratings, labels, ranks, pins, tags.
+"""What is said about messages and chats: ratings, labels, ranks, pins, notes, tags.
 
 Owns the names and value scales of Open Assistant's labels, and how such judgements are written
 down. Refuses to know the tree they belong to.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -38,6 +39,49 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A summary that stands for all turns up to the message that it is a mark of."""
+
+    text: str
+    created: datetime
+    model: str = ""
+    """The name of the model that wrote it."""
+    precision: str = ""
+    tokens: int = 0
+    """As the model wrote it; 0 if not known."""
+    edited: bool = False
+    """Whether a person has changed it."""
+
+    def to_values(self) -> dict[str, Any]:
+        """The note as JSON values; the time in ISO 8601, UTC."""
+        return {
+            "text": self.text,
+            "created": self.created.astimezone(UTC).isoformat(timespec="microseconds"),
+            "model": self.model,
+            "precision": self.precision,
+            "tokens": self.tokens,
+            "edited": self.edited,
+        }
+
+    @classmethod
+    def from_values(cls, values: object) -> Note | None:
+        """What `to_values` wrote; None where that cannot be meant."""
+        if not isinstance(values, Mapping):
+            return None
+        text, tokens = values.get("text"), values.get("tokens")
+        if not isinstance(text, str) or not text.strip():
+            return None
+        return cls(
+            text,
+            _moment(values.get("created")),
+            str(values.get("model", "")),
+            str(values.get("precision", "")),
+            tokens if isinstance(tokens, int) and tokens >= 0 else 0,
+            values.get("edited") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Marks:
     """All judgements about a message, and how it takes part in the prompt."""
 
@@ -58,6 +102,8 @@ class Marks:
     """The name of the branch that begins here."""
     edited: bool = False
     """Whether a person wrote or changed the text of a reply."""
+    note: Note | None = None
+    """What is sent instead of the turns up to here."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What an imported file said beyond this, to be given back when it is exported."""
 
@@ -74,6 +120,8 @@ class Marks:
                 values[name] = dict(value) if isinstance(value, Mapping) else value
         if self.reports:
             values["reports"] = [{"kind": r.kind, "reason": r.reason} for r in self.reports]
+        if self.note is not None:
+            values["note"] = self.note.to_values()
         return values
 
     @classmethod
@@ -100,6 +148,8 @@ class Marks:
                 known[name] = True
         if isinstance(values.get("branch"), str):
             known["branch"] = values["branch"]
+        if (note := Note.from_values(values.get("note"))) is not None:
+            known["note"] = note
         if isinstance(values.get("extra"), Mapping):
             known["extra"] = dict(values["extra"])
             if known["extra"].get("all_flawed") is True:  # where it was kept before
@@ -108,7 +158,7 @@ class Marks:
 
 
 _NONE = Marks()
-_MARKS = tuple(f.name for f in fields(Marks) if f.name != "reports")
+_MARKS = tuple(f.name for f in fields(Marks) if f.name not in ("reports", "note"))
 NO_MARKS = _NONE
 """Nothing is marked."""
 
@@ -183,6 +233,17 @@ class ChatDetails:
 
 
 _PLAIN_CHAT = ChatDetails()
+
+
+def _moment(value: object) -> datetime:
+    """A moment in ISO 8601; the beginning of 1970 where it cannot be read."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is not None:
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    return datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _is_share(value: object) -> bool:

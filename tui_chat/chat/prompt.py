@@ -2,7 +2,8 @@
 
 Owns the grouping into turns and the cache of their sizes, so that counting a draft costs the
 draft only, however long the chat is. Turns with a pinned message are always sent, in their place;
-the budget counts them like the system message.
+the budget counts them like the system message. The turns that a note stands for are not sent; the
+note is, with the system message.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from tui_chat.chat.budget import BudgetFit, ContextView, fit
 from tui_chat.chat.conversation import Message
+from tui_chat.chat.notes import divided, system_text
 from tui_chat.chat.templates import PromptMessage, PromptTemplate, Segment, TokenEncoder
 from tui_chat.errors import ContextError
 
@@ -36,11 +38,40 @@ class Prompt:
     fit: BudgetFit
     dropped: tuple[PromptMessage, ...]
     """The messages that are not sent, oldest first."""
+    has_note: bool = False
+    """Whether a note stands for turns; it is sent with the system message."""
+    noted_turns: int = 0
+    """Turns that are not sent because a note stands for them,"""
+    noted_tokens: int = 0
+    """and what they would take."""
 
     @property
     def dropped_turns(self) -> int:
         """How many whole turns are not sent."""
-        return self.fit.first_kept
+        return self.noted_turns + self.fit.first_kept
+
+    @property
+    def dropped_tokens(self) -> int:
+        """What they would take."""
+        return self.noted_tokens + self.fit.dropped_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _DividedPath:
+    """A path as turns: those that a note stands for, and those that may be sent."""
+
+    note: str
+    """The text of the note; empty for none."""
+    noted: list[Turn]
+    turns: list[Turn]
+    """Also those that the note would stand for, were they not pinned."""
+    pinned: list[bool]
+    """Which of `turns` are never dropped."""
+
+    @property
+    def free(self) -> list[Turn]:
+        """The turns that may be dropped."""
+        return [t for t, is_pinned in zip(self.turns, self.pinned, strict=True) if not is_pinned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +85,10 @@ class _SizedTurns:
     """and when it was sent, before it got its reply."""
     pinned: int
     """Tokens of the turns that are never dropped."""
+    note: str
+    """The text of the note; empty for none."""
+    noted_turns: int
+    noted_tokens: int
 
 
 class PromptComposer:
@@ -91,19 +126,22 @@ class PromptComposer:
             ContextError: If the newest turn alone does not fit.
             ConfigError: If the template cannot express these messages.
         """
-        turns = group_turns(self._prompt_message(m) for m in messages)
-        if not turns:
+        if not messages:
             raise ContextError("There is nothing to send", "The chat is empty", "Type a message")
-        head = self._system_messages(system)
-        pinned = _pinned(turns, messages)
-        free = [turn for turn, is_pinned in zip(turns, pinned, strict=True) if not is_pinned]
-        budget = self._fit(turns, pinned, head, continue_last)
+        path = self._divide(messages)
+        if messages[-1].is_note:
+            raise ContextError(
+                "There is nothing to send", "The note stands for the whole chat", "Type a message"
+            )
+        head = self._system_messages(system_text(system, path.note))
+        sized = self._sizes_of(path)
+        budget = self._fit(sized, head, continue_last)
         if budget.is_too_long:
             raise self.too_long_error(budget)
-        first = budget.first_kept
+        free, first = path.free, budget.first_kept
         while True:
             gone = set(map(id, free[:first]))
-            kept = [*head, *(m for turn in turns if id(turn) not in gone for m in turn)]
+            kept = [*head, *(m for turn in path.turns if id(turn) not in gone for m in turn)]
             segments = self.template.render(kept, self.encoder, continue_last)
             ids = tuple(i for segment in segments for i in segment.ids)
             if len(ids) <= budget.limit or first == len(free) - 1:
@@ -111,8 +149,11 @@ class PromptComposer:
             first += 1  # neighbouring texts encoded together can take a token more
         if first != budget.first_kept:
             budget = self._moved(budget, free, first)
-        dropped = tuple(m for turn in free[:first] for m in turn)
-        return Prompt(ids, tuple(segments), budget, dropped)
+        dropped = tuple(m for turn in (*path.noted, *free[:first]) for m in turn)
+        return Prompt(
+            ids, tuple(segments), budget, dropped, bool(path.note), sized.noted_turns,
+            sized.noted_tokens,
+        )  # fmt: skip
 
     def view(self, messages: Sequence[Message], system: str, draft: str) -> ContextView:
         """How the context would be used if the draft were sent after these messages.
@@ -121,19 +162,24 @@ class PromptComposer:
         """
         sized = self._sized_turns(messages)
         system_size = self._system_size(self._system_messages(system))
+        always = sized.pinned
+        if sized.note:
+            whole = self._system_messages(system_text(system, sized.note))
+            always += self._system_size(whole) - system_size
         draft_size = self._size((PromptMessage(_DRAFT_ID, "user", draft),)) + self._opening
         budget = fit(
             [*sized.sizes, draft_size],
-            system_size + sized.pinned,
+            system_size + always,
             self.context,
             self.reserve,
             sent_tokens=[*sized.sent, draft_size],
         )
         draft_tokens = draft_size if draft else 0
-        history = budget.kept_tokens - draft_size + sized.pinned
+        history = budget.kept_tokens - draft_size + always
         used = system_size + history + draft_tokens
         reserve = min(self.reserve, max(0, self.context - used))
-        first = budget.first_kept
+        first, dropped = budget.first_kept, sized.noted_turns + budget.first_kept
+        has_line = dropped > 0 and first < len(sized.turns)
         return ContextView(
             context=self.context,
             system=system_size,
@@ -141,9 +187,10 @@ class PromptComposer:
             draft=draft_tokens,
             reserve=reserve,
             free=max(0, self.context - used - reserve),
-            dropped_turns=first,
-            dropped_tokens=budget.dropped_tokens,
-            first_kept_id=sized.turns[first][0].id if 0 < first < len(sized.turns) else None,
+            dropped_turns=dropped,
+            dropped_tokens=sized.noted_tokens + budget.dropped_tokens,
+            noted_turns=sized.noted_turns,
+            first_kept_id=sized.turns[first][0].id if has_line else None,
             draft_text_tokens=len(self.encoder.encode(draft)) if draft else 0,
             is_exact=True,
             is_too_long=budget.is_too_long,
@@ -158,33 +205,60 @@ class PromptComposer:
             f"It has {budget.kept_tokens} tokens, and {room} fit: the context is {self.context}, "
             f"{self.reserve} are kept for the reply"
             + (
-                f", {budget.system_tokens} are the system message and what is pinned"
+                f", {budget.system_tokens} are the system message, a note and what is pinned"
                 * bool(budget.system_tokens)
             ),
             "Shorten it, pin less, or lower the reserve",
         )
 
-    def _fit(
-        self,
-        turns: Sequence[Turn],
-        pinned: Sequence[bool],
-        head: Sequence[PromptMessage],
-        continue_last: bool,
-    ) -> BudgetFit:
-        sized = self._sizes_of(turns, pinned)
-        sized.sizes[-1] += 0 if continue_last else self._opening
-        fixed = self._system_size(head) + sized.pinned
-        return fit(sized.sizes, fixed, self.context, self.reserve, sent_tokens=sized.sent)
+    def prompt_message(self, message: Message) -> PromptMessage:
+        """A message on its way into a prompt, with its exact tokens where they can be used."""
+        usable = message.role == "assistant" and message.tokenizer == self.encoder.fingerprint
+        return PromptMessage(
+            message.id, message.role, message.text, message.token_ids if usable else ()
+        )
 
-    def _sizes_of(self, turns: Sequence[Turn], pinned: Sequence[bool]) -> _SizedTurns:
-        free = [turn for turn, is_pinned in zip(turns, pinned, strict=True) if not is_pinned]
+    def _divide(self, messages: Sequence[Message], keeps_last: bool = True) -> _DividedPath:
+        """Divide a path into turns.
+
+        Args:
+            messages: The path.
+            keeps_last: Whether the last turn is sent in any case, pinned or not.
+        """
+        note, before, after = divided(messages)
+        noted = group_turns(self.prompt_message(m) for m in before)
+        turns = group_turns(self.prompt_message(m) for m in after)
+        ids = in_pinned_turns(before) | in_pinned_turns(after)
+        kept = [turn for turn in noted if turn[0].id in ids]
+        pinned = [True] * len(kept) + [turn[0].id in ids for turn in turns]
+        if keeps_last and turns:
+            pinned[-1] = False
+        return _DividedPath(
+            note.text if note is not None else "",
+            [turn for turn in noted if turn[0].id not in ids],
+            [*kept, *turns],
+            pinned,
+        )
+
+    def _fit(
+        self, sized: _SizedTurns, head: Sequence[PromptMessage], continue_last: bool
+    ) -> BudgetFit:
+        sizes = list(sized.sizes)
+        sizes[-1] += 0 if continue_last else self._opening
+        fixed = self._system_size(head) + sized.pinned
+        return fit(sizes, fixed, self.context, self.reserve, sent_tokens=sized.sent)
+
+    def _sizes_of(self, path: _DividedPath) -> _SizedTurns:
+        free = path.free
+        every = zip(path.turns, path.pinned, strict=True)
         return _SizedTurns(
             free,
             [self._turn_size(turn) for turn in free],
             [self._sent_size(turn) for turn in free],
-            sum(
-                self._turn_size(t) for t, is_pinned in zip(turns, pinned, strict=True) if is_pinned
-            ),
+            sum(self._turn_size(turn) for turn, is_pinned in every if is_pinned),
+            path.note,
+            len(path.noted),
+            sum(self._turn_size(turn) for turn in path.noted),
         )
 
     def _moved(self, budget: BudgetFit, turns: Sequence[Turn], first: int) -> BudgetFit:
@@ -198,9 +272,7 @@ class PromptComposer:
         """The turns of a path that a draft follows, with their sizes."""
         grouped = self._grouped
         if grouped is None or grouped[0] is not messages:
-            turns = group_turns(self._prompt_message(m) for m in messages)
-            pinned = _pinned(turns, messages, keeps_last=False)
-            grouped = (messages, self._sizes_of(turns, pinned))
+            grouped = (messages, self._sizes_of(self._divide(messages, keeps_last=False)))
             self._grouped = grouped
         return grouped[1]
 
@@ -236,12 +308,6 @@ class PromptComposer:
         total = sum(len(s.ids) for s in segments if s.role != "reply")
         return total - self._turn_size((probe,))
 
-    def _prompt_message(self, message: Message) -> PromptMessage:
-        usable = message.role == "assistant" and message.tokenizer == self.encoder.fingerprint
-        return PromptMessage(
-            message.id, message.role, message.text, message.token_ids if usable else ()
-        )
-
     @staticmethod
     def _system_messages(system: str) -> tuple[PromptMessage, ...]:
         return (PromptMessage(_SYSTEM_ID, "system", system),) if system.strip() else ()
@@ -261,20 +327,3 @@ def in_pinned_turns(path: Iterable[Message]) -> set[str]:
     """The ids of all messages of turns in which one is pinned, which are always sent."""
     turns = group_turns(path)
     return {m.id for turn in turns if any(one.marks.pinned for one in turn) for m in turn}
-
-
-def _pinned(
-    turns: Sequence[Turn], messages: Sequence[Message], keeps_last: bool = True
-) -> list[bool]:
-    """Which turns have a pinned message.
-
-    Args:
-        turns: Of a path.
-        messages: The path.
-        keeps_last: Whether the last turn is sent in any case, pinned or not.
-    """
-    ids = in_pinned_turns(messages)
-    pinned = [turn[0].id in ids for turn in turns]
-    if keeps_last and pinned:
-        pinned[-1] = False
-    return pinned

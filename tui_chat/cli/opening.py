@@ -20,6 +20,7 @@ from tui_chat.engine.backend import Backend, LoadRequest
 from tui_chat.engine.registry import Registry, load_registry
 from tui_chat.engine.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
+from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound
 from tui_chat.settings import Settings
 from tui_chat.storage.reading import read_transcripts
@@ -110,6 +111,7 @@ def usable_settings(
         UsageError: If what cannot be used was typed.
     """
     problems: list[TuiChatError] = [*loaded.problems, *registry.problems]
+    problems += _missing_model(loaded, registry, conversation)
     loaded = _with_known_preset(loaded, registry, problems)
     request = session_settings(loaded, registry, conversation).load
     spec = _spec(request, registry)
@@ -149,18 +151,47 @@ def session_settings(
     """How the session begins. A chat goes on with its own model unless another one is named."""
     settings = loaded.settings
     request = load_request(settings, registry)
-    is_named = loaded.sources.get("model", "config.toml") != "config.toml"
-    if conversation is not None and conversation.model and not is_named:
+    if conversation is not None and _goes_on_with_its_model(loaded, conversation):
         try:
             registry.resolve(conversation.model)
         except TuiChatError:
-            pass  # the chat's model is not known any more
+            pass  # `usable_settings` says so
         else:
             request = replace(request, model=conversation.model)
     preset, overrides = settings.preset, dict(settings.parameters)
     if conversation is not None:
         preset, overrides = _gone_on_with(loaded, registry, conversation)
-    return SessionSettings(load=request, preset=preset, overrides=overrides, system=settings.system)
+    return SessionSettings(
+        load=request, preset=preset, overrides=overrides, system=settings.system,
+        data_use=settings.data_use,
+    )  # fmt: skip
+
+
+def _goes_on_with_its_model(loaded: LoadedSettings, conversation: Conversation) -> bool:
+    """Whether a chat goes on with its own model: no other one was typed."""
+    is_named = loaded.sources.get("model", "config.toml") != "config.toml"
+    return bool(conversation.model) and not is_named
+
+
+def _missing_model(
+    loaded: LoadedSettings, registry: Registry, conversation: Conversation | None
+) -> list[TuiChatError]:
+    """That the model of a chat that is gone on with is not there any more."""
+    if conversation is None or not _goes_on_with_its_model(loaded, conversation):
+        return []
+    try:
+        registry.resolve(conversation.model)
+    except TuiChatError as error:
+        used = load_request(loaded.settings, registry).model
+        return [
+            TuiChatError(
+                f"The model of this chat, {safe_line(conversation.model, 80)}, is not there any "
+                "more",
+                error.detail,
+                f"{safe_line(used, 80)} is used; name another one with --model, or press F3",
+            )
+        ]
+    return []
 
 
 def _gone_on_with(

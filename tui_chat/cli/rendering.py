@@ -132,10 +132,11 @@ def _rendered(
 
     Of a saved chat, what never got an answer is not part of it; typed messages are taken as given.
     """
+    from tui_chat.chat.notes import with_note
     from tui_chat.session.reply import sendable
 
     path = conversation.path()
-    messages = sendable(path) if is_saved else path
+    messages = sendable(with_note(path)) if is_saved else path
     prompt = composer.compose(messages, conversation.system)
     places = {message.id: index + offset for index, message in enumerate(path)}
     dropped = [
@@ -185,7 +186,7 @@ def _print_segments(
     """A table with one row for each token."""
     rows = [
         (
-            item.segment.role if place == 0 else "",
+            _role(prompt, item) if place == 0 else "",
             "" if item.message_index is None or place else str(item.message_index),
             "sent" if item.kept else "left out",
             str(token_id),
@@ -197,5 +198,13 @@ def _print_segments(
     print_table(("ROLE", "MESSAGE", "", "ID", "TOKEN"), rows)
     print(
         f"\n{len(prompt.ids)} of {composer.context} tokens are sent, {composer.reserve} are kept "
-        f"for the reply, {prompt.dropped_turns} turns are left out."
+        f"for the reply, {prompt.dropped_turns} turns are left out"
+        + f", and a note stands for {prompt.noted_turns} of them" * prompt.has_note
+        + "."
     )
+
+
+def _role(prompt: Prompt, item: _Rendered) -> str:
+    """Who speaks in a segment; a note is sent with the system message."""
+    is_noted = prompt.has_note and item.segment.message_id is not None
+    return "system, note" if is_noted and item.segment.role == "system" else item.segment.role

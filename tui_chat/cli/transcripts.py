@@ -10,6 +10,7 @@ from tui_chat.cli import exporting, importing, maintenance, searching
 from tui_chat.cli import options as opt
 from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import print_json, print_table, print_text
+from tui_chat.errors import BusyError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -75,23 +76,30 @@ def delete(
     undo: Annotated[bool, typer.Option("--undo", help="Bring deleted chats back.")] = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Delete saved chats. For 30 days they can be brought back with --undo."""
+    """Delete saved chats. For 30 days they can be brought back with --undo.
+
+    A chat that a running program has open is not deleted, and neither are those named with it.
+    """
     import sqlite3
 
     from tui_chat import paths
     from tui_chat.storage.connection import unusable
+    from tui_chat.storage.leases import lent_chats
     from tui_chat.storage.transcripts import TranscriptStore
 
     require_home()
     with TranscriptStore(paths.database_file()) as store:
         found = [store.find(name, include_deleted=undo) for name in chat_ids]
         titles = {chat.id: chat.title for chat in store.list_chats(include_deleted=True)}
-        try:
-            with store.change():
-                for chat_id in found:
-                    (store.undelete if undo else store.delete)(chat_id)
-        except sqlite3.Error as error:
-            raise unusable(paths.database_file(), error) from None
+        with lent_chats(store.path, found) as taken:
+            if taken and not undo:
+                raise _open_elsewhere([titles.get(chat_id, "") for chat_id in taken], len(found))
+            try:
+                with store.change():
+                    for chat_id in found:
+                        (store.undelete if undo else store.delete)(chat_id)
+            except sqlite3.Error as error:
+                raise unusable(paths.database_file(), error) from None
     found = list(dict.fromkeys(found))
     if as_json:
         print_json({"restored" if undo else "deleted": found})
@@ -103,6 +111,18 @@ def delete(
         else:
             print(f"Deleted {title}. `tui-chat transcripts delete --undo {chat_id}` undoes it")
     return 0
+
+
+def _open_elsewhere(titles: list[str], asked: int) -> BusyError:
+    names = ", ".join(safe_line(title, 60) or "Untitled chat" for title in titles)
+    is_one = len(titles) == 1
+    return BusyError(
+        f"{names} {'is' if is_one else 'are'} open in a running tui-chat",
+        "Nothing was deleted" if asked > 1 else "",
+        "Close it there first, or delete it there with Ctrl+O"
+        if is_one
+        else "Close them there first",
+    )
 
 
 def _load(name: str) -> Conversation:

@@ -29,14 +29,16 @@ class ChatSession(Sharing):
 
     def new_chat(self) -> None:
         """Start an empty chat; a running reply is stopped and kept."""
-        self._open(Conversation(system=self._conversation.system, model=self._wanted.model))
+        self._open(self._empty_chat(self._conversation.system, self._wanted.model))
 
     def open_chat(self, conversation: Conversation) -> None:
         """Make a loaded chat the current one; a running reply is stopped and kept.
 
-        If another program has it open it can only be read, and a notice says so.
+        If another program has it open it can only be read until that has left it, and a notice says
+        so. Looks into the database; not for a UI loop.
         """
-        self._open(conversation)
+        with self._lock:
+            self._open(self._as_left(conversation))
 
     def keep_draft(self, text: str) -> None:
         """Save with the chat what is typed and not sent yet."""
@@ -45,6 +47,30 @@ class ChatSession(Sharing):
             if working.get("draft", "") == text:
                 return
             working["draft"] = storable(text)
+            self._save_header(self._conversation)
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Where the current chat was read: the message at the top and which line of it; None for
+        its end.
+        """
+        kept = self._conversation.working.get("place")
+        if not isinstance(kept, dict):
+            return None
+        message_id, line = kept.get("message"), kept.get("line")
+        is_place = isinstance(message_id, str) and isinstance(line, int) and line >= 0
+        return (str(message_id), int(line or 0)) if is_place else None
+
+    def keep_place(self, place: tuple[str, int] | None) -> None:
+        """Save with the chat where it is read, as `place`."""
+        with self._lock:
+            working = self._conversation.working
+            if place == self.place or (place is not None and not self.is_here(place[0])):
+                return
+            if place is None:
+                working.pop("place", None)
+            else:
+                working["place"] = {"message": place[0], "line": place[1]}
             self._save_header(self._conversation)
 
     def fork(self, message_id: str) -> Conversation:
@@ -111,17 +137,21 @@ class ChatSession(Sharing):
         is_current = chat_id == self._conversation.id
         conversation = self._conversation if is_current else self.load_chat(chat_id)
         with self._lock:
+            if not is_current:
+                conversation = self._as_left(conversation)
             if message_id not in conversation or conversation[message_id].deleted:
+                self._leave_others()
                 raise TranscriptNotFoundError("The message is not there any more")
             is_shown = any(m.id == message_id for m in conversation.path())
-            if is_current and not is_shown and self._replies:
+            if is_current and not is_shown and self.is_busy:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
-            if conversation.go_to(message_id):
+            is_moved = conversation.go_to(message_id)
+            if not is_current:
+                self._open(conversation)
+            if is_moved:
                 self._save_header(conversation)
         if is_current:
             self._tell(TreeChanged())
-        else:
-            self._open(conversation)
 
     def load_chat(self, id_or_prefix: str) -> Conversation:
         """Read a saved chat by its id, the beginning of it, or `last`. Not for a UI loop.
@@ -158,10 +188,10 @@ class ChatSession(Sharing):
             BusyError: If another program has it open.
         """
         self._require_free(chat_id)
+        if self._writer is not None:
+            self._writer.delete(chat_id)  # before it is left: another program may wait for it
         if chat_id == self._conversation.id:
             self.new_chat()
-        if self._writer is not None:
-            self._writer.delete(chat_id)
 
     def undelete_chat(self, chat_id: str) -> None:
         """Bring a deleted chat back."""

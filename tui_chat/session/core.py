@@ -6,11 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Loading, ModelInfo, Stats, TurboState
 from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+from tui_chat.chat.notes import with_note
 from tui_chat.chat.params import Preset, SamplingParams
 from tui_chat.chat.prompt import Prompt, PromptComposer
 from tui_chat.chat.templates import TokenEncoder
@@ -78,8 +80,10 @@ class SessionCore:
         self._loading: Loading | None = None
         self._composer: PromptComposer | None = None
         self._path: tuple[Conversation, int, list[Message], list[Message]] | None = None
+        self._growing_note: Message | None = None
         self._last_stats: Stats | None = None
-        self._conversation = Conversation(system=settings.system)
+        self._data_use = settings.data_use
+        self._conversation = self._empty_chat(settings.system)
         self._overrides = dict(settings.overrides)
         self._chosen_preset = settings.preset
         self._preset = self._preset_for(settings.load.model)
@@ -142,8 +146,8 @@ class SessionCore:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a reply is being written or waits to be."""
-        return bool(self._replies)
+        """Whether a reply or a note is being written, or a reply waits to be."""
+        return bool(self._replies) or self._growing_note is not None
 
     @property
     def last_stats(self) -> Stats | None:
@@ -160,7 +164,10 @@ class SessionCore:
         return self._backend.memory_bytes()
 
     def messages(self) -> list[Message]:
-        """The active path, oldest first. The same list until the chat changes."""
+        """The active path with its note, oldest first. The same list until the chat changes.
+
+        A note that is being written stands where it will be.
+        """
         return self._paths()[0]
 
     def _paths(self) -> tuple[list[Message], list[Message]]:
@@ -169,14 +176,48 @@ class SessionCore:
             conversation = self._conversation
             kept = self._path
             if kept is None or kept[0] is not conversation or kept[1] != conversation.version:
-                path = conversation.path()
-                kept = (conversation, conversation.version, path, sendable(path))
+                path = with_note(conversation.path())
+                shown = self._with_growing_note(path)
+                kept = (conversation, conversation.version, shown, sendable(path))
                 self._path = kept
             return kept[2], kept[3]
 
-    def message(self, message_id: str) -> Message:
-        """A message of the current chat, with the text that has arrived so far."""
+    def _with_growing_note(self, path: list[Message]) -> list[Message]:
+        """A path with the note that is being written, at its place."""
+        note = self._growing_note
+        if note is None or note.note_on not in {message.id for message in path}:
+            return path
+        shown = [message for message in path if message.id != note.id]
+        index = next(i for i, message in enumerate(shown) if message.id == note.note_on)
+        return [*shown[: index + 1], note, *shown[index + 1 :]]
+
+    def is_here(self, message_id: str) -> bool:
+        """Whether the current chat has a message, or shows a note of that id."""
         with self._lock:
+            return message_id in self._conversation or any(
+                m.id == message_id for m in self._paths()[0]
+            )
+
+    def _note(self, message_id: str) -> Message:
+        """The note of that id, as it is shown.
+
+        Raises:
+            KeyError: If none is.
+        """
+        for message in self._paths()[0]:
+            if message.is_note and message.id == message_id:
+                return message
+        raise KeyError(message_id)
+
+    def message(self, message_id: str) -> Message:
+        """A message of the current chat, or its note, with the text that has arrived so far.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        with self._lock:
+            if message_id not in self._conversation:
+                return self._note(message_id)
             reply = self._replies.get(message_id)
             if reply is not None and reply.conversation is self._conversation and reply.has_begun:
                 reply.apply()
@@ -185,6 +226,8 @@ class SessionCore:
     def versions(self, message_id: str) -> tuple[int, int]:
         """Which version of how many a message is, counted from 1."""
         with self._lock:
+            if message_id not in self._conversation:
+                return 1, 1  # a note
             ids = [m.id for m in self._conversation.siblings(message_id)]
             return ids.index(message_id) + 1 if message_id in ids else 1, max(1, len(ids))
 
@@ -262,6 +305,12 @@ class SessionCore:
                         self._unheard = Saved(state)
                     return
         self._tell(Saved(state))
+
+    def _empty_chat(self, system: str, model: str = "") -> Conversation:
+        """A new chat, as the settings want it."""
+        chat = Conversation(system=system, model=model)
+        chat.details = replace(chat.details, allow_data_use=self._data_use)
+        return chat
 
     def _on_notice(self, notice: Notice) -> None:
         """Tell the user, and save the open chat again if the database was replaced."""

@@ -211,7 +211,7 @@ class Editing(Talking):
         with self._lock:
             if message_id is not None:
                 self._target(message_id)
-            elif self._replies:
+            elif self.is_busy:
                 raise BusyError("The reply is still being written", "", "Press Esc to stop it")
             return self._changed(change)
 
@@ -232,7 +232,7 @@ class Editing(Talking):
 
     def _target(self, message_id: str | None) -> Message:
         """The message to act on; the leaf by default. Refuses while the engine writes."""
-        if self._replies:
+        if self.is_busy:
             raise BusyError("The reply is still being written", "", "Press Esc to stop it")
         chosen = message_id or self._conversation.leaf_id
         if chosen is None or chosen not in self._conversation:

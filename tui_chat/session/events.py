@@ -76,3 +76,5 @@ class SessionSettings:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Parameter values laid over the preset."""
     system: str = ""
+    data_use: bool = True
+    """Whether new chats may be exported for training."""

@@ -65,6 +65,8 @@ class ModelControl(SessionCore):
                 )
                 self._composer = None
                 self._conversation.model = event.info.name
+                if number > 1:  # somebody has chosen it
+                    self._save_header(self._conversation)
                 self._take_model_preset(event.info.name)
                 event = self._with_length_warning(event)
             elif isinstance(event, Failed):

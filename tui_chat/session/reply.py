@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Delta, Failed, Finished, ModelInfo
@@ -145,7 +146,7 @@ def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Messa
     the turn that is to be answered or gone on with.
 
     Args:
-        messages: A path, oldest first.
+        messages: A path with its note, oldest first.
         keep_last: Keep the last message even if it is an unfinished reply.
     """
     path = list(messages)
@@ -156,17 +157,20 @@ def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Messa
     kept: list[Message] = []
     is_left_out = False
     for i, m in enumerate(path):
+        if m.is_note:
+            kept.append(m)  # it belongs to no turn
+            continue
         if m.role == "user":
             is_left_out = m.marks.excluded
         if i < closed and (is_left_out or m.marks.excluded):
             continue
         if m.role != "assistant" or m.text or (keep_last and i == last):
             kept.append(m)
-    return [
-        m
-        for i, m in enumerate(kept)
-        if m.role != "user" or i == len(kept) - 1 or kept[i + 1].role != "user"
-    ]
+    spoken = [m for m in kept if not m.is_note]
+    unanswered = {
+        m.id for m, following in pairwise(spoken) if m.role == "user" and following.role == "user"
+    }
+    return [m for m in kept if m.id not in unanswered]
 
 
 def left_out(path: Sequence[Message]) -> set[str]:

@@ -1,12 +1,15 @@
 """Two programs on one database: a chat is written by the one that opened it first.
 
 Owns which chats this session may write to. Refuses to merge: what the other program has open can
-only be read here, and every way to change it is refused with how to go on.
+only be read here, and every way to change it is refused with how to go on. Once the other program
+has left the chat or has ended, it is read again and can be written here.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,19 +19,26 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
 from tui_chat.engine.backend import Backend
 from tui_chat.engine.registry import Registry
-from tui_chat.errors import BusyError
-from tui_chat.session.editing import Editing
-from tui_chat.session.events import SessionSettings, StorageNotice
+from tui_chat.errors import BusyError, StoreError, TranscriptNotFoundError
+from tui_chat.session.compacting import Compacting
+from tui_chat.session.events import ParamsChanged, SessionSettings, StorageNotice, TreeChanged
 from tui_chat.session.reply import Reply
 from tui_chat.storage.db import Notice
 from tui_chat.storage.leases import ChatLease
 from tui_chat.storage.writer import TranscriptWriter
 
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""Between two looks whether a chat that is open elsewhere is free."""
 _TAKEN = "This chat is open in another window and can only be read here"
-_GO_ON = "Close it there and open it here again, or go on in a copy of it with /fork"
+_GO_ON = "Close it there, and it can be changed here; or go on in a copy of it with /fork"
+_FREE = "The other window has left this chat: it can be changed here now."
+_GONE = "This chat was deleted in another window"
+_COPY = "Go on in a copy of it with /fork"
 
 
-class Sharing(Editing):
+class Sharing(Compacting):
     """Keeps a chat to one program while it is open there."""
 
     def __init__(
@@ -40,12 +50,22 @@ class Sharing(Editing):
     ) -> None:
         self._leases: dict[str, ChatLease] = {}
         self._taken_id: str | None = None
+        self._is_gone = False
+        self._watch: threading.Thread | None = None
+        self._is_closed = threading.Event()
         super().__init__(backend, registry, settings, writer)
 
     @property
     def is_read_only(self) -> bool:
         """Whether another program has the current chat open, so that it can only be read here."""
         return self._taken_id is not None and self._taken_id == self._conversation.id
+
+    @property
+    def why_read_only(self) -> str:
+        """Why the current chat can only be read, in a few words; empty if it can be written."""
+        if not self.is_read_only:
+            return ""
+        return "deleted in another window" if self._is_gone else "open in another window"
 
     # What is refused
 
@@ -76,7 +96,7 @@ class Sharing(Editing):
             BusyError: If it has.
         """
         if self.is_read_only:
-            raise BusyError(_TAKEN, "", _GO_ON)
+            raise BusyError(_GONE, "", _COPY) if self._is_gone else BusyError(_TAKEN, "", _GO_ON)
 
     def _require_free(self, chat_id: str) -> None:
         """Refuse to rename or delete a saved chat that another program has open.
@@ -99,15 +119,108 @@ class Sharing(Editing):
         """Take the chat that is opened, if it was saved, and leave the one before."""
         taken = bool(len(conversation)) and not self._hold(conversation.id)
         self._taken_id = conversation.id if taken else None
+        self._is_gone = False
         self._leave_others()
 
     def _tell_if_taken(self) -> None:
         """Say that the chat can only be read, now and to whoever subscribes while it is open."""
         with self._lock:
-            self._notices = [n for n in self._notices if n.notice.kind != "in use"]
+            self._notices = [n for n in self._notices if n.notice.kind not in ("in use", "free")]
             if self.is_read_only:
                 self._notices.append(StorageNotice(Notice("in use", f"{_TAKEN}. {_GO_ON}.")))
                 self._tell(self._notices[-1])
+                self._begin_to_watch()
+
+    # Waiting for the other program
+
+    def _begin_to_watch(self) -> None:
+        """Look now and then whether the chat is free, in a thread that ends when it is."""
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="chat lease", daemon=True)
+            self._watch.start()
+
+    def _look(self) -> None:
+        while not self._is_closed.wait(LOOK_S):
+            with self._lock:
+                chat_id = self._taken_id
+                if chat_id is None or not self.is_read_only:
+                    self._watch = None
+                    return
+            try:
+                if self._take_over(chat_id):
+                    return
+            except StoreError as error:  # it can't be read now
+                log.warning("the chat can't be taken over: %s", error.one_line)
+
+    def _take_over(self, chat_id: str) -> bool:
+        """Make a chat that is free one that can be written here, as the other program has left it.
+
+        Returns:
+            Whether there is nothing more to wait for.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        lease = self._lease(chat_id)
+        if not lease.take():
+            return False
+        try:
+            saved = self._saved(chat_id)
+            with self._lock:
+                is_wanted = self._taken_id == chat_id and self.is_read_only
+                is_wanted = is_wanted and not self._is_closed.is_set()
+                self._watch = None
+                self._notices = [n for n in self._notices if n.notice.kind != "in use"]
+                self._is_gone = saved is None
+                if is_wanted and saved is not None:
+                    self._leases[chat_id] = lease
+                    self._conversation, self._taken_id = saved, None
+                    self._end_what_was_left(saved)
+        finally:
+            if self._leases.get(chat_id) is not lease:
+                lease.give_back()
+        if is_wanted:
+            if saved is not None:
+                self._tell(TreeChanged())
+                self._tell(ParamsChanged())
+            self._tell(
+                StorageNotice(Notice("free", _FREE if saved is not None else f"{_GONE}. {_COPY}."))
+            )
+        elif self.is_read_only:
+            self._begin_to_watch()  # another chat was opened meanwhile
+        return True
+
+    def _saved(self, chat_id: str) -> Conversation | None:
+        """A chat as it is saved now; None if it was deleted."""
+        assert self._writer is not None
+        with self._writer.reader() as reader:
+            try:
+                return reader.load(reader.find(chat_id))
+            except TranscriptNotFoundError:
+                return None
+
+    def _as_left(self, conversation: Conversation) -> Conversation:
+        """A chat that is to be opened, read again if another program has left it since."""
+        if self._writer is None or not len(conversation) or conversation.id in self._leases:
+            return conversation
+        if not self._hold(conversation.id):
+            return conversation
+        try:
+            with self._writer.reader() as reader:
+                stored = reader.stored_update(conversation.id)
+                if stored is not None and stored > conversation.updated:
+                    conversation = reader.load(conversation.id)
+        except StoreError as error:
+            log.warning("the chat can't be read again: %s", error.one_line)
+        self._end_what_was_left(conversation)
+        return conversation
+
+    def _end_what_was_left(self, conversation: Conversation) -> None:
+        """Mark what a program that has ended was writing as interrupted; its text stays."""
+        for message in conversation.messages():
+            if message.is_unfinished and message.id not in self._replies:
+                ended = conversation.update(message.id, status="interrupted")
+                self._save(conversation, ended)
 
     def _save(self, conversation: Conversation, message: Message) -> Future[None] | None:
         self._hold(conversation.id)  # a new chat is taken when it is saved first
@@ -153,6 +266,7 @@ class Sharing(Editing):
         )
 
     def _give_back_all(self) -> None:
+        self._is_closed.set()
         with self._lock:
             for lease in self._leases.values():
                 lease.give_back()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill
+from tui_chat.chat.notes import with_note
 from tui_chat.engine.backend import GenerateRequest
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.safe_text import storable
@@ -60,7 +61,7 @@ class Talking(ModelControl):
             self._save(conversation, user)
         return self._enqueue(conversation, reply)
 
-    def cancel(self) -> Literal["reply", "waiting", "loading", ""]:
+    def cancel(self) -> Literal["reply", "note", "waiting", "loading", ""]:
         """Stop the newest thing that runs, and say what that was.
 
         A running reply keeps its text. A waiting message is taken back. A download or a switch of
@@ -87,8 +88,9 @@ class Talking(ModelControl):
             self._replies[message.id] = reply
             self._save_header(conversation)
             reply.committed = self._save(conversation, message)
-            if self._load_job is not None or self._backend.info is not None:
-                self._submit(reply)  # else `start` queues it, behind the model
+            is_begun = self._load_job is not None or self._backend.info is not None
+            if is_begun and self._growing_note is None:
+                self._submit(reply)  # else it is queued behind the model, or behind the note
         self._tell(TreeChanged())
         return message
 
@@ -120,7 +122,8 @@ class Talking(ModelControl):
             raise ContextError("No model is loaded", "", "Press F3 to choose one")
         with self._lock:
             conversation = reply.conversation
-            path = sendable(conversation.path(reply.message_id), keep_last=reply.is_continuation)
+            path = with_note(conversation.path(reply.message_id))
+            path = sendable(path, keep_last=reply.is_continuation)
             prompt = composer.compose(path, conversation.system, reply.is_continuation)
             params = self.params
             seed = params.seed if params.seed is not None else _random_seed()

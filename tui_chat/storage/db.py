@@ -39,7 +39,7 @@ from tui_chat.storage.migrations import (
 from tui_chat.storage.salvage import damage_of, salvage, set_aside
 
 NoticeKind = Literal[
-    "damaged", "replaced", "read-only", "migrated", "imported", "refused", "in use"
+    "damaged", "replaced", "read-only", "migrated", "imported", "refused", "in use", "free"
 ]
 
 

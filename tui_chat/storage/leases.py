@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -93,6 +93,25 @@ class ChatLease:
             _remove_and_close(self._path, self._descriptor)
             self._descriptor = None
         _remove_folder(self._path.parent)
+
+
+@contextmanager
+def lent_chats(database: Path, chat_ids: Iterable[str]) -> Iterator[list[str]]:
+    """Take chats for as long as something is done to them; those that others have are given back.
+
+    Args:
+        database: The database file.
+        chat_ids: Full ids.
+
+    Yields:
+        The ids of chats that another program has open.
+    """
+    leases = {chat_id: ChatLease(database, chat_id) for chat_id in chat_ids}
+    try:
+        yield [chat_id for chat_id, lease in leases.items() if not lease.take()]
+    finally:
+        for lease in leases.values():
+            lease.give_back()
 
 
 def _open_locked(path: Path, operation: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,6 +152,13 @@ class TranscriptReader:
         conversation.working = json_values(as_text(header["working"]))
         conversation.restore_history(json_values(as_text(header["history"])))
         return conversation
+
+    def stored_update(self, chat_id: str) -> datetime | None:
+        """When a saved chat was changed last; None if it is not saved."""
+        row = self._connection.execute(
+            "SELECT updated FROM chats WHERE id = ?", (storable(chat_id),)
+        ).fetchone()
+        return None if row is None else as_moment(row["updated"])
 
     def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
         """The messages that a query finds: the best first, or the newest where it has no words."""

@@ -26,7 +26,6 @@ from tui_chat.storage.records import (
     MESSAGE_COLUMNS,
     RECOUNT_CHAT,
     ChatHeader,
-    as_moment,
     json_text,
     message_row,
     utc_text,
@@ -230,13 +229,6 @@ class TranscriptStore(TranscriptReader):
             (storable(chat_id), storable(message_id)),
         ).fetchone()
         return None if row is None else str(row["status"])
-
-    def stored_update(self, chat_id: str) -> datetime | None:
-        """When a saved chat was changed last; None if it is not saved."""
-        row = self._connection.execute(
-            "SELECT updated FROM chats WHERE id = ?", (storable(chat_id),)
-        ).fetchone()
-        return None if row is None else as_moment(row["updated"])
 
     def _set(self, chat_id: str, column: str, value: str | None) -> None:
         self._connection.execute(

@@ -374,6 +374,7 @@ class TuiChat(App[int]):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hand_in(), SEND_S)
         self.chat.keep_draft()
+        self.chat.keep_place()
         self._unsubscribe()
         self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
         self.exit(code, return_code=code)

@@ -1,10 +1,12 @@
-"""What is said about the whole chat: its title, its tags, whether it is archived, who may use it.
+"""What is said about the whole chat: its title, its tags, whether it is archived, who may use it,
+and the note that sums up its beginning.
 
 Owns the wording. The session keeps it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tui_chat.errors import UsageError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tui_chat.ui.message_commands import Command
 
 _MOST_TAGS = 20
+_MOST_TURNS = 1_000_000
 _LONGEST_TAG = 40
 
 
@@ -33,6 +36,7 @@ class ChatCommands:
             "tag": self._tag,
             "archive": self._archive,
             "data_use": self._data_use,
+            "compact": self._compact,
         }
 
     def _say(self, text: str) -> None:
@@ -73,6 +77,19 @@ class ChatCommands:
             if archived
             else "It is listed with the other chats again."
         )
+
+    async def _compact(self, text: str) -> None:
+        """Have turns summed up, and bring the note that grows into view."""
+        if text and not (text.isdecimal() and 0 < int(text) < _MOST_TURNS):
+            raise UsageError(
+                "/compact takes a number of turns", f"not {safe_line(text, 20)!r}",
+                "/compact 4 keeps the newest 4",
+            )  # fmt: skip
+        session = self._app.session
+        await asyncio.to_thread(session.compact, int(text) if text else None)
+        growing = next((m for m in session.messages() if m.is_note and m.is_unfinished), None)
+        if growing is not None:
+            await self._app.chat.go_to(growing.id, takes_focus=False)
 
     async def _data_use(self, text: str) -> None:
         session = self._app.session

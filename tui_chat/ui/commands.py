@@ -39,8 +39,13 @@ _EVERYWHERE = ("quit", "interrupt")
 _IN_TURN = frozenset({
     "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
     "inspector", "stop", "tree", "rank", "label",
+    "compact",
 })  # fmt: skip
 """What means the chat with all that was typed before, though that may still be on its way."""
+
+
+_LEAVING = frozenset({"new", "open", "fork"})
+"""What may bring another chat."""
 
 
 class Commands:
@@ -115,6 +120,8 @@ class Commands:
             argument: What a slash command was given.
         """
         outbox = self._chat.outbox
+        if action_id in _LEAVING:
+            self._chat.keep_place()
         if action_id in _IN_TURN and outbox.is_busy:
             outbox.after(lambda: self._run(action_id, argument))
         else:
@@ -322,7 +329,7 @@ class Commands:
             return
         session = self._app.session
         conversation = await asyncio.to_thread(session.load_chat, chat_id)
-        session.open_chat(conversation)
+        await asyncio.to_thread(session.open_chat, conversation)
         self._chat.focus_prompt()
 
     def _new(self) -> None:

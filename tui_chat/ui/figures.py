@@ -103,7 +103,7 @@ class Figures:
         is_saving = saving is None or saving.ok
         doing = (
             session.state, session.is_busy, self._prefill is None, len(session.conversation),
-            is_saving, session.turbo.stage,
+            is_saving, session.turbo.stage, session.why_read_only,
         )  # fmt: skip
         if doing == self._doing and now - self._shown_at < INTERVAL_S:
             return
@@ -132,12 +132,17 @@ class Figures:
         saving = session.save_state
         is_broken = saving is not None and not saving.ok
         colour = "$error" if is_broken else "$text-muted"
+        if session.is_read_only:
+            colour = "$warning"
         if screen.is_narrow:
             status = Content(status_text(self.status, _NARROW_STATUS))
             line.left = plain_line(models[1]).stylize("$text-muted")
-            line.right = Content("not saved").stylize(colour) if is_broken else status
+            word = "read-only" if session.is_read_only else "not saved" if is_broken else ""
+            line.right = Content(word).stylize(colour) if word else status
             return
-        if saving is None:
+        if session.is_read_only:
+            mark = ("read-only", session.why_read_only)
+        elif saving is None:
             mark = ("not saved", "")
         elif not saving.ok:
             mark = ("not saved", why_not_saved(saving.detail))

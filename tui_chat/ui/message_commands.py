@@ -22,6 +22,11 @@ _MENU = (
     "copy", "code_block", "edit", "retry_message", "continue", "sibling_previous", "sibling_next",
     "rate_good", "rate_bad", "rank", "label", "pin", "exclude", "fork", "delete", "undo", "redo",
 )  # fmt: skip
+_OF_NOTES = frozenset({
+    "message_down", "message_up", "message_first", "message_last", "copy", "code_block", "edit",
+    "delete", "undo", "redo", "message_menu",
+})  # fmt: skip
+"""What can be done with a note, which is no turn of the chat."""
 _CONTINUABLE = ("stopped", "interrupted", "failed")
 
 
@@ -68,7 +73,7 @@ class MessageCommands:
             return bool(session.conversation.undo_label) and not session.is_busy
         if action_id == "redo":
             return bool(session.conversation.redo_label) and not session.is_busy
-        if message is None:
+        if message is None or (message.is_note and action_id not in _OF_NOTES):
             return False
         if action_id == "code_block":
             view = self._transcript.view(message.id)
@@ -86,14 +91,17 @@ class MessageCommands:
     def _meant(self) -> Message | None:
         """The selected message, else the last one."""
         transcript = self._transcript
-        if transcript.selected_message is not None:
-            return self._app.session.message(transcript.selected_message.id)
+        selected, session = transcript.selected_message, self._app.session
+        if selected is not None and session.is_here(selected.id):
+            return session.message(selected.id)
         return transcript.path[-1] if transcript.path else None
 
-    def _one(self) -> Message:
+    def _one(self, takes_notes: bool = False) -> Message:
         message = self._meant()
         if message is None:
             raise ContextError("There is no message yet", "", "Type one and press Enter")
+        if message.is_note and not takes_notes:
+            raise not_of_notes()
         return message
 
     async def _step(self, step: int) -> None:
@@ -102,7 +110,7 @@ class MessageCommands:
     async def _copy(self, text: str) -> None:
         transcript = self._transcript
         selected = self._app.chat.get_selected_text()
-        text = text or selected or transcript.selected_code or self._one().text
+        text = text or selected or transcript.selected_code or self._one(True).text
         self._app.chat.clear_selection()
         self._app.copy_to_clipboard(text)
 
@@ -111,9 +119,9 @@ class MessageCommands:
             notify_plain(self._app.chat, "This message has no code block.")
 
     async def _edit(self, _: str) -> None:
-        message = self._one()
+        message = self._one(True)
         bar = self._app.chat.bar
-        bar.edit(message.id, message.text, is_reply=message.role == "assistant")
+        bar.edit(message.id, message.text, message.role != "user", message.is_note)
         self._app.chat.focus_prompt()
 
     async def _retry(self, _: str) -> None:
@@ -129,10 +137,9 @@ class MessageCommands:
         self._app.session.flip(self._one().id, step)
 
     async def _delete(self, _: str) -> None:
-        message = self._one()
+        message = self._one(True)
         if self._app.session.delete(message.id):
-            what = "Your message" if message.role == "user" else "The reply"
-            notify_plain(self._app.chat, f"{what} is removed. z brings it back.")
+            notify_plain(self._app.chat, f"{_named(message)} is removed. z brings it back.")
 
     async def _undo(self, _: str) -> None:
         label = self._app.session.undo()
@@ -167,8 +174,8 @@ class MessageCommands:
         from tui_chat.ui.message_facts import message_facts
         from tui_chat.ui.screens.dialogs import MessageMenu
 
-        message = self._one()
-        title = "Your message" if message.role == "user" else "Reply"
+        message = self._one(True)
+        title = _named(message).removeprefix("The ").capitalize()
         usable = [action_id for action_id in _MENU if self.can(action_id)]
 
         async def chosen(action_id: str | None) -> None:
@@ -176,3 +183,14 @@ class MessageCommands:
                 await self._app.run_command(action_id)
 
         self._app.push_screen(MessageMenu(message_facts(message), usable, title), chosen)
+
+
+def not_of_notes() -> ContextError:
+    """The refusal to do with a note what can only be done with what was said."""
+    return ContextError("That is a note", "It stands for other messages", "Choose one of those")
+
+
+def _named(message: Message) -> str:
+    if message.is_note:
+        return "The note"
+    return "Your message" if message.role == "user" else "The reply"

@@ -24,7 +24,7 @@ def message_facts(message: Message) -> list[tuple[str, str]]:
     local = message.created.astimezone()
     status = _REASONS.get(message.finish_reason, _STATUS[message.status])
     facts = [("written", f"{local.day} {local:%b %Y %H:%M}")]
-    if message.role != "assistant":
+    if message.role == "user":
         return facts
     facts.append(("state", message.error or status))
     if message.model:

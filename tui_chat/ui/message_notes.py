@@ -83,6 +83,15 @@ def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
     return f"{facts}  {time_text(message, now)}" if facts else time_text(message, now)
 
 
+def note_text(note: Message) -> str:
+    """What a note is, who wrote it, and what it stands for."""
+    who = safe_line(short_model(note.model), 40) or "the model"
+    if note.is_unfinished:
+        return f"{who} sums up the turns above; Esc stops it"
+    changed = ", changed by you" if note.marks.edited else ""
+    return f"Note by {who}{changed}, sent in place of the turns above"
+
+
 def short_model(name: str) -> str:
     """The last part of a directory or of a hub id; a name of the registry as it is."""
     return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or name

@@ -91,9 +91,9 @@ class Outbox:
     def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
         """Put a refused draft back where it came from."""
         bar = self._screen.bar
-        if editing is not None and editing in self._screen.session.conversation:
-            role = self._screen.session.message(editing).role
-            bar.edit(editing, draft.full, is_reply=role == "assistant")
+        if editing is not None and self._screen.session.is_here(editing):
+            message = self._screen.session.message(editing)
+            bar.edit(editing, draft.full, message.role != "user", message.is_note)
         else:
             bar.give_back(draft)
         self._screen.say(error)

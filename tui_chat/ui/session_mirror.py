@@ -22,7 +22,8 @@ from tui_chat.chat.events import (
     Unloaded,
 )
 from tui_chat.chat.memory import format_bytes
-from tui_chat.errors import TuiChatError
+from tui_chat.chat.notes import is_note_id
+from tui_chat.errors import BusyError, TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import (
     ChatOpened,
@@ -42,6 +43,8 @@ from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.status_text import why_not_saved
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
     from tui_chat.storage.saving import SaveState
     from tui_chat.ui.screens.chat import ChatScreen
 
@@ -61,6 +64,8 @@ class SessionMirror:
         self._streaming: str | None = None
         self.failure: TuiChatError | None = None
         """Why there is no model, after one could not be loaded."""
+        self.shown_id = ""
+        """The chat that is on the screen, which may not be the session's any more."""
         self._is_first_load = True
         self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
@@ -74,7 +79,7 @@ class SessionMirror:
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
         """Show what has happened, in order, with one look at the chat for all of it."""
-        is_opened = is_changed = False
+        is_opened = is_changed = is_free = False
         grown: set[str] = set()
         failed: list[RequestFailed] = []
         for event in events:
@@ -93,7 +98,10 @@ class SessionMirror:
                 case RequestFailed():
                     failed.append(event)
                 case StorageNotice(notice=notice):
-                    notify_plain(self._screen, notice.text, severity="warning", timeout=10)
+                    is_news = notice.kind == "free"
+                    is_free = is_free or is_news
+                    severity: SeverityLevel = "information" if is_news else "warning"
+                    notify_plain(self._screen, notice.text, severity=severity, timeout=10)
                 case Saved(state=state):
                     self._on_saving(state)
         if is_opened:
@@ -101,6 +109,11 @@ class SessionMirror:
         elif is_changed:
             await self._screen.transcript.show(self._path())
             self._screen.show_emptiness()
+        if is_free:
+            self._screen.bring_draft_back(joins=True)
+            self._screen.keep_draft()
+            if isinstance(self._screen.notice.error, BusyError):
+                self._screen.notice.error = None
         for message_id in grown:
             self._show_growth(message_id)
         for failure in failed:
@@ -118,19 +131,20 @@ class SessionMirror:
         self._screen.bar.past.open_chat(escaped(m.text) for m in path if m.role == "user")
         if self._screen.bar.editing is not None:
             self._screen.bar.leave_edit()
-        await self._screen.transcript.open(path)
+        await self._screen.transcript.open(path, self._session.place)
+        self.shown_id = self._session.conversation.id
         self._screen.show_emptiness()
         self._screen.bring_draft_back()
         self._screen.budget.recount()
 
     def _path(self) -> list[Message]:
         """The active path, with the text of the running reply as far as it has arrived."""
-        if self._streaming is not None and self._streaming in self._session.conversation:
+        if self._streaming is not None and self._session.is_here(self._streaming):
             self._session.message(self._streaming)
         return self._session.messages()
 
     def _show_growth(self, message_id: str) -> None:
-        if message_id in self._session.conversation:
+        if self._session.is_here(message_id):
             self._screen.transcript.show_message(self._session.message(message_id))
 
     def _on_saving(self, state: SaveState) -> None:
@@ -158,12 +172,34 @@ class SessionMirror:
         elif isinstance(event, Delta):
             self._figures.write(len(event.token_ids))
             return bool(event.text)
-        elif isinstance(event, Finished | Failed) and message_id == self._streaming:
+        elif isinstance(event, Finished | Failed):
+            self._end_reply(message_id, event)
+        return False
+
+    def _end_reply(self, message_id: str, event: Finished | Failed) -> None:
+        is_note = is_note_id(message_id)
+        if message_id == self._streaming:
             self._streaming = None
             self._figures.end()
-            if isinstance(event, Failed) and message_id in self._session.conversation:
+            is_here = message_id in self._session.conversation
+            if isinstance(event, Failed) and not is_note and is_here:
                 self._say_broken_off(message_id, event)
-        return False
+        if is_note:
+            self._say_how_note_ended(event)
+
+    def _say_how_note_ended(self, event: Finished | Failed) -> None:
+        if isinstance(event, Failed):
+            detail = f"{event.detail.rstrip('.')}. There is no note" if event.detail else ""
+            detail = detail or "There is no note"
+            self._screen.say(TuiChatError(event.title, detail, event.hint))
+        elif event.reason == "cancelled":
+            notify_plain(self._screen, "The note was given up; the chat is as it was.")
+        elif event.reason == "length":
+            notify_plain(
+                self._screen, "The note is as long as it may be and ends there; e edits it."
+            )
+        else:
+            notify_plain(self._screen, "The note is sent in place of the turns above it.")
 
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
         """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError
-from tui_chat.ui.message_commands import Command
+from tui_chat.ui.message_commands import Command, not_of_notes
 from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class TreeCommands:
         message = transcript.selected_message or (transcript.path[-1] if transcript.path else None)
         if message is None:
             raise ContextError("There is no message yet", "", "Type one and press Enter")
+        if message.is_note:
+            raise not_of_notes()
         return self._app.session.message(message.id)
 
     async def _tree(self, _: str) -> None:

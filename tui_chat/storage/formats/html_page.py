@@ -12,10 +12,11 @@ from html import escape
 from markdown_it import MarkdownIt
 
 from tui_chat.chat.conversation import Conversation, Message
+from tui_chat.chat.notes import with_note
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.storage.formats.training import ExportOptions
 
-_ROLE_NAMES = {"system": "System", "user": "You", "assistant": "Assistant"}
+_ROLE_NAMES = {"system": "System", "user": "You", "assistant": "Assistant", "note": "Note"}
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1f23; --paper: #fdfdfb; --faint: #6a7078;
   --rule: #d9dce0; --user: #2c6e49; --assistant: #3a5a98; --code: #f1f2f0; }
@@ -27,6 +28,7 @@ h1 { font-size: 1.5rem; } section { border-top: 1px solid var(--rule); padding: 
 header, .facts { color: var(--faint); font-size: .85rem; }
 h2 { font-size: 1rem; margin: 0; } .user h2 { color: var(--user); }
 .assistant h2 { color: var(--assistant); }
+.note { border-left: 3px solid var(--rule); padding-left: .8rem; }
 pre { background: var(--code); padding: .7rem; white-space: pre-wrap; }
 code { font-family: ui-monospace, monospace; font-size: .9em; }
 @media print { :root { --ink: #000; --paper: #fff; --faint: #444; --rule: #bbb; --user: #000;
@@ -42,7 +44,7 @@ def to_html(conversation: Conversation, options: ExportOptions | None = None) ->
     if conversation.model:
         facts.insert(0, _line(conversation.model))
     sections = [_section("system", "", conversation.system)] if conversation.system else []
-    sections += [_message(m) for m in conversation.path() if not m.deleted]
+    sections += [_message(m) for m in with_note(conversation.path()) if not m.deleted]
     body = "\n".join(sections)
     return (
         '<!doctype html>\n<html>\n<head>\n<meta charset="utf-8">\n'
@@ -57,13 +59,16 @@ def to_html(conversation: Conversation, options: ExportOptions | None = None) ->
 
 def _message(message: Message) -> str:
     facts = [f"{message.created:%Y-%m-%d %H:%M:%S} UTC"]
-    if message.role == "assistant" and message.model:
+    if message.role != "user" and message.model:
         facts.insert(0, _line(message.model))
+    if message.is_note:
+        facts.insert(0, "sent in place of the messages above")
     if message.status != "complete":
         facts.append(message.status)
     if message.error:
         facts.append(_line(message.error))
-    return _section(message.role, " · ".join(facts), message.text)
+    kind = "note" if message.is_note else message.role
+    return _section(kind, " · ".join(facts), message.text)
 
 
 def _section(role: str, facts: str, text: str) -> str:

@@ -16,9 +16,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tui_chat.chat.conversation import Conversation, Message, Role, Status
+from tui_chat.chat.notes import with_note
 from tui_chat.safe_text import safe_line, storable
 
 ROLE_NAMES: dict[Role, str] = {"system": "System", "user": "You", "assistant": "Assistant"}
+NOTE = "Note"
+"""The heading of what the model wrote to stand for the messages above it."""
 STATUS_MARKS: dict[Status, str] = {
     "waiting": "waiting",
     "streaming": "not finished",
@@ -40,7 +43,7 @@ _PROBE = "end of the message"
 
 def to_markdown(conversation: Conversation) -> str:
     """The active path with front matter: id, title, model, created and turns; times in UTC."""
-    path = [message for message in conversation.path() if not message.deleted]
+    path = [message for message in with_note(conversation.path()) if not message.deleted]
     title = safe_line(storable(conversation.title)) or "Untitled chat"
     sections = [_front_matter(conversation, title, path), f"# {inline(title)}\n"]
     if conversation.system:
@@ -63,8 +66,8 @@ def _front_matter(conversation: Conversation, title: str, path: list[Message]) -
 
 
 def _section(message: Message) -> str:
-    parts = [ROLE_NAMES[message.role]]
-    if message.role == "assistant" and message.model:
+    parts = [NOTE if message.is_note else ROLE_NAMES[message.role]]
+    if message.role != "user" and message.model:
         parts.append(inline(safe_line(storable(message.model), 100)))
     parts.append(_time(message.created))
     if mark := STATUS_MARKS.get(message.status):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from markdown_it import MarkdownIt
 
 from tui_chat.chat.conversation import Conversation, Message, Role, Status, new_id, now, title_from
+from tui_chat.chat.marks import Note
 from tui_chat.safe_text import safe_line, storable
-from tui_chat.storage.formats.markdown import ROLE_NAMES, STATUS_MARKS, inline
+from tui_chat.storage.formats.markdown import NOTE, ROLE_NAMES, STATUS_MARKS, inline
 
 _ROLES: dict[str, Role] = {name: role for role, name in ROLE_NAMES.items()}
 _STATUSES: dict[str, Status] = {mark: status for status, mark in STATUS_MARKS.items()}
@@ -61,6 +63,9 @@ def from_markdown(text: str) -> Conversation:
 def _take(conversation: Conversation, words: str, content: str) -> None:
     """Put the message of a section below those before it."""
     name, *facts = words.split(_PARTS)
+    if name.strip() == NOTE and conversation.leaf_id is not None:
+        _take_note(conversation, conversation.leaf_id, facts, content)
+        return
     role = _ROLES.get(name.strip())
     if role is None:
         raise ValueError(f"The heading {safe_line(words, 60)!r} names nobody")
@@ -87,6 +92,14 @@ def _take(conversation: Conversation, words: str, content: str) -> None:
         model=_plain(_PARTS.join(facts)) if role == "assistant" else "",
     )
     conversation.add(message)
+
+
+def _take_note(conversation: Conversation, on: str, facts: list[str], content: str) -> None:
+    """Make the text of a section a note on the message before it."""
+    moment = _moment(facts.pop()) if facts and _TIME.fullmatch(facts[-1]) else None
+    if content.strip():
+        note = Note(content, moment or now(), _plain(_PARTS.join(facts)))
+        conversation.update(on, marks=replace(conversation[on].marks, note=note))
 
 
 def _without_error(content: str) -> tuple[str, str]:

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 DRAFT_S = 1.0
 """Without a key, after which a draft is saved."""
+PLACE_S = 1.0
+"""Without scrolling, after which the place is saved."""
 PANEL_BESIDE = 90
 """From this many columns on the parameters stand beside the text; below they cover it."""
 COMPACT, NARROW, LOW = 80, 50, 16
@@ -119,8 +121,10 @@ class ChatScreen(Screen[None]):
         self._mirror = SessionMirror(self, self._figures)
         self.outbox = Outbox(self)
         self._draft_timer: Timer | None = None
+        self._place_timer: Timer | None = None
         self.finding = Finding(self)
-        self._sought: str | None = None
+        self._brought = ""
+        self._sought: tuple[str, bool] | None = None
 
     def compose(self) -> ComposeResult:
         """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
@@ -322,11 +326,40 @@ class ChatScreen(Screen[None]):
         if self.bar.editing is None:
             self.session.keep_draft(self.bar.draft.full)
 
-    def bring_draft_back(self) -> None:
-        """Show what was typed when the chat was left, unless something is typed already."""
+    @on(Transcript.Scrolled)
+    def _scrolled(self, event: Transcript.Scrolled) -> None:
+        event.stop()
+        if self._place_timer is None:
+            self._place_timer = self.set_timer(PLACE_S, self.keep_place)
+        else:
+            self._place_timer.reset()
+
+    def keep_place(self) -> None:
+        """Save where the chat is read, with it."""
+        if self._place_timer is not None:
+            self._place_timer.stop()
+            self._place_timer = None
+        if self._mirror.shown_id == self.session.conversation.id:
+            self.session.keep_place(self.transcript.place)
+
+    def bring_draft_back(self, joins: bool = False) -> None:
+        """Show what was typed when the chat was left, unless something is typed already.
+
+        Args:
+            joins: Show it also then, before what is typed, unless that is the same text; for a
+                chat that was left in another window.
+        """
         kept = self.session.conversation.working.get("draft")
-        if isinstance(kept, str) and kept and not self.bar.draft:
-            self.bar.give_back(draft_of(kept))
+        if not isinstance(kept, str) or not kept:
+            return
+        typed = self.bar.own_draft.full
+        if not typed or (joins and typed == self._brought):
+            self.bar.set_own(draft_of(kept))
+        elif joins and typed != kept:
+            self.bar.set_own(self.bar.joined(draft_of(kept), self.bar.own_draft))
+        else:
+            return
+        self._brought = kept
 
     def _counted_text(self, draft: Draft) -> str:
         """What of a draft would be sent; nothing of a command."""
@@ -386,9 +419,14 @@ class ChatScreen(Screen[None]):
         event.stop()
         await self.finding.step(event.step)
 
-    async def go_to(self, message_id: str) -> None:
-        """Select a message of the session's path, as soon as that is what is shown."""
-        self._sought = message_id
+    async def go_to(self, message_id: str, takes_focus: bool = True) -> None:
+        """Go to a message of the session's path, as soon as that is what is shown.
+
+        Args:
+            message_id: Which.
+            takes_focus: Whether it is selected; else it is only brought into view.
+        """
+        self._sought = message_id, takes_focus
         await self._go_to_sought()
 
     async def _go_to_sought(self) -> None:
@@ -397,8 +435,10 @@ class ChatScreen(Screen[None]):
         path = self.session.messages()
         if [m.id for m in path] != [m.id for m in self.transcript.path]:
             return  # the event that brings it is on its way
-        message_id, self._sought = self._sought, None
-        if await self.transcript.select_message(message_id):
+        (message_id, takes_focus), self._sought = self._sought, None
+        if not takes_focus:
+            await self.transcript.bring_into_view(message_id)
+        elif await self.transcript.select_message(message_id):
             self.set_focus(self.transcript, scroll_visible=False)
 
     # Focus and selection --------------------------------------------------------------------------

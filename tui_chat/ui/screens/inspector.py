@@ -65,6 +65,8 @@ class Inspection:
     blocks: tuple[Block, ...]
     dropped_turns: int
     dropped_tokens: int
+    noted_turns: int = 0
+    """Of the turns that are not sent, those that a note stands for."""
 
     @property
     def summary(self) -> str:
@@ -147,17 +149,19 @@ def inspect(prompt: Prompt, encoder: TokenEncoder) -> Inspection:
     kept = []
     for segment in prompt.segments:
         cells = (_cell(i, encoder.token_text(i), i in special) for i in segment.ids)
-        kept.append(Block(_ROLES[segment.role], tuple(cells)))
-    head = 0
-    while head < len(kept) and kept[head].role == "system":
-        head += 1
+        has_note = prompt.has_note and segment.role == "system" and segment.message_id is not None
+        role = "system, with the note" if has_note else _ROLES[segment.role]
+        kept.append(Block(role, tuple(cells)))
+    roles = [segment.role for segment in prompt.segments]
+    head = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
     return Inspection(
         ids=prompt.ids,
         context=prompt.fit.context,
         reserve=prompt.fit.reserve,
         blocks=(*kept[:head], *dropped, *kept[head:]),
         dropped_turns=prompt.dropped_turns,
-        dropped_tokens=prompt.fit.dropped_tokens,
+        dropped_tokens=prompt.dropped_tokens,
+        noted_turns=prompt.noted_turns,
     )
 
 
@@ -195,7 +199,8 @@ def _dropped(block: Block, width: int) -> Content:
 
 def _forget_line(inspection: Inspection, width: int) -> Content:
     turns = f"{inspection.dropped_turns} turn{'s' * (inspection.dropped_turns != 1)}"
-    text = f" {turns} above, {grouped(inspection.dropped_tokens)} tokens, not sent "
+    noted = f"; the note stands for {inspection.noted_turns}" * bool(inspection.noted_turns)
+    text = f" {turns} above, {grouped(inspection.dropped_tokens)} tokens, not sent{noted} "
     side = max(0, (width - len(text)) // 2)
     return Content.styled(fitted("┄" * side + text + "┄" * side, width), "$text-muted")
 

@@ -106,7 +106,7 @@ class TreeScreen(ListSheet[str]):
         """
         conversation = self._session.conversation
         self._version = conversation.version
-        active = [message.id for message in self._session.messages()]
+        active = [m.id for m in self._session.messages() if not m.is_note]
         rows = tree_rows(conversation.messages(), active, self._folded)
         index = next((i for i, row in enumerate(rows) if row.message.id == highlighted), near)
         self._deepest = max((row.depth for row in rows), default=0)

@@ -65,11 +65,13 @@ class Forgetting:
             if message.id in views:
                 views[message.id].set_class(message.id in excluded, "-excluded")
                 if kept is not None:
-                    is_gone = index < kept and message.id not in pinned
-                    views[message.id].set_class(is_gone, "-forgotten")
+                    is_kept = message.id in pinned or message.is_note
+                    views[message.id].set_class(index < kept and not is_kept, "-forgotten")
         if kept is not None:
             line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
-            line.pushed = self._is_pushed
+            line.noted, line.pushed = dropped.noted_turns, self._is_pushed
+            if kept and path[kept - 1].is_note:
+                kept -= 1  # above the note that stands for all of them
             is_here = window.first < kept <= window.last and bool(shown)
             self._move(views.get(shown[kept - window.first - 1].id) if is_here else None)
 

@@ -1,4 +1,4 @@
-"""One message of the transcript, of the user or of the model.
+"""One message of the transcript, of the user or of the model, or a note.
 
 Owns how a message, its facts and its marks are laid out. Reads nothing; what it shows is given.
 """
@@ -19,7 +19,14 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import mark_text, meta_text, side_text, time_text, user_text
+from tui_chat.ui.message_notes import (
+    mark_text,
+    meta_text,
+    note_text,
+    side_text,
+    time_text,
+    user_text,
+)
 from tui_chat.ui.safe_text import plain
 from tui_chat.ui.widgets.foldable import Foldable
 from tui_chat.ui.widgets.found_marks import FoundMarks
@@ -223,6 +230,25 @@ class ReplyView(MessageView):
         self._brief_facts.say(meta_text(message, self._now, is_short=True))
 
 
+class NoteView(ReplyView):
+    """What the model wrote to stand for the turns above: a line that says so, then as a reply."""
+
+    def __init__(self, message: Message, version: tuple[int, int], now: datetime) -> None:
+        super().__init__(message, version, now)
+        self.add_class("-note")
+        self._head = MessageNote("note-head")
+        self._head.say(note_text(message))
+
+    def compose(self) -> ComposeResult:
+        """What it is, above what replies have."""
+        yield self._head
+        yield from super().compose()
+
+    def _show(self) -> None:
+        self._head.say(note_text(self.message))
+        super()._show()
+
+
 def view_of(message: Message, version: tuple[int, int], now: datetime) -> MessageView:
     """The view that suits a message."""
     return kind_of(message)(message, version, now)
@@ -230,6 +256,8 @@ def view_of(message: Message, version: tuple[int, int], now: datetime) -> Messag
 
 def kind_of(message: Message) -> type[UserView] | type[ReplyView]:
     """The kind of view that suits a message."""
+    if message.is_note:
+        return NoteView
     return ReplyView if message.role == "assistant" else UserView
 
 
@@ -261,6 +289,6 @@ def views_by_place(
             after = message.id
         elif gone.get(after):
             view = gone[after].pop(0)
-            if isinstance(view, kind_of(message)):
+            if type(view) is kind_of(message):
                 found[message.id] = view
     return found

@@ -114,10 +114,25 @@ class PromptBar(Vertical):
 
     def give_back(self, draft: Draft) -> None:
         """Put a draft back that could not be sent, before what has been typed since."""
-        typed = self.draft
-        pastes = {**draft.pastes, **typed.pastes}
+        self._prompt.load_draft(self.joined(draft, self.draft))
+
+    @staticmethod
+    def joined(draft: Draft, typed: Draft) -> Draft:
+        """A draft before what has been typed since."""
         text = f"{draft.text}\n{typed.text}" if typed.text else draft.text
-        self._prompt.load_draft(Draft(text, pastes))
+        return Draft(text, {**draft.pastes, **typed.pastes})
+
+    @property
+    def own_draft(self) -> Draft:
+        """What is typed as a new message; it waits while another one is edited."""
+        return self.draft if self.editing is None else self._own
+
+    def set_own(self, draft: Draft) -> None:
+        """Replace what is typed as a new message."""
+        if self.editing is None:
+            self._prompt.load_draft(draft)
+        else:
+            self._own = draft
 
     def clear(self) -> None:
         """Empty the prompt; undo brings the draft back."""
@@ -132,13 +147,22 @@ class PromptBar(Vertical):
 
     # Edit mode ------------------------------------------------------------------------------------
 
-    def edit(self, message_id: str, text: str, is_reply: bool) -> None:
-        """Put a message into the prompt to change it; the own draft waits."""
+    def edit(self, message_id: str, text: str, is_reply: bool, is_note: bool = False) -> None:
+        """Put a message into the prompt to change it; the own draft waits.
+
+        Args:
+            message_id: Whose text it is.
+            text: The text.
+            is_reply: Whether it is the model's, so that nobody answers it.
+            is_note: Whether it is a note, which has no versions.
+        """
         if self.editing is None:
             self._own = self.draft
         self.editing, self.is_editing_reply = message_id, is_reply
         hint = (
-            "Editing the reply. Enter keeps it beside the old one, Esc goes back."
+            "Editing the note. Enter keeps it, Esc goes back; undo brings the old one back."
+            if is_note
+            else "Editing the reply. Enter keeps it beside the old one, Esc goes back."
             if is_reply
             else "Editing your message. Enter sends it as a new version, Esc goes back."
         )

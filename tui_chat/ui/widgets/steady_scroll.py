@@ -26,15 +26,23 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
     _most = 0
     """The furthest place of the last layout."""
     _wants_end = True
+    _held: tuple[Widget, int] | None = None
+    """A child and which of its lines is to stay at the top, until the reader scrolls."""
 
     @property
     def is_following(self) -> bool:
         """Whether the end stays in view as it grows."""
-        return self._wants_end or round(self.scroll_y) >= self._most
+        is_at_end = self._held is None and round(self.scroll_y) >= self._most
+        return self._wants_end or is_at_end
+
+    def hold(self, child: Widget, line: int) -> None:
+        """Have a line of a child at the top from the next layout on, until the reader scrolls."""
+        self._wants_end, self._held = False, (child, line)
+        self.refresh(layout=True)
 
     def go_to_end(self) -> None:
         """Go to the end, and follow it from the next layout on."""
-        self._wants_end = True
+        self._wants_end, self._held = True, None
         self.scroll_end(animate=False, immediate=True)
         self.refresh(layout=True)
 
@@ -44,11 +52,12 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
         A row is a place in the layout of this moment. By the next refresh something may have been
         mounted above, and another text would stand there.
         """
+        self._held = None
         super().scroll_to(x, y, **(options | {"animate": False, "immediate": True}))
 
     def release_anchor(self) -> None:
         """Stay where the reader scrolls to; Textual calls this with every such step."""
-        self._wants_end = False
+        self._wants_end, self._held = False, None
         super().release_anchor()
 
     def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
@@ -56,7 +65,10 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
         result = super().arrange(size, optimal)
         most = max(0, result.total_region.bottom - size.height)
         if not optimal and (result is not self._arranged or most != self._most):
-            if self.is_following:
+            held = self._held_place(result)
+            if held is not None:
+                self._jump(min(most, held))
+            elif self.is_following:
                 self._jump(most)
             elif self._arranged is not None:
                 self._jump(min(most, self._kept_place(self._arranged, result)))
@@ -81,6 +93,16 @@ class SteadyScroll(LaidOutOnce, VerticalScroll):
         super()._scroll_update(virtual_size)
         if self.show_vertical_scrollbar:
             self.screen._compositor.update_widgets({self.vertical_scrollbar})
+
+    def _held_place(self, after: DockArrangeResult) -> int | None:
+        """Where to scroll to so that the held line is at the top; None where none is held."""
+        if self._held is None:
+            return None
+        child, line = self._held
+        for placement in after.placements:
+            if placement.widget is child:
+                return placement.region.y + max(0, min(line, placement.region.height - 1))
+        return None
 
     def _kept_place(self, before: DockArrangeResult, after: DockArrangeResult) -> int:
         """Where to scroll to so that the first child in view stays where it is."""

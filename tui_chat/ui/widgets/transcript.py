@@ -70,6 +70,9 @@ class Transcript(SteadyScroll, can_focus=True):
     class SelectionMoved(TextualMessage):
         """Another message or code block, or none, is selected."""
 
+    class Scrolled(TextualMessage):
+        """The reader is at another place."""
+
     class UnseenChanged(TextualMessage):
         """Something was written out of sight, or the reader is back at the end."""
 
@@ -126,15 +129,38 @@ class Transcript(SteadyScroll, can_focus=True):
         """The view of a message, if it is mounted."""
         return self._views.get(message_id)
 
-    async def open(self, path: Sequence[Message]) -> None:
-        """Show another chat: its end first, the rest of the window as time allows."""
+    async def open(self, path: Sequence[Message], place: tuple[str, int] | None = None) -> None:
+        """Show another chat: one screen first, the rest of the window as time allows.
+
+        Args:
+            path: Its messages.
+            place: The message at the top and which line of it; its end if None.
+        """
         async with self._lock:
             self.selected, self._code_number = None, 0
             self._set_path(path)
             self._forgetting.forget()
-            self.go_to_end()
-            await self._mount_window(MessageWindow(total=len(path)).newest(_FIRST_SCREEN))
+            index = self._index(place[0]) if place is not None else None
+            window = MessageWindow(total=len(path))
+            if place is None or index is None:
+                self.go_to_end()
+                await self._mount_window(window.newest(_FIRST_SCREEN))
+            else:
+                last = min(len(path), index + _FIRST_SCREEN)
+                await self._mount_window(replace(window, first=index, last=last))
+                self.hold(self._views[place[0]], place[1])
         self.run_worker(self._fill(), group="fill", exclusive=True)
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The message at the top of the window and which line of it; None at the end."""
+        if self.is_following:
+            return None
+        top = round(self.scroll_y)
+        for view in self.views:
+            if view.virtual_region.bottom > top:
+                return view.message.id, max(0, top - view.virtual_region.y)
+        return None
 
     async def show(self, path: Sequence[Message]) -> None:
         """Show a changed path; what is the same stays mounted and where it is."""
@@ -281,6 +307,7 @@ class Transcript(SteadyScroll, can_focus=True):
             self._is_page_due = True
             self.run_worker(self._page(), group="page")
         self._count_unseen()
+        self.post_message(self.Scrolled())
 
     async def _page(self) -> None:
         """Mount a page if one is needed still.
@@ -355,6 +382,24 @@ class Transcript(SteadyScroll, can_focus=True):
         if not self._path:
             return
         index = max(0, min(index, len(self._path) - 1))
+        view = await self._mounted(index)
+        self.selected = self._path[index].id
+        if view is not None:
+            is_last = index == len(self._path) - 1
+            if is_last:
+                self.follow()
+            else:
+                self.call_after_refresh(self._reveal, view)
+
+    async def bring_into_view(self, message_id: str) -> None:
+        """Scroll to a message of the path, without selecting it."""
+        index = self._index(message_id)
+        view = await self._mounted(index) if index is not None else None
+        if view is not None:
+            self.call_after_refresh(self._reveal, view)
+
+    async def _mounted(self, index: int) -> MessageView | None:
+        """The view of a message by its place in the path, mounted if it was not."""
         message_id = self._path[index].id
         if message_id not in self._views or message_id in self._late:
             async with self._lock:
@@ -362,14 +407,7 @@ class Transcript(SteadyScroll, can_focus=True):
                     await self._mount_window(self._window.holding(index))
                 if message_id in self._late:
                     await self._show_other(message_id)
-        self.selected = message_id
-        view = self._views.get(message_id)
-        if view is not None:
-            is_last = index == len(self._path) - 1
-            if is_last:
-                self.follow()
-            else:
-                self.call_after_refresh(self._reveal, view)
+        return self._views.get(message_id)
 
     def _reveal(self, view: MessageView) -> None:
         """Scroll so that a message is in view; the top of it where it is taller than the window."""

@@ -1,0 +1,330 @@
+"""Notes in place of turns: the model sums up what is not sent any more, and the note is.
+
+Owns how a note is asked for, written and changed. A note is a mark, so that it is saved, undone and
+redone like any other; the turns that it stands for stay in the tree. Until it is finished nothing
+is changed: half a note would stand for turns of which it says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tui_chat.chat.conversation import Conversation, Message, now
+from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill, Stats
+from tui_chat.chat.marks import Note
+from tui_chat.chat.notes import Part, as_message, divided, most_tokens, next_part, system_text
+from tui_chat.chat.prompt import PromptComposer, Turn, group_turns, in_pinned_turns
+from tui_chat.chat.templates import PromptMessage
+from tui_chat.engine.backend import GenerateRequest
+from tui_chat.engine.runner import JobHandle
+from tui_chat.errors import BusyError, ConfigError, ContextError
+from tui_chat.safe_text import storable
+from tui_chat.session.editing import Editing
+from tui_chat.session.events import EngineUpdate, TreeChanged
+
+_KEEPS = "/compact 4 keeps the newest 4 turns and sums up those above"
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A note that is being written, a part of the turns after the other."""
+
+    conversation: Conversation
+    message_id: str
+    """The last message that it will stand for."""
+    turns: list[Turn]
+    """What is still to be summed up."""
+    before: str
+    """The summary of what comes before those."""
+    tokens: int = 0
+    """Most tokens that the note may have."""
+    job: JobHandle | None = None
+    part: Part | None = None
+    """What the model is at."""
+    text: list[str] = field(default_factory=list)
+    written: int = 0
+    lead: str = ""
+
+
+class Compacting(Editing):
+    """Has notes written, and changes them."""
+
+    _writing: _Writing | None = None
+
+    def compact(self, keep: int | None = None) -> int:
+        """Have the model write a note that stands for turns. Counts tokens; not for a UI loop.
+
+        Args:
+            keep: Turns at the end that stay as they are, at least 1; None sums up what is not
+                sent any more.
+
+        Returns:
+            How many turns are to be summed up, those of an earlier note not counted.
+
+        Raises:
+            BusyError: If the engine is writing, or no model is loaded.
+            ContextError: If there is nothing to sum up, or the model can't be given notes.
+        """
+        self._target(None)
+        composer, info = self._current_composer(), self._backend.info
+        if composer is None or info is None:
+            raise BusyError("The model is not loaded yet", "", "Wait until it is")
+        self._require_notes(composer)
+        path = self._paths()[1]
+        note, _, after = divided(path)
+        pinned = in_pinned_turns(after)
+        groups = group_turns(after)
+        chosen = groups[: self._end_of(groups, composer, keep)]
+        turns = [
+            tuple(composer.prompt_message(m) for m in turn)
+            for turn in chosen
+            if turn[0].id not in pinned
+        ]
+        if not turns:
+            raise _nothing_to_sum_up(keep, len(groups), note is not None)
+        with self._lock:
+            self._target(None)
+            if self._paths()[1] is not path:
+                raise BusyError("The chat has changed meanwhile", "", "Type /compact again")
+            conversation = self._conversation
+            writing = _Writing(
+                conversation,
+                self._last_before(conversation, groups[len(chosen) :]),
+                turns,
+                note.text if note is not None else "",
+            )
+            self._writing = writing
+            self._show_growing(writing, info.name, info.precision)
+            self._submit_part(writing)
+        self._tell(TreeChanged())
+        return len(turns)
+
+    def edit(self, message_id: str, text: str) -> Message:
+        """As for messages; a note is changed in its place, and undo brings the old text back."""
+        text = storable(text)
+        with self._lock:
+            if message_id in self._conversation or not self.is_here(message_id):
+                return super().edit(message_id, text)
+            note = self._kept_note(message_id)
+            if not text.strip():
+                raise ContextError("The note was not changed", "The text is empty", "Type a text")
+            self._mark_note("Edit", message_id, replace(note, text=text, tokens=0, edited=True))
+            return self.message(message_id)
+
+    def delete(self, message_id: str) -> bool:
+        """As for messages; without its note a chat is sent as before. Undo brings it back."""
+        with self._lock:
+            if message_id in self._conversation or not self.is_here(message_id):
+                return super().delete(message_id)
+            self._kept_note(message_id)
+            self._mark_note("Remove note", message_id, None)
+            return True
+
+    def cancel(self) -> Literal["reply", "note", "waiting", "loading", ""]:
+        with self._lock:
+            writing = self._writing
+        if writing is not None and writing.job is not None:
+            writing.job.cancel()
+            return "note"
+        return super().cancel()
+
+    def stop_all(self) -> None:
+        """Stop the running reply, keeping its text, and a note that is being written, which is
+        dropped; messages that wait go on waiting.
+        """
+        with self._lock:
+            writing = self._writing
+        if writing is not None and writing.job is not None:
+            writing.job.cancel()
+        super().stop_all()
+
+    def message(self, message_id: str) -> Message:
+        with self._lock:
+            writing, shown = self._writing, self._growing_note
+            if writing is not None and shown is not None and shown.id == message_id:
+                text = "".join(writing.text)
+                if shown.text != text:
+                    self._grow(replace(shown, text=text))
+            return super().message(message_id)
+
+    # What is summed up
+
+    def _require_notes(self, composer: PromptComposer) -> None:
+        """Refuse a model that takes no system message, since that is how a note is sent.
+
+        Raises:
+            ContextError: If it takes none.
+        """
+        probe = PromptMessage("note", "system", system_text("", "x"))
+        try:
+            composer.template.render((probe, PromptMessage("x", "user", "x")), composer.encoder)
+        except ConfigError as error:
+            raise ContextError(
+                "This model can't be given a note",
+                f"A note is sent as a system message, and its template takes none: {error.title}",
+                "Load another model (F3), or name another template in models.toml",
+            ) from None
+
+    def _end_of(
+        self, groups: list[tuple[Message, ...]], composer: PromptComposer, keep: int | None
+    ) -> int:
+        """How many turns after the present note are above the line."""
+        if keep is not None:
+            return max(0, len(groups) - max(1, keep))
+        view = composer.view(self._paths()[1], self._conversation.system, "")
+        if view.dropped_turns == view.noted_turns:
+            return 0
+        starts = [any(m.id == view.first_kept_id for m in turn) for turn in groups]
+        return starts.index(True) if True in starts else len(groups)
+
+    @staticmethod
+    def _last_before(conversation: Conversation, rest: list[tuple[Message, ...]]) -> str:
+        """The message of the path that comes before the turns that stay."""
+        path = conversation.path()
+        if not rest:
+            return path[-1].id
+        index = next(i for i, message in enumerate(path) if message.id == rest[0][0].id)
+        return path[index - 1].id
+
+    # Writing
+
+    def _submit_part(self, writing: _Writing) -> None:
+        writing.job = self._runner.submit_generate(
+            lambda: self._prepare_part(writing), lambda event: self._on_part(writing, event)
+        )
+
+    def _prepare_part(self, writing: _Writing) -> GenerateRequest:
+        """Compose the next request. Runs on the engine thread."""
+        composer = self._current_composer()
+        if composer is None:
+            raise BusyError("The model is not loaded any more")
+        writing.tokens = most_tokens(composer.context, composer.reserve)
+        part = next_part(
+            composer.template, composer.encoder, writing.turns, writing.before,
+            composer.context, writing.tokens,
+        )  # fmt: skip
+        writing.part, writing.text, writing.written = part, [], 0
+        writing.lead = composer.template.lead
+        # No matter of taste: what was said is to be told as exactly as the model can.
+        values = {"temperature": 0.0, "max_new_tokens": writing.tokens, "stop": ()}
+        params = self.params.with_values(values)
+        return GenerateRequest(
+            ids=part.ids,
+            params=lambda: params,
+            seed=0,
+            stop_ids=composer.template.stop_tokens(composer.encoder),
+            context=composer.context,
+        )
+
+    def _on_part(self, writing: _Writing, event: EngineEvent) -> None:
+        """Apply what the engine says about a part. Runs on the engine thread."""
+        with self._lock:
+            shown = self._growing_note
+            if self._writing is not writing or shown is None:
+                return
+            if isinstance(event, Prefill):
+                self._state = "prefill"
+            elif isinstance(event, Delta):
+                self._state = "decoding"
+                event = self._take(writing, event)
+            elif isinstance(event, Finished | Failed):
+                if self._state in ("prefill", "decoding"):
+                    self._state = "ready"
+                end = self._end_part(writing, event)
+                if end is None:
+                    return  # the next part is on its way
+                event = end
+        self._tell(EngineUpdate(shown.id, event))
+        if isinstance(event, Finished | Failed):
+            self._tell(TreeChanged())
+
+    @staticmethod
+    def _take(writing: _Writing, delta: Delta) -> Delta:
+        """Add a delta; returns it as it is to be shown."""
+        if writing.lead and delta.text:
+            delta = replace(delta, text=delta.text.removeprefix(writing.lead))
+            writing.lead = ""
+        writing.text.append(delta.text)
+        writing.written += len(delta.token_ids)
+        return delta
+
+    def _end_part(self, writing: _Writing, event: Finished | Failed) -> Finished | Failed | None:
+        """Go on with the next part, keep the finished note, or drop what there is of it.
+
+        Returns:
+            How the note has ended; None if there is more to sum up.
+        """
+        text = "".join(writing.text).strip()
+        is_stopped = writing.job is not None and writing.job.is_cancelled
+        if isinstance(event, Finished) and (event.reason == "cancelled" or is_stopped):
+            event = Finished("cancelled", Stats())
+        elif isinstance(event, Finished) and not text:
+            event = Failed("internal", "The model wrote no note", "", "Try another model (F3)")
+        elif isinstance(event, Finished) and writing.part is not None:
+            del writing.turns[: writing.part.turns]
+            writing.before = text
+            if writing.turns:
+                try:
+                    self._submit_part(writing)
+                except BusyError:
+                    event = Finished("cancelled", Stats())  # the program is being left
+                else:
+                    return None
+            else:
+                self._keep(writing, text)
+        self._writing = None
+        self._grow(None)
+        for reply in self._replies.values():
+            if reply.job is None and self._backend.info is not None:
+                self._submit(reply)  # it has waited for the note
+        return event
+
+    def _keep(self, writing: _Writing, text: str) -> None:
+        """Make the finished note a mark of the message it is for."""
+        shown, conversation = self._growing_note, writing.conversation
+        if shown is None or writing.message_id not in conversation:
+            return
+        note = Note(storable(text), now(), shown.model, shown.precision, writing.written)
+        marks = conversation[writing.message_id].marks
+        conversation.mark("Compact", {writing.message_id: replace(marks, note=note)})
+        self._save(conversation, conversation[writing.message_id])
+        self._save_header(conversation)
+
+    def _show_growing(self, writing: _Writing, model: str, precision: str) -> None:
+        note = Note("", now(), model, precision)
+        self._grow(replace(as_message(note, writing.message_id), status="streaming"))
+
+    def _grow(self, note: Message | None) -> None:
+        """Show a newer state of the note that is being written; None takes it away."""
+        self._growing_note = note
+        self._path = None
+
+    # Changing
+
+    def _kept_note(self, message_id: str) -> Note:
+        """The finished note of that id."""
+        message = self._note(message_id)
+        if self.is_busy or message.note_on is None:
+            raise BusyError("The engine is still writing", "", "Press Esc to stop it")
+        note = self._conversation[message.note_on].marks.note
+        assert note is not None
+        return note
+
+    def _mark_note(self, label: str, message_id: str, note: Note | None) -> None:
+        marked = self._note(message_id).note_on or ""
+        marks = self._conversation[marked].marks
+        self.set_marks(label, {marked: replace(marks, note=note)})
+
+
+def _nothing_to_sum_up(keep: int | None, turns: int, has_note: bool) -> ContextError:
+    if keep is None:
+        there = "a note stands for the others already" if has_note else "every turn is still sent"
+        return ContextError("There is nothing above the forget line", there, _KEEPS)
+    after = " after the note" if has_note else ""
+    return ContextError(
+        "There is nothing to sum up",
+        f"There {'is 1 turn' if turns == 1 else f'are {turns} turns'}{after}, "
+        f"and the newest {keep if keep != 1 else 'one'} would be kept",
+        "Give a smaller number",
+    )
