@@ -306,7 +306,7 @@ def test_what_the_compiler_refused_is_not_tried_again(
     model = backend._loaded.model
     runs: list[Path] = []
 
-    def refuse(work: Path, output: Any, cancelled: Event) -> int:
+    def refuse(work: Path, output: Any, environment: Any, cancelled: Event) -> int:
         runs.append(work)
         (work / "refusal.txt").write_text("Unsupported: a thing")
         return 3
@@ -328,7 +328,7 @@ def test_unloading_stops_the_compiler(
     monkeypatch.setattr(preparation, "PAUSE_S", 0.0)
     begun, ended = Event(), Event()
 
-    def wait(work: Path, output: Any, cancelled: Event) -> int:
+    def wait(work: Path, output: Any, environment: Any, cancelled: Event) -> int:
         begun.set()
         assert cancelled.wait(60)
         ended.set()

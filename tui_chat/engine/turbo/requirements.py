@@ -1,0 +1,130 @@
+"""What has to be on a machine so that a step can be compiled there.
+
+A C++ compiler and free memory; for a GPU also Triton, and the headers of CUDA. A toolkit is not
+needed: Triton's own package brings these headers, and the library to link with is the driver's.
+Owns the looking for these. Refuses to install and to compile.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tui_chat.engine.devices import device_memory
+from tui_chat.engine.turbo.artefact import TurboError
+from tui_chat.safe_text import safe_line
+
+NEEDED_BYTES = 2 * 1024**3
+"""Free memory that compiling asks for. Seen for 24 layers: 0.58 GB in the process that compiles and
+0.56 GB in the C++ compiler it starts. On a GPU also a context of its own, and example tensors."""
+_HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h")
+"""The last is missing in the package of the runtime, and nothing compiles without it."""
+
+
+def compiler_problem(device: str) -> str:
+    """Why nothing can be compiled for a device; empty if it can.
+
+    Args:
+        device: `cpu`, `cuda:0` or `mps`.
+    """
+    # The same choice as torch makes.
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler ({safe_line(compiler, 60)})"
+    if device == "cpu":
+        return ""
+    import torch
+
+    if not device.startswith("cuda") or torch.version.hip is not None:
+        return "steps are compiled for CPUs and GPUs of NVIDIA"
+    if not sys.platform.startswith("linux"):
+        return "for a GPU it is compiled on Linux only"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed, which compiles for the GPU (pip install triton)"
+    if cuda_home() is None:
+        return "the headers of CUDA are not there; CUDA_HOME can name a folder with them"
+    return ""
+
+
+def require_compiler(device: str) -> None:
+    """Refuse where nothing can be compiled.
+
+    Args:
+        device: `cpu`, `cuda:0` or `mps`.
+
+    Raises:
+        TurboError: With what is missing.
+    """
+    problem = compiler_problem(device)
+    if problem:
+        raise TurboError("", problem)
+    for place in dict.fromkeys(("cpu", device)):
+        free = device_memory(place).free
+        if free < NEEDED_BYTES:
+            where = "" if place == "cpu" else f" on {place}"
+            detail = f"compiling needs 2 GiB of free memory{where}, and {free / 2**30:.1f} are"
+            raise TurboError("", detail)
+
+
+def cuda_home() -> Path | None:
+    """A folder whose `include` has the headers of CUDA; None if there is none.
+
+    What the user names, then a toolkit, then the packages that torch and Triton bring.
+    """
+    named = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    compiler = shutil.which("nvcc")
+    places = [Path(name) for name in named]
+    places += [Path(compiler).resolve().parent.parent] if compiler else []
+    places.append(Path("/usr/local/cuda"))
+    for package, inner in (("nvidia", "cu13"), ("triton", "backends/nvidia")):
+        found = importlib.util.find_spec(package)
+        for folder in (found.submodule_search_locations or ()) if found is not None else ():
+            places.append(Path(folder) / inner)
+    for place in places:
+        if all((place / "include" / header).is_file() for header in _HEADERS):
+            return place
+    return None
+
+
+def use_cuda_parts(folder: Path) -> None:
+    """Have torch's compiler find CUDA. For the process that compiles, before it does.
+
+    Args:
+        folder: Where a link to the driver's library may be made.
+
+    Raises:
+        TurboError: If something is missing.
+    """
+    home = cuda_home()
+    if home is None:
+        raise TurboError("", compiler_problem("cuda:0"))
+    os.environ["CUDA_HOME"] = str(home)
+    import torch
+
+    torch.cuda.init()  # loads the driver
+    driver = _loaded_driver()
+    if driver is not None:
+        # Its name without a version is what a linker looks for, and is not on every machine.
+        links = folder / "links"
+        links.mkdir(exist_ok=True)
+        (links / "libcuda.so").symlink_to(driver)
+        known = os.environ.get("LIBRARY_PATH", "")
+        os.environ["LIBRARY_PATH"] = os.pathsep.join(p for p in (str(links), known) if p)
+
+
+def _loaded_driver(maps: Path = Path("/proc/self/maps")) -> Path | None:
+    """The file of the driver's library that this process has loaded."""
+    for line in maps.read_text().splitlines():
+        path = Path(line.split(maxsplit=5)[-1])
+        if path.name.startswith("libcuda.so"):
+            return path
+    return None
+
+
+def visible_device(index: int) -> str:
+    """What `CUDA_VISIBLE_DEVICES` has to be so that only one device is seen, which is here `index`."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return visible[index] if any(visible) and index < len(visible) else str(index)
