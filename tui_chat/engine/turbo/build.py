@@ -144,7 +144,7 @@ def exported_step(recipe: Recipe) -> tuple[torch.export.ExportedProgram, Signatu
 
 
 def _move(model: Any, device: Any) -> None:
-    """Have the weights of a model on a device: new ones of the same shape, since none mean a thing."""
+    """Give a model new weights on a device, of the same shape; none of them mean anything."""
     import torch
 
     moved: dict[int, Any] = {}

@@ -41,7 +41,7 @@ class CudaRecorder:
     def __call__(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         with torch.cuda.device(self._device):
             if self._stream is None:
-                self._stream = torch.cuda.Stream(self._device)
+                self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
                 self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # Not `torch.cuda.graph`, which gives all free memory of the allocator back first, and

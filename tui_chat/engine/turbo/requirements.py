@@ -104,7 +104,7 @@ def use_cuda_parts(folder: Path) -> None:
     os.environ["CUDA_HOME"] = str(home)
     import torch
 
-    torch.cuda.init()  # loads the driver
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # loads the driver
     driver = _loaded_driver()
     if driver is not None:
         # Its name without a version is what a linker looks for, and is not on every machine.
@@ -125,6 +125,6 @@ def _loaded_driver(maps: Path = Path("/proc/self/maps")) -> Path | None:
 
 
 def visible_device(index: int) -> str:
-    """What `CUDA_VISIBLE_DEVICES` has to be so that only one device is seen, which is here `index`."""
+    """The `CUDA_VISIBLE_DEVICES` with which a process sees one GPU alone, that of a number."""
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return visible[index] if any(visible) and index < len(visible) else str(index)
