@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def test_what_lies_behind_the_position_does_not_matter(make: Callable[[], Any]) 
     """As written, before any compiler sees it."""
     model = make()
     recipe = recipe_for(model)
-    stripped = step_model(model.config, torch.float32, ())
+    stripped = step_model(copy.deepcopy(model.config), torch.float32, ())
     step = FORMS["fixed"](stripped)
     weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     bound = [weights[name] for name, _ in weights_of(stripped)]

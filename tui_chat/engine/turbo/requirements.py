@@ -20,6 +20,7 @@ from tui_chat.safe_text import safe_line
 NEEDED_BYTES = 2 * 1024**3
 """Free memory that compiling asks for. Seen for 24 layers: 0.58 GB in the process that compiles and
 0.56 GB in the C++ compiler it starts. On a GPU also a context of its own, and example tensors."""
+_TOOLKIT = Path("/usr/local/cuda")
 _HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h")
 """The last is missing in the package of the runtime, and nothing compiles without it."""
 
@@ -78,7 +79,7 @@ def cuda_home() -> Path | None:
     compiler = shutil.which("nvcc")
     places = [Path(name) for name in named]
     places += [Path(compiler).resolve().parent.parent] if compiler else []
-    places.append(Path("/usr/local/cuda"))
+    places.append(_TOOLKIT)
     for package, inner in (("nvidia", "cu13"), ("triton", "backends/nvidia")):
         found = importlib.util.find_spec(package)
         for folder in (found.submodule_search_locations or ()) if found is not None else ():
