@@ -18,11 +18,12 @@ from tui_chat.engine.turbo.requirements import (
     NEEDED_BYTES,
     compiler_problem,
     cuda_home,
+    portable_headers,
     require_compiler,
     visible_device,
 )
 
-HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h")
+HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h", "nv/target")
 
 
 def headers(home: Path, names: tuple[str, ...] = HEADERS) -> Path:
@@ -45,6 +46,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(requirements.sys, "platform", "linux")
     monkeypatch.setattr(requirements, "_TOOLKIT", tmp_path / "none")
+    monkeypatch.setattr(requirements.sysconfig, "get_path", lambda name: str(tmp_path))
 
     def install(**folders: Path) -> None:
         def find_spec(name: str) -> Any:
@@ -67,8 +69,13 @@ def test_what_is_missing_for_a_gpu_is_said(
     assert "NVIDIA" in compiler_problem("mps")
     assert "triton is not installed" in compiler_problem("cuda:0")
     bare(triton=tmp_path)
+    assert "headers of Python" in compiler_problem("cuda:0")
+    (tmp_path / "Python.h").touch()
     assert "headers of CUDA" in compiler_problem("cuda:0")
-    headers(tmp_path / "backends" / "nvidia")
+    headers(tmp_path / "backends" / "nvidia", HEADERS[:4])
+    assert "pip install nvidia-cuda-cccl" in compiler_problem("cuda:0")
+    headers(tmp_path / "cu13", HEADERS[4:])
+    bare(triton=tmp_path, nvidia=tmp_path)
     assert compiler_problem("cuda:0") == ""
     monkeypatch.setenv("PATH", "")
     assert "C++ compiler" in compiler_problem("cuda:0")
@@ -88,12 +95,16 @@ def test_headers_are_taken_from_where_they_are_whole(
     assert cuda_home() == runtime / "cu13"
     monkeypatch.setenv("CUDA_HOME", str(headers(tmp_path / "toolkit")))
     assert cuda_home() == tmp_path / "toolkit"
+    assert portable_headers(tmp_path / "toolkit") == tmp_path / "toolkit" / "include"
+    newer = headers(tmp_path / "newer", (*HEADERS[:4], "cccl/nv/target"))
+    assert portable_headers(newer) == newer / "include" / "cccl"
 
 
 def test_too_little_memory_is_said_with_its_place(
     bare: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers(tmp_path / "backends" / "nvidia")
+    (tmp_path / "Python.h").touch()
     bare(triton=tmp_path)
     free = {"cpu": NEEDED_BYTES, "cuda:1": NEEDED_BYTES // 2}
     memory = lambda device: DeviceMemory(free[device], 2**40)  # noqa: E731

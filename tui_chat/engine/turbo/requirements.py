@@ -1,8 +1,9 @@
 """What has to be on a machine so that a step can be compiled there.
 
-A C++ compiler and free memory; for a GPU also Triton, and the headers of CUDA. A toolkit is not
-needed: Triton's own package brings these headers, and the library to link with is the driver's.
-Owns the looking for these. Refuses to install and to compile.
+A C++ compiler and free memory; for a GPU also Triton and the headers of Python and CUDA. A toolkit
+has them. Without one, Triton's own package brings all of CUDA's but one, which is a package of its
+own, and the library to link with is the driver's. Owns the looking for these. Refuses to install
+and to compile.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from tui_chat.engine.devices import device_memory
@@ -23,6 +25,8 @@ NEEDED_BYTES = 2 * 1024**3
 _TOOLKIT = Path("/usr/local/cuda")
 _HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h")
 """The last is missing in the package of the runtime, and nothing compiles without it."""
+_PORTABLE = "nv/target"
+"""What the header of half precision includes, from the package of CUDA's C++ library."""
 
 
 def compiler_problem(device: str) -> str:
@@ -45,8 +49,13 @@ def compiler_problem(device: str) -> str:
         return "for a GPU it is compiled on Linux only"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed, which compiles for the GPU (pip install triton)"
-    if cuda_home() is None:
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return "the headers of Python are not there, which triton needs (python3-dev)"
+    home = cuda_home()
+    if home is None:
         return "the headers of CUDA are not there; CUDA_HOME can name a folder with them"
+    if portable_headers(home) is None:
+        return f"CUDA's header {_PORTABLE} is not there (pip install nvidia-cuda-cccl)"
     return ""
 
 
@@ -80,14 +89,32 @@ def cuda_home() -> Path | None:
     places = [Path(name) for name in named]
     places += [Path(compiler).resolve().parent.parent] if compiler else []
     places.append(_TOOLKIT)
-    for package, inner in (("nvidia", "cu13"), ("triton", "backends/nvidia")):
-        found = importlib.util.find_spec(package)
-        for folder in (found.submodule_search_locations or ()) if found is not None else ():
-            places.append(Path(folder) / inner)
+    places += _in_package("nvidia", "cu13") + _in_package("triton", "backends/nvidia")
     for place in places:
         if all((place / "include" / header).is_file() for header in _HEADERS):
             return place
     return None
+
+
+def portable_headers(home: Path) -> Path | None:
+    """The folder with what CUDA's headers include from another package; None if there is none.
+
+    Args:
+        home: What `cuda_home` found.
+    """
+    places = [home / "include", *(p / "include" for p in _in_package("nvidia", "cu13"))]
+    places += [p / "include" for p in _in_package("nvidia", "cuda_cccl")]
+    for place in (found for p in places for found in (p, p / "cccl")):
+        if (place / _PORTABLE).is_file():
+            return place
+    return None
+
+
+def _in_package(package: str, inner: str) -> list[Path]:
+    """A folder in an installed package, in each place that it has."""
+    found = importlib.util.find_spec(package)
+    folders = (found.submodule_search_locations or ()) if found is not None else ()
+    return [Path(folder) / inner for folder in folders]
 
 
 def use_cuda_parts(folder: Path) -> None:
@@ -100,9 +127,11 @@ def use_cuda_parts(folder: Path) -> None:
         TurboError: If something is missing.
     """
     home = cuda_home()
-    if home is None:
+    portable = portable_headers(home) if home is not None else None
+    if portable is None:
         raise TurboError("", compiler_problem("cuda:0"))
     os.environ["CUDA_HOME"] = str(home)
+    _append("CPATH", portable)
     import torch
 
     torch.cuda.init()  # type: ignore[no-untyped-call]  # loads the driver
@@ -112,8 +141,13 @@ def use_cuda_parts(folder: Path) -> None:
         links = folder / "links"
         links.mkdir(exist_ok=True)
         (links / "libcuda.so").symlink_to(driver)
-        known = os.environ.get("LIBRARY_PATH", "")
-        os.environ["LIBRARY_PATH"] = os.pathsep.join(p for p in (str(links), known) if p)
+        _append("LIBRARY_PATH", links)
+
+
+def _append(variable: str, folder: Path) -> None:
+    """Have the C++ compiler look in another folder, after those that it is told of."""
+    known = os.environ.get(variable)
+    os.environ[variable] = f"{known}{os.pathsep}{folder}" if known else str(folder)
 
 
 def _loaded_driver(maps: Path = Path("/proc/self/maps")) -> Path | None:

@@ -185,7 +185,7 @@ class _Step(nn.Module):
             dict(zip(self.names, weights, strict=True)),
             kwargs={
                 "input_ids": token,
-                "position_ids": position[None],
+                "position_ids": position.view(1, 1),
                 "attention_mask": mask,
                 "past_key_values": Cache(layers=layers),
                 "use_cache": True,
