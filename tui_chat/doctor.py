@@ -241,7 +241,7 @@ def _missing_default(registry: Registry) -> list[TuiChatError]:
 
 def _turbo_lines(turbo: dict[str, Any]) -> list[str]:
     """Whether replies can be written by compiled code, and what has been compiled."""
-    shown = ["Turbo: a model's step is compiled while you chat"]
+    shown = ["Turbo, code that is compiled for a model while you chat"]
     for device in turbo["devices"]:
         reason = f"does not work, replies are written without it: {device['reason']}"
         shown.append(f"  {device['name']}: {'works' if device['works'] else reason}")

@@ -37,7 +37,9 @@ _GPU_OPTIONS = {
     # Kernels are timed one by one with tensors made for each; a run of the whole model would need
     # all of its weights.
     "triton.autotune_at_compile_time": True,
-    # Matrix times vector is bound by memory, and how well it reads depends on the block sizes.
+    # Matrix times vector is bound by memory, and how well it reads depends on the block sizes: more
+    # of them to begin with, and a search from the best.
+    "max_autotune_pointwise": True,
     "coordinate_descent_tuning": True,
 }
 _EXAMPLE_CAPACITY = {"growing": 128, "fixed": 1024}
