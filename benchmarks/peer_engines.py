@@ -60,30 +60,34 @@ class Generate(Engine):
 
         silence_progress_bars()
         torch.set_num_threads(setting.threads)
-        self._torch = torch
-        self._device = setting.device
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
         model: Any = AutoModelForCausalLM.from_pretrained(setting.model, dtype=kind)
         self._model = model.to(setting.device).eval()
         self._model.generation_config = GenerationConfig(pad_token_id=0)
 
     def write(self, ids: Sequence[int], new: int) -> tuple[list[int], float, float]:
-        from transformers import GenerationConfig
+        return generated(self._model, ids, new)
 
-        clock = _Clock()
-        prompt = self._torch.tensor([list(ids)], device=self._device)
-        began = time.perf_counter()
-        with self._torch.inference_mode():
-            written = self._model.generate(
-                prompt,
-                attention_mask=self._torch.ones_like(prompt),
-                generation_config=GenerationConfig(
-                    do_sample=False, max_new_tokens=new, use_cache=True, pad_token_id=0
-                ),
-                streamer=clock,
-            )
-        tokens = written[0, len(ids) :].tolist()
-        return tokens, clock.times[1] - began, clock.times[-1] - clock.times[1]
+
+def generated(model: Any, ids: Sequence[int], new: int) -> tuple[list[int], float, float]:
+    """A reply of a loaded model by `generate` alone; as `Engine.write`."""
+    import torch
+    from transformers import GenerationConfig
+
+    clock = _Clock()
+    began = time.perf_counter()
+    prompt = torch.tensor([list(ids)], device=model.device)
+    with torch.inference_mode():
+        written = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            generation_config=GenerationConfig(
+                do_sample=False, max_new_tokens=new, use_cache=True, pad_token_id=0
+            ),
+            streamer=clock,
+        )
+    tokens = written[0, len(ids) :].tolist()
+    return tokens, clock.times[1] - began, clock.times[-1] - clock.times[1]
 
 
 class _Clock:

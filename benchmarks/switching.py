@@ -15,6 +15,7 @@ import itertools
 import json
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
@@ -22,6 +23,7 @@ from benchmarks.sharded_model import make_sharded_model
 from tui_chat.chat.events import EngineEvent, Finished
 from tui_chat.chat.params import NEUTRAL
 from tui_chat.engine.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.devices import memory_in_use
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.registry import Registry
 
@@ -41,17 +43,31 @@ def reply(backend: LocalBackend, tokens: int) -> None:
         raise SystemExit(f"no reply: {events[-1]}")
 
 
-def measure(folder: Path, switches: int, tokens: int) -> list[int]:
-    """Bytes that the process holds after each of the models was freed."""
+def measure(
+    folder: Path,
+    switches: int,
+    tokens: int,
+    device: str = "cpu",
+    precisions: Sequence[str] = PRECISIONS,
+) -> list[int]:
+    """Bytes that the process holds, on a GPU those it has there, after each model was freed.
+
+    Args:
+        folder: The model.
+        switches: How often one is loaded.
+        tokens: Of the reply of each.
+        device: `cpu` or `cuda:0`.
+        precisions: In which it is loaded in turn.
+    """
     backend = LocalBackend(Registry({}))
     after = []
-    for number, precision in enumerate(itertools.islice(itertools.cycle(PRECISIONS), switches)):
-        request = LoadRequest(str(folder), precision=precision, device="cpu", template="raw")
+    for number, precision in enumerate(itertools.islice(itertools.cycle(precisions), switches)):
+        request = LoadRequest(str(folder), precision=precision, device=device, template="raw")
         backend.load(request, lambda _: None, Event())
-        loaded = backend.memory_bytes()
+        loaded = memory_in_use(device)
         reply(backend, tokens)
         backend.unload()
-        after.append(backend.memory_bytes())
+        after.append(memory_in_use(device))
         print(
             f"{number + 1:>3}  {precision:>5}  loaded {loaded / MIB:8.1f} MiB, "
             f"after {after[-1] / MIB:8.1f} MiB",

@@ -160,12 +160,16 @@ def _devices() -> list[dict[str, Any]]:
 
 def _turbo() -> dict[str, Any]:
     from tui_chat.engine.turbo.artefact import kept_steps
-    from tui_chat.engine.turbo.preparation import compiler_problem
+    from tui_chat.engine.turbo.requirements import compiler_problem
 
-    problem = compiler_problem()
+    problems = {d.name: compiler_problem(d.name) for d in devices.available_devices()}
     return {
-        "works": not problem,
-        "reason": problem,
+        "works": not all(problems.values()),
+        "reason": next(iter(problems.values())),
+        "devices": [
+            {"name": name, "works": not problem, "reason": problem}
+            for name, problem in problems.items()
+        ],
         "steps": [asdict(step) for step in kept_steps()],
     }
 
@@ -237,15 +241,15 @@ def _missing_default(registry: Registry) -> list[TuiChatError]:
 
 def _turbo_lines(turbo: dict[str, Any]) -> list[str]:
     """Whether replies can be written by compiled code, and what has been compiled."""
-    if turbo["works"]:
-        shown = ["Turbo: works; a model's step is compiled while you chat"]
-    else:
-        shown = [f"Turbo: does not work, replies are written without it: {turbo['reason']}"]
+    shown = ["Turbo, code that is compiled for a model while you chat"]
+    for device in turbo["devices"]:
+        reason = f"does not work, replies are written without it: {device['reason']}"
+        shown.append(f"  {device['name']}: {'works' if device['works'] else reason}")
     for step in turbo["steps"]:
         precision = "int8" if step["is_int8"] else step["dtype"]
         refusal, size = step["refusal"], format_bytes(step["nbytes"])
-        state = f"cannot be compiled: {refusal}" if refusal else f"compiled, {size}"
-        shown.append(f"  {step['model_type']} {precision}: {state}")
+        state = f"not used: {refusal}" if refusal else f"compiled, {size}"
+        shown.append(f"  {step['model_type']} {precision} on {step['hardware']}: {state}")
     return shown
 
 

@@ -23,6 +23,8 @@ def test_everything_is_fine_in_an_empty_home(run: CommandLine, home: Path) -> No
     assert [p["name"] for p in cpu["precisions"]] == list(PRECISIONS)
     assert all(p["works"] or p["reason"] for p in cpu["precisions"])
     assert record["default_model"] == "guide" and record["chats"] == 0
+    turbo = next(d for d in record["turbo"]["devices"] if d["name"] == "cpu")
+    assert turbo["works"] or turbo["reason"]
 
 
 def test_the_report_for_people_names_the_same(run: CommandLine, home: Path) -> None:

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from tests.engine.conftest import build_tokenizer
 from tests.engine.replies import GREEDY, PROMPT, finished, request, text, tokens
+from tui_chat import doctor
 from tui_chat.chat.events import EngineEvent, Prefill, TurboState
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.engine.backend import GenerateRequest, LoadRequest
@@ -25,7 +26,14 @@ from tui_chat.engine.local import LocalBackend, TurboUse
 from tui_chat.engine.registry import Registry
 from tui_chat.engine.spec import ModelSpec
 from tui_chat.engine.turbo import preparation
-from tui_chat.engine.turbo.artefact import PACKAGE, TurboError, recipe_for, steps_dir
+from tui_chat.engine.turbo.artefact import (
+    PACKAGE,
+    TurboError,
+    kept_steps,
+    recipe_for,
+    steps_dir,
+)
+from tui_chat.engine.turbo.compiled_step import CompiledStep
 from tui_chat.engine.turbo.preparation import Preparation
 from tui_chat.errors import TuiChatError, UsageError
 
@@ -242,6 +250,31 @@ def test_a_damaged_step_is_set_aside_and_replies_stay_eager(
     shutil.copytree(kept, folder)
 
 
+def test_a_step_that_turns_out_wrong_is_not_used_and_not_made_again(
+    registry: Registry, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert backend._loaded is not None
+    made = recipe_for(backend._loaded.model).folder
+    monkeypatch.setenv("TUI_CHAT_HOME", str(tmp_path))
+    shutil.copytree(made, recipe_for(backend._loaded.model).folder)
+    right = CompiledStep._run
+    monkeypatch.setattr(CompiledStep, "_run", lambda self, length: right(self, length).roll(1))
+    second = loaded(registry, turbo="kept")
+    assert second.turbo.stage == "ready"
+    reply = written(second, path="auto")
+
+    assert tokens(reply) == tokens(written(backend, path="eager"))
+    assert finished(reply).stats.path == "eager"
+    assert second.turbo.stage == "unavailable"
+    assert "its logits differ from the model's" in second.turbo.reason
+    (kept,) = kept_steps()
+    assert (kept.hardware, kept.refusal) == ("CPU", second.turbo.reason)
+    report = "\n".join(doctor._turbo_lines(doctor._turbo()))
+    assert f"gpt_neox float32 on CPU: not used: {kept.refusal}" in report
+    again = loaded(registry, turbo="auto")
+    assert again.turbo == second.turbo
+
+
 def test_int8_weights_are_read_as_torchao_stores_them(registry: Registry) -> None:
     """A Llama in bf16 with grouped heads and a tied, unquantised output."""
     backend = loaded(registry, "llama", "int8")
@@ -306,7 +339,7 @@ def test_what_the_compiler_refused_is_not_tried_again(
     model = backend._loaded.model
     runs: list[Path] = []
 
-    def refuse(work: Path, output: Any, cancelled: Event) -> int:
+    def refuse(work: Path, output: Any, environment: Any, cancelled: Event) -> int:
         runs.append(work)
         (work / "refusal.txt").write_text("Unsupported: a thing")
         return 3
@@ -328,7 +361,7 @@ def test_unloading_stops_the_compiler(
     monkeypatch.setattr(preparation, "PAUSE_S", 0.0)
     begun, ended = Event(), Event()
 
-    def wait(work: Path, output: Any, cancelled: Event) -> int:
+    def wait(work: Path, output: Any, environment: Any, cancelled: Event) -> int:
         begun.set()
         assert cancelled.wait(60)
         ended.set()

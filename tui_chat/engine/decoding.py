@@ -2,14 +2,15 @@
 
 Owns the order of choosing, handing over and asking for the end, the same for both paths. Tokens are
 computed by the model as transformers runs it, or by its compiled step where there is one; the two
-may take turns within a reply, since they share the keys and values. Refuses to know what a token
-means.
+may take turns within a reply, since they share the keys and values; a step that fails is left, and
+the model computes its token. Refuses to know what a token means.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
@@ -22,6 +23,13 @@ from tui_chat.engine.threads import ThreadChoice
 
 DecodePath = Literal["eager", "turbo"]
 """The model as the library runs it, or its compiled step."""
+_Work = Literal["eager", "turbo", "check"]
+"""What a forward pass is for."""
+
+
+class StepFailedError(Exception):
+    """A compiled step could not compute a token. The cache is as before; it is not to be asked
+    again."""
 
 
 class CompiledForward(Protocol):
@@ -34,7 +42,10 @@ class CompiledForward(Protocol):
         """Compute one token: its keys and values go into the cache, its logits come back.
 
         Returns:
-            Logits in fp32, shape (rows,), for the caller to change.
+            Logits in fp32, shape (rows,), for the caller to change until the next call.
+
+        Raises:
+            StepFailedError: If it could not.
         """
 
     def let_go(self) -> None:
@@ -77,7 +88,9 @@ class TokenLoop:
         self._guesses = guesses
         self._guesser = guesser
         self._checking: deque[tuple[int, Tensor]] = deque()
-        self._check_s = 0.0
+        self._work: _Work | None = None
+        self._began = 0.0
+        self._checked_s = 0.0
         self._right = 0
         self._room = 0
         self._options = options
@@ -110,6 +123,7 @@ class TokenLoop:
         logits = self._eager(model, input_ids[:, self._cache.get_seq_length() :])
         while True:
             token = self._choose(ids[0, :count], logits)
+            self._note_time()
             ids[0, count] = token
             count += 1
             if self._take(token) or count >= ids.shape[1]:
@@ -130,16 +144,36 @@ class TokenLoop:
     def _next(self, model: Any, new_id: Tensor, token: int) -> Tensor:
         """The logits after one more token, on the path that is ready."""
         step = self._compiled()
-        if step is not None and not step.fits(self._cache):
-            step = None
-        self.path = "eager" if step is None else "turbo"
-        self._threads.before(self.path)
-        began = perf_counter()
-        logits = self._eager(model, new_id) if step is None else step(token, self._cache)
-        seconds = perf_counter() - began
-        self._threads.after(self.path, seconds)
-        self._guesser.computed(seconds)
-        return logits
+        if step is not None and step.fits(self._cache):
+            self._begin("turbo")
+            with suppress(StepFailedError):
+                logits = step(token, self._cache)
+                self.path = "turbo"
+                return logits
+        self._begin("eager")
+        self.path = "eager"
+        return self._eager(model, new_id)
+
+    def _begin(self, work: _Work) -> None:
+        """Before a forward pass."""
+        self._threads.before(work)
+        self._work = work
+        self._began = perf_counter()
+
+    def _note_time(self) -> None:
+        """After the token that a forward pass was for has been chosen.
+
+        Only then it is over on a device that computes while the program goes on.
+        """
+        if self._work is None:
+            return
+        seconds = perf_counter() - self._began
+        self._threads.after(self._work, seconds)
+        if self._work == "check":
+            self._checked_s = seconds
+        else:
+            self._guesser.computed(seconds)
+        self._work = None
 
     def _guess(self, ids: Tensor) -> list[int]:
         """The tokens to check with the next forward pass; none where that does not pay."""
@@ -152,11 +186,8 @@ class TokenLoop:
         """The logits after a token; those after each guess wait for the guess to be chosen."""
         self.path = "eager"
         new_ids = torch.cat([new_id, new_id.new_tensor([guessed])], dim=1)
-        self._threads.before("check")
-        began = perf_counter()
+        self._begin("check")
         output = model(input_ids=new_ids, past_key_values=self._cache, use_cache=True)
-        self._check_s = perf_counter() - began
-        self._threads.after("check", self._check_s)
         rows = output.logits[0].to(torch.float32)
         self._right = 0
         self._checking = deque(zip(guessed, rows[1:], strict=True))
@@ -169,9 +200,9 @@ class TokenLoop:
         Args:
             length: Tokens that the cache may hold.
         """
-        if self._check_s:
-            self._guesser.checked(self._check_s, self._right)
-            self._check_s = 0.0
+        if self._checked_s:
+            self._guesser.checked(self._checked_s, self._right)
+            self._checked_s = 0.0
         if self._checking:
             self._checking.clear()
             cut(self._cache, length)

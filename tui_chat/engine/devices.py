@@ -295,6 +295,10 @@ def preferred_precisions(
     in, since bf16 weights may overflow fp16. On a CPU bf16 where it is native, else fp32; a small
     model is computed in fp32, which is exact and there as quick.
 
+    Not int8 in place of 8bit, though its compiled step is quicker: what is computed without one,
+    the prompt always and the text until then, is far slower in int8, and most of all for models so
+    large that nothing but a quantised form fits.
+
     Args:
         device: As `resolve_device` returns it.
         parameters: Number of weights; None where unknown.

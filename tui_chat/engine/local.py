@@ -139,7 +139,6 @@ class LocalBackend:
         configure_libraries()
         with importing():
             from tui_chat.engine import loader
-            from tui_chat.engine.devices import thread_counts
             from tui_chat.engine.draft import with_draft
             from tui_chat.engine.generation import ReplyWriter
             from tui_chat.engine.preflight import plan_load
@@ -158,7 +157,7 @@ class LocalBackend:
                 self._encoder,
                 loaded.end_ids,
                 compiled=self._compiled,
-                threads=(self._threads,) if self._threads else thread_counts(),
+                threads=(self._threads,) if self._threads else _thread_counts(loaded),
                 cache_budget=lambda: _branch_budget(loaded),
                 draft=self._draft,
             )
@@ -237,6 +236,13 @@ class LocalBackend:
             AutoTemplate(tokenizer, encoder) if name == "auto" else template_named(name)
         )
         self._encoder, self._template = encoder, template
+
+
+def _thread_counts(loaded: LoadedModel) -> tuple[int, ...] | None:
+    """The numbers of threads to choose from; None where the CPU does not compute."""
+    from tui_chat.engine.devices import thread_counts
+
+    return thread_counts() if loaded.info.device == "cpu" else None
 
 
 def _branch_budget(loaded: LoadedModel) -> int:

@@ -118,7 +118,9 @@ def _typical(scaled: Tensor, mass: float) -> Tensor:
     entropy = (surprise * probs).nansum()
     distance, order = (surprise - entropy).abs().sort()
     last = (probs[order].cumsum(-1) < mass).sum().clamp(max=len(order) - 1)
-    return scaled.masked_fill((surprise - entropy).abs() > distance[last], -math.inf)
+    # By `gather`, since an index that is a tensor would be waited for.
+    farthest = distance.gather(0, last.view(1))
+    return scaled.masked_fill((surprise - entropy).abs() > farthest, -math.inf)
 
 
 class LiveSampler:
@@ -155,14 +157,13 @@ class LiveSampler:
         self.params = self._read_params()
         logprobs = logits.log_softmax(-1)  # all NaN if a single logit is not a number
         logits = self._adjusted(seen, logits)
-        greatest, best = logits.max(-1)
-        token = int(best)
-        logprob = float(logprobs[token])
-        if not math.isfinite(float(greatest) + logprob):
+        greatest, best = logits.max(-1, keepdim=True)
+        chosen = best if self.params.is_greedy else self._draw(logits)
+        # The chosen one may be a number where the greatest is none.
+        found = _values(chosen, greatest, logprobs.gather(0, best), logprobs.gather(0, chosen))
+        token, logprob = int(found[0]), found[3]
+        if not math.isfinite(found[1] + found[2]):
             raise BadNumbersError
-        if not self.params.is_greedy:
-            token = self._draw(logits)
-            logprob = float(logprobs[token])
         self.chosen.append(token)
         self.logprobs.append(logprob)
         return token
@@ -173,7 +174,34 @@ class LiveSampler:
             logits = penalised(logits, seen, self.params.repetition_penalty)
         return logits.masked_fill_(self._forbidden, -math.inf)
 
-    def _draw(self, logits: Tensor) -> int:
+    def _draw(self, logits: Tensor) -> Tensor:
+        """A candidate by its probability, shape (1,); any of them where there are no numbers."""
         ids, scaled = candidates(logits, self.params)
-        drawn = torch.multinomial(scaled.softmax(-1), 1, generator=self._random)
-        return int(drawn if ids is None else ids[drawn])
+        drawn = drawn_from(scaled.softmax(-1), self._random)
+        return drawn if ids is None else ids.gather(0, drawn)
+
+
+def drawn_from(probs: Tensor, random: torch.Generator) -> Tensor:
+    """Draw one by probability: the same as `torch.multinomial`, by the same random numbers.
+
+    That looks at the probabilities first, twice, and each time a GPU has to be waited for; on some
+    of them numbers that are none are the end of the process. Here the caller looks.
+
+    Args:
+        probs: Shape (n,).
+        random: On their device.
+
+    Returns:
+        The index, shape (1,).
+    """
+    waiting = torch.empty_like(probs).exponential_(1, generator=random)
+    return (probs / waiting).argmax(-1, keepdim=True)
+
+
+def _values(*tensors: Tensor) -> list[float]:
+    """Numbers of one element each, exact up to 2^24. From a GPU all at once: each transfer waits
+    for all that was asked of it.
+    """
+    if tensors[0].device.type == "cpu":
+        return [tensor.item() for tensor in tensors]
+    return [float(value) for value in torch.cat([t.float() for t in tensors]).tolist()]

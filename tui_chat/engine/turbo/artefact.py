@@ -1,7 +1,7 @@
 """What a compiled step is made from, and where it is kept.
 
 A step depends on the shape of a model, not on its weights: its recipe is the configuration, the
-dtypes and the versions and processor it was compiled for. Owns the folder of steps and the files in
+dtypes and the versions and hardware it is compiled for. Owns the folder of steps and the files in
 each. Refuses to compile and to run.
 """
 
@@ -11,9 +11,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -22,6 +24,12 @@ from tui_chat import paths
 from tui_chat.engine.int8 import int8_parts
 from tui_chat.engine.kv_buffers import is_cuttable, new_cache
 from tui_chat.errors import TuiChatError
+from tui_chat.safe_text import safe_line
+
+Device = Literal["cpu", "cuda"]
+"""What steps can be compiled for."""
+StepForm = Literal["growing", "fixed"]
+"""Whether the number of tokens is a shape, or the position a number in memory: see `step`."""
 
 PACKAGE = "step.pt2"
 """The compiled code."""
@@ -29,7 +37,7 @@ SIGNATURE = "signature.json"
 """What it takes."""
 RECIPE = "recipe.json"
 REFUSAL = "refusal.txt"
-"""Why the compiler could not make it, in a line."""
+"""Why it could not be made, or is not used, in a line."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -63,18 +71,16 @@ class Recipe:
     """What it computes in: a key of `DTYPES`."""
     int8: tuple[str, ...]
     """Names of the linear layers whose weights are int8."""
+    device: Device = "cpu"
+    form: StepForm = "growing"
+    hardware: tuple[str, ...] = ()
+    """What it is compiled for: its name, then whatever the machine code may depend on."""
 
     @property
     def key(self) -> str:
         """Differs wherever the machine code may differ."""
-        made_by = (
-            torch.__version__,
-            transformers.__version__,
-            platform.machine(),
-            _processor(),
-            _source(),
-        )
-        text = json.dumps([self.config, self.dtype, self.int8, made_by])
+        made_by = (torch.__version__, transformers.__version__, _source())
+        text = json.dumps([self.to_json(), made_by])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     @property
@@ -84,13 +90,14 @@ class Recipe:
 
     def to_json(self) -> str:
         """For the process that compiles."""
-        return json.dumps({"config": self.config, "dtype": self.dtype, "int8": self.int8})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """What `to_json` wrote."""
         values = json.loads(text)
-        return cls(values["config"], values["dtype"], tuple(values["int8"]))
+        lists = {name: tuple(values[name]) for name in ("int8", "hardware")}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +108,11 @@ class Signature:
     """Name, shape and dtype of each weight, in order."""
     layers: tuple[tuple[int, int], ...]
     """Key heads and head size of each layer."""
+    form: StepForm = "growing"
 
     def to_json(self) -> str:
         """For the file beside the package."""
-        return json.dumps({"weights": self.weights, "layers": self.layers})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Signature:
@@ -113,6 +121,7 @@ class Signature:
         return cls(
             tuple((name, tuple(shape), dtype) for name, shape, dtype in values["weights"]),
             tuple((heads, size) for heads, size in values["layers"]),
+            values["form"],
         )
 
 
@@ -128,8 +137,7 @@ def recipe_for(model: Any) -> Recipe:
         TurboError: If there can be no compiled step for it, with the reason.
     """
     weight = model.get_input_embeddings().weight
-    if weight.device.type != "cpu":
-        raise _refused(f"it is on {weight.device.type}, and steps are compiled for the CPU")
+    device = _device(weight)
     dtype = str(weight.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
         raise _refused(f"it computes in {dtype}")
@@ -143,23 +151,59 @@ def recipe_for(model: Any) -> Recipe:
     int8 = tuple(name for name, layer in layers if int8_parts(getattr(layer, "weight", None)))
     values = json.loads(model.config.to_json_string(use_diff=False))
     config = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
-    return Recipe(json.dumps(config, sort_keys=True), dtype, int8)
+    form: StepForm = "fixed" if device == "cuda" else "growing"
+    hardware = _gpu(weight.device) if device == "cuda" else _processor()
+    return Recipe(json.dumps(config, sort_keys=True), dtype, int8, device, form, hardware)
+
+
+def _device(weight: Any) -> Device:
+    """Where a model is.
+
+    Raises:
+        TurboError: If nothing can be compiled for that.
+    """
+    kind = weight.device.type
+    if kind == "cpu":
+        return "cpu"
+    if kind == "cuda" and torch.version.hip is None:
+        return "cuda"
+    name = "an AMD GPU" if kind == "cuda" else kind
+    raise _refused(f"it is on {name}, and steps are compiled for CPUs and GPUs of NVIDIA")
 
 
 def _refused(reason: str) -> TurboError:
     return TurboError("There is no compiled path for this model", reason, "")
 
 
-def _processor() -> str:
+def _processor() -> tuple[str, ...]:
     """The instructions that the compiler may use."""
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)
     found = get_capabilities() if get_capabilities is not None else {}
-    return str(sorted(found.items())) + torch.backends.cpu.get_cpu_capability()
+    features = str(sorted(found.items()))
+    return ("CPU", platform.machine(), features, torch.backends.cpu.get_cpu_capability())
+
+
+def _gpu(device: torch.device) -> tuple[str, ...]:
+    """The GPU, and what stands between the compiled code and it."""
+    major, minor = torch.cuda.get_device_capability(device)
+    driver = getattr(torch._C, "_cuda_getDriverVersion", lambda: 0)()
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        triton = "none"
+    return (
+        safe_line(torch.cuda.get_device_name(device), 64),
+        f"compute capability {major}.{minor}",
+        f"CUDA {torch.version.cuda}",
+        f"driver {driver}",
+        f"triton {triton}",
+    )
 
 
 def _source() -> str:
-    """The step as it is written."""
-    return hashlib.sha256(Path(__file__).with_name("step.py").read_bytes()).hexdigest()
+    """The step as it is written, and how it is compiled."""
+    sources = (Path(__file__).with_name(name).read_bytes() for name in ("step.py", "build.py"))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +213,23 @@ class KeptStep:
     model_type: str
     dtype: str
     is_int8: bool
+    hardware: str
+    """What it was made for: `CPU`, or the name of a GPU."""
     nbytes: int
     refusal: str = ""
+
+
+def refuse(folder: Path, reason: str) -> None:
+    """Have a step never be used again, and say why; its code goes.
+
+    Args:
+        folder: Where it is kept.
+        reason: One line.
+    """
+    with suppress(OSError):  # a folder that cannot be written: the step is tried again some day
+        (folder / REFUSAL).write_text(reason)
+        (folder / PACKAGE).unlink(missing_ok=True)
+        (folder / SIGNATURE).unlink(missing_ok=True)
 
 
 def kept_steps() -> list[KeptStep]:
@@ -190,7 +249,8 @@ def kept_steps() -> list[KeptStep]:
             refused = folder / REFUSAL
             refusal = refused.read_text(errors="replace") if refused.is_file() else ""
             size = sum(path.stat().st_size for path in folder.iterdir())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             continue  # not one of ours
-        kept.append(KeptStep(model_type, recipe.dtype, bool(recipe.int8), size, refusal))
+        is_int8, hardware = bool(recipe.int8), recipe.hardware[0]
+        kept.append(KeptStep(model_type, recipe.dtype, is_int8, hardware, size, refusal))
     return kept

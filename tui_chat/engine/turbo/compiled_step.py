@@ -18,6 +18,8 @@ from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboE
 
 INT8_SCALE = ".scale"
 """How the name of the scales of an int8 layer ends; its values have the name of the weight."""
+ALIGNMENT = 16
+"""Bytes. Code for a GPU loads so many at once, wherever a tensor may begin there."""
 
 
 class CompiledStep:
@@ -32,20 +34,19 @@ class CompiledStep:
     """
 
     def __init__(self, folder: Path, model: Any) -> None:
+        device: torch.device = model.get_input_embeddings().weight.device
         try:
             signature = Signature.from_json((folder / SIGNATURE).read_text())
-            # What `torch._inductor.aoti_load_package` ends in, without importing the compiler,
-            # which takes the better part of a second.
-            self._loader: Any = torch._C._aoti.AOTIModelPackageLoader(
-                str(folder / PACKAGE), "model", True, 1, -1
-            )
+            self._loader = _package_loader(folder / PACKAGE, device)
         except Exception as error:
             cause = f"its files cannot be used ({type(error).__name__})"
             raise TurboError("The compiled path cannot be loaded", cause, "") from None
         self._weights = _bound(signature, model)
         self._layers = signature.layers
-        self._token = torch.zeros(1, 1, dtype=torch.int64)
-        self._span = torch.empty(0, dtype=torch.int8)
+        self._is_fixed = signature.form == "fixed"
+        self._token = torch.zeros(1, 1, dtype=torch.int64, device=device)
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+        self._span = torch.empty(0, dtype=torch.int8, device=device)
         self._buffers: list[Tensor] = []
         self._capacity = 0
 
@@ -66,19 +67,24 @@ class CompiledStep:
             cache: One that `fits`.
 
         Returns:
-            Logits in fp32, shape (rows,).
+            Logits in fp32, shape (rows,), valid until the next call.
         """
         layers = cache.layers
         length = layers[0].length + 1
         if length > self._capacity or layers[0].key_buffer is not self._buffers[0]:
             self._use(layers, length)
-        self._token[0, 0] = token
-        outputs = self._loader.run(
-            [self._token, self._span[:length], *self._buffers, *self._weights]
-        )
+        self._token.fill_(token)
+        if self._is_fixed:
+            self._position.fill_(length - 1)
+        logits = self._run(length)
         for layer in layers:
             layer.length = length
-        logits: Tensor = outputs[0]
+        return logits
+
+    def _run(self, length: int) -> Tensor:
+        """Compute the token in `_token`, the last one of so many."""
+        place = self._position if self._is_fixed else self._span[:length]
+        logits: Tensor = self._loader.run([self._token, place, *self._buffers, *self._weights])[0]
         return logits
 
     def _use(self, layers: list[GrowingLayer], length: int) -> None:
@@ -90,11 +96,26 @@ class CompiledStep:
         self._buffers = [buffer for buffer in (*keys, *values) if buffer is not None]
         self._capacity = min(buffer.shape[1] for buffer in self._buffers)
         if len(self._span) < self._capacity:
-            self._span = torch.empty(self._capacity, dtype=torch.int8)
+            self._span = self._span.new_empty(self._capacity)
 
     def let_go(self) -> None:
         """Keep no cache alive; the next call takes hold of one again."""
         self._buffers, self._capacity = [], 0
+
+
+def _package_loader(package: Path, device: torch.device) -> Any:
+    """What runs the compiled code.
+
+    What `torch._inductor.aoti_load_package` ends in, without importing the compiler, which takes
+    the better part of a second. It runs single-threaded, without events of its own on a GPU, so
+    that its calls can be recorded into a graph.
+    """
+    loader: Any = torch._C._aoti.AOTIModelPackageLoader
+    arguments = (str(package), "model", True)
+    try:
+        return loader(*arguments, 1, -1 if device.index is None else device.index)
+    except TypeError:  # torch 2.7 knows one runner, and the first device
+        return loader(*arguments)
 
 
 def _bound(signature: Signature, model: Any) -> list[Tensor]:
@@ -116,7 +137,8 @@ def _bound(signature: Signature, model: Any) -> list[Tensor]:
         if tensor is None or (tuple(tensor.shape), str(tensor.dtype)) != (shape, f"torch.{dtype}"):
             cause = f"the model has no {name} of the shape it was compiled for"
             raise TurboError("The compiled path does not fit the model", cause, "")
-        if not tensor.is_contiguous():
-            raise TurboError("The compiled path does not fit the model", f"{name} is strided", "")
+        if not tensor.is_contiguous() or tensor.data_ptr() % ALIGNMENT:
+            cause = f"{name} lies in memory as no weight should"
+            raise TurboError("The compiled path does not fit the model", cause, "")
         bound.append(tensor)
     return bound

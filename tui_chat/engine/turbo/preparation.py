@@ -1,7 +1,8 @@
 """Getting a compiled step ready in the background, while replies are written without it.
 
 Owns the process that compiles, and what is known about the step so far. A step that was made once
-is there at once the next time. Refuses to run the step.
+is there at once the next time; one that turned out to be wrong is not made again. Refuses to run
+the step.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 import tui_chat
 from tui_chat.chat.events import TurboState
-from tui_chat.engine.devices import device_memory
 from tui_chat.engine.turbo.artefact import (
     PACKAGE,
     RECIPE,
@@ -33,8 +35,12 @@ from tui_chat.engine.turbo.artefact import (
     Recipe,
     TurboError,
     recipe_for,
+    refuse,
 )
+from tui_chat.engine.turbo.checked_step import CheckedStep
 from tui_chat.engine.turbo.compiled_step import CompiledStep
+from tui_chat.engine.turbo.graphed_step import GraphedStep
+from tui_chat.engine.turbo.requirements import require_compiler, visible_device
 from tui_chat.safe_text import safe_line
 
 log = logging.getLogger(__name__)
@@ -42,9 +48,6 @@ log = logging.getLogger(__name__)
 PAUSE_S = 3.0
 """After loading, before compiling begins: the first reply shall have the machine for itself."""
 LONGEST_S = 1800.0
-NEEDED_BYTES = 2 * 1024**3
-"""Free memory that compiling asks for. Seen for 24 layers: 0.58 GB in the process that compiles and
-0.56 GB in the C++ compiler it starts."""
 
 
 class Preparation:
@@ -67,12 +70,13 @@ class Preparation:
         self.done = threading.Event()
         """Set once it is ready or known to be unavailable."""
         self._model = model
+        self._device: torch.device = model.get_input_embeddings().weight.device
         self._is_building = is_building
         self._on_change = on_change
         self._pause_s = pause_s
         self._cancelled = threading.Event()
         self._state = TurboState()
-        self._step: CompiledStep | None = None
+        self._step: CheckedStep | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -81,7 +85,7 @@ class Preparation:
         return self._state
 
     @property
-    def step(self) -> CompiledStep | None:
+    def step(self) -> CheckedStep | None:
         """The step, once it is ready. Any thread."""
         return self._step
 
@@ -94,7 +98,7 @@ class Preparation:
             if not self._is_building:
                 self.done.set()
                 return
-            _require_compiler()
+            require_compiler(str(self._device))
         except TurboError as refused:
             self._give_up(refused.detail)
             return
@@ -123,7 +127,7 @@ class Preparation:
                 with suppress(Timeout), lock.acquire(timeout=0.5):
                     if not self._has_taken(recipe):
                         self._change(TurboState("compiling"))
-                        _compile(recipe, self._cancelled)
+                        _compile(recipe, self._environment(), self._cancelled)
                         self._has_taken(recipe, time.monotonic() - began)
                     return
         except TurboError as refused:
@@ -133,6 +137,11 @@ class Preparation:
         except Exception as error:
             log.exception("no compiled step")
             self._give_up(type(error).__name__)
+
+    def _environment(self) -> dict[str, str]:
+        """What the process that compiles sees of the machine: one GPU at most."""
+        index = self._device.index
+        return {} if index is None else {"CUDA_VISIBLE_DEVICES": visible_device(index)}
 
     def _has_taken(self, recipe: Recipe, seconds: float = 0.0) -> bool:
         """Use the step if it is on the disk.
@@ -145,17 +154,26 @@ class Preparation:
             raise TurboError("", (folder / REFUSAL).read_text(errors="replace"))
         if not (folder / SIGNATURE).is_file() or model is None:
             return False
+        kind = GraphedStep if recipe.device == "cuda" else CompiledStep
         try:
-            self._step = CompiledStep(folder, model)
+            step = kind(folder, model)
         except TurboError:
             shutil.rmtree(folder, ignore_errors=True)  # made anew the next time
             raise
+        self._step = CheckedStep(step, model, partial(self._refuse, folder))
         if self._cancelled.is_set():
             self._step = None
             return True
         self._change(TurboState("ready", seconds=seconds))
         self.done.set()
         return True
+
+    def _refuse(self, folder: Path, reason: str, is_lasting: bool) -> None:
+        """Use the step no more, and where it will never be right, keep the reason in its place."""
+        self._step = None
+        if is_lasting:
+            refuse(folder, reason)
+        self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
         if self._cancelled.is_set():
@@ -171,30 +189,7 @@ class Preparation:
             self._on_change(state)
 
 
-def compiler_problem() -> str:
-    """Why nothing can be compiled here; empty if it can."""
-    # The same choice as torch makes.
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(compiler) is None:
-        return f"there is no C++ compiler ({safe_line(compiler, 60)})"
-    return ""
-
-
-def _require_compiler() -> None:
-    """Refuse where nothing can be compiled.
-
-    Raises:
-        TurboError: With what is missing.
-    """
-    problem = compiler_problem()
-    if problem:
-        raise TurboError("", problem)
-    free = device_memory("cpu").free
-    if free < NEEDED_BYTES:
-        raise TurboError("", f"compiling needs 2 GiB of free memory, and {free / 2**30:.1f} are")
-
-
-def _compile(recipe: Recipe, cancelled: threading.Event) -> None:
+def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.Event) -> None:
     """Run the process that compiles, in a folder that becomes the step's when all went well.
 
     Raises:
@@ -205,7 +200,7 @@ def _compile(recipe: Recipe, cancelled: threading.Event) -> None:
     try:
         (work / RECIPE).write_text(recipe.to_json())
         with (work / "log.txt").open("wb") as output:
-            code = _run(work, output, cancelled)
+            code = _run(work, output, environment, cancelled)
         if cancelled.is_set():
             return
         said = (work / "log.txt").read_text(errors="replace")
@@ -225,7 +220,7 @@ def _compile(recipe: Recipe, cancelled: threading.Event) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(work: Path, output: Any, cancelled: threading.Event) -> int:
+def _run(work: Path, output: Any, environment: dict[str, str], cancelled: threading.Event) -> int:
     """The exit code of the compiling process; it is killed when cancelled."""
     root = str(Path(tui_chat.__file__).resolve().parent.parent)
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
@@ -235,7 +230,7 @@ def _run(work: Path, output: Any, cancelled: threading.Event) -> int:
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd=work,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, **environment, "PYTHONPATH": path},
         start_new_session=True,  # the compiler it starts ends with it
     )
     deadline = time.monotonic() + LONGEST_S

@@ -4,11 +4,16 @@ Owns the forms that decoding takes for the compiler: products of a matrix and a 
 a single query, and keys and values in buffers that are written in place. The layers themselves are
 those of transformers. Weights come in as arguments, so the code made of it fits every model of the
 same shape and holds no copy of any. Refuses to compile, and to know files.
+
+There are two forms. The growing one is told the number of tokens as a shape, and reads as many keys
+and values: a CPU is given that anew with every call. A CUDA graph repeats the same calls with the
+same addresses and shapes, so the fixed one is told the position as a number in memory, reads the
+buffers whole, and leaves out what lies behind the position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,6 +21,8 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from tui_chat.engine.turbo.artefact import StepForm
 
 ATTENTION = "tui_chat_step"
 """The name under which transformers knows `attend_one`."""
@@ -80,14 +87,15 @@ def attend_one(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one token over all tokens so far, itself included; nothing is masked.
+    """Attention of one token over all tokens so far, itself included.
 
     Args:
         module: The layer; not needed.
         query: Shape (1, heads, 1, head size).
         key: Shape (key heads, tokens, head size).
         value: As `key`.
-        attention_mask: None.
+        attention_mask: Which tokens are visible, booleans that can be viewed as shape (tokens,);
+            None for all. What is not may be any number, also one that is none.
         scaling: Of the scores; one over the root of the head size if None.
         options: `softcap` limits the scores; what else transformers passes does not matter here.
 
@@ -103,8 +111,13 @@ def attend_one(
     cap = options.get("softcap")
     if cap is not None:
         scores = torch.tanh(scores / cap) * cap
+    values = value.unsqueeze(2).float()
+    if attention_mask is not None:
+        visible = attention_mask.view(1, -1, 1)
+        scores = torch.where(visible, scores, -torch.inf)
+        values = torch.where(visible.unsqueeze(-1), values, 0.0)
     weights = scores.softmax(1).unsqueeze(-1)
-    attended = (weights * value.unsqueeze(2).float()).sum(1)
+    attended = (weights * values).sum(1)
     return attended.to(query.dtype).view(1, 1, heads, size), None
 
 
@@ -119,7 +132,7 @@ class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         keys: Shape (key heads, capacity, head size).
         values: As `keys`.
         position: Of the new token, shape (1,).
-        length: Tokens with the new one.
+        length: Tokens that are handed out, the new one among them.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, position: Tensor, length: int) -> None:
@@ -131,7 +144,7 @@ class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         self._length = length
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Write the new token, and return all tokens."""
+        """Write the new token, and return the tokens."""
         self.keys.index_copy_(1, self._position, key_states[0])
         self.values.index_copy_(1, self._position, value_states[0])
         return self.keys[:, : self._length], self.values[:, : self._length]
@@ -140,7 +153,7 @@ class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         return self._length - 1
 
 
-class DecodeStep(nn.Module):
+class _Step(nn.Module):
     """One token in, the logits of the next one out; keys and values are added in place.
 
     Args:
@@ -158,36 +171,22 @@ class DecodeStep(nn.Module):
         """The model that is computed."""
         return self._holder[0]
 
-    def forward(
+    def _logits(
         self,
         token: Tensor,
-        span: Tensor,
-        keys: Sequence[Tensor],
-        values: Sequence[Tensor],
+        position: Tensor,
+        layers: list[_StepLayer],
+        mask: Tensor | None,
         weights: Sequence[Tensor],
     ) -> Tensor:
-        """Compute one token.
-
-        Args:
-            token: Its id, shape (1, 1).
-            span: Only its length counts: tokens in the cache with this one.
-            keys: For each layer, shape (key heads, capacity, head size).
-            values: As `keys`.
-            weights: As `names` says.
-
-        Returns:
-            Logits in fp32, shape (rows,).
-        """
-        length = span.shape[0]
-        torch._check(length <= keys[0].shape[1])  # type: ignore[no-untyped-call]  # as torch has it
-        position = torch.full((1,), length - 1, dtype=torch.int64, device=token.device)
-        layers = [_StepLayer(k, v, position, length) for k, v in zip(keys, values, strict=True)]
+        """Compute one token: logits in fp32, shape (rows,)."""
         output = torch.func.functional_call(
             self.model,
             dict(zip(self.names, weights, strict=True)),
             kwargs={
                 "input_ids": token,
-                "position_ids": position[None],
+                "position_ids": position.view(1, 1),
+                "attention_mask": mask,
                 "past_key_values": Cache(layers=layers),
                 "use_cache": True,
             },
@@ -197,8 +196,71 @@ class DecodeStep(nn.Module):
         return logits
 
 
+class GrowingStep(_Step):
+    """The step whose number of tokens is a shape."""
+
+    def forward(
+        self,
+        token: Tensor,
+        place: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> Tensor:
+        """Compute one token.
+
+        Args:
+            token: Its id, shape (1, 1).
+            place: Only its length counts: tokens in the cache with this one.
+            keys: For each layer, shape (key heads, capacity, head size).
+            values: As `keys`.
+            weights: As `names` says.
+
+        Returns:
+            Logits in fp32, shape (rows,).
+        """
+        length = place.shape[0]
+        torch._check(length <= keys[0].shape[1])  # type: ignore[no-untyped-call]  # as torch has it
+        position = torch.full((1,), length - 1, dtype=torch.int64, device=token.device)
+        layers = [_StepLayer(k, v, position, length) for k, v in zip(keys, values, strict=True)]
+        return self._logits(token, position, layers, None, weights)
+
+
+class FixedStep(_Step):
+    """The step whose shapes are the same for every token until the buffers grow."""
+
+    def forward(
+        self,
+        token: Tensor,
+        place: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> Tensor:
+        """Compute one token.
+
+        Args:
+            token: Its id, shape (1, 1).
+            place: Its position, below the capacity, shape (1,).
+            keys: For each layer, shape (key heads, capacity, head size).
+            values: As `keys`.
+            weights: As `names` says.
+
+        Returns:
+            Logits in fp32, shape (rows,).
+        """
+        capacity = keys[0].shape[1]
+        layers = [_StepLayer(k, v, place, capacity) for k, v in zip(keys, values, strict=True)]
+        visible = torch.arange(capacity, device=token.device) <= place
+        # A mask of four dimensions is passed on as it is.
+        return self._logits(token, place, layers, visible.view(1, 1, 1, -1), weights)
+
+
+FORMS: Mapping[StepForm, type[_Step]] = {"growing": GrowingStep, "fixed": FixedStep}
+
+
 def step_model(config: Any, dtype: torch.dtype, int8: Sequence[str]) -> Any:
-    """The model that `DecodeStep` needs, without weights that mean anything.
+    """The model that a step needs, without weights that mean anything.
 
     Args:
         config: Of the model.
