@@ -17,7 +17,7 @@ from tui_chat.chat.events import Failed, Finished
 from tui_chat.engine.backend import Backend
 from tui_chat.engine.registry import Registry
 from tui_chat.errors import BusyError
-from tui_chat.session.editing import Editing
+from tui_chat.session.choosing import USUAL, Choosing
 from tui_chat.session.events import SessionSettings, StorageNotice
 from tui_chat.session.reply import Reply
 from tui_chat.storage.db import Notice
@@ -28,7 +28,7 @@ _TAKEN = "This chat is open in another window and can only be read here"
 _GO_ON = "Close it there and open it here again, or go on in a copy of it with /fork"
 
 
-class Sharing(Editing):
+class Sharing(Choosing):
     """Keeps a chat to one program while it is open there."""
 
     def __init__(
@@ -52,6 +52,10 @@ class Sharing(Editing):
     def send(self, text: str) -> Message:
         self._require_writable()
         return super().send(text)
+
+    def best_of(self, count: int = USUAL, text: str = "") -> list[Message]:
+        self._require_writable()
+        return super().best_of(count, text)
 
     def set_system(self, text: str) -> None:
         self._require_writable()
