@@ -56,7 +56,7 @@ class SessionMirror:
         self._screen = screen
         self._session = screen.session
         self._figures = figures
-        self._streaming: str | None = None
+        self._streaming: set[str] = set()
         self.failure: TuiChatError | None = None
         """Why there is no model, after one could not be loaded."""
         self._is_first_load = True
@@ -121,9 +121,10 @@ class SessionMirror:
         self._screen.budget.recount()
 
     def _path(self) -> list[Message]:
-        """The active path, with the text of the running reply as far as it has arrived."""
-        if self._streaming is not None and self._streaming in self._session.conversation:
-            self._session.message(self._streaming)
+        """The active path, with the text of what is being written as far as it has arrived."""
+        for message_id in self._streaming:
+            if message_id in self._session.conversation:
+                self._session.message(message_id)
         return self._session.messages()
 
     def _show_growth(self, message_id: str) -> None:
@@ -135,17 +136,18 @@ class SessionMirror:
     def _on_reply(self, message_id: str, event: EngineEvent) -> bool:
         """Take what the engine says about a reply; True if its text has grown."""
         if isinstance(event, Prefill):
-            if message_id != self._streaming:
-                self._streaming = message_id
+            if not self._streaming:
                 self._figures.begin()
+            self._streaming.add(message_id)
             self._figures.read(event)
             self._screen.transcript.show_prefill(message_id, event)
         elif isinstance(event, Delta):
             self._figures.write(len(event.token_ids))
             return bool(event.text)
-        elif isinstance(event, Finished | Failed) and message_id == self._streaming:
-            self._streaming = None
-            self._figures.end()
+        elif isinstance(event, Finished | Failed) and message_id in self._streaming:
+            self._streaming.remove(message_id)
+            if not self._streaming:
+                self._figures.end()
             if isinstance(event, Failed) and message_id in self._session.conversation:
                 self._say_broken_off(message_id, event)
         return False
