@@ -14,11 +14,13 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from threading import Event
 
+from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished
 from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.backend import GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
 
 PROMPT_TOKENS = 200
@@ -47,13 +49,15 @@ def together(backend: LocalBackend, wanted: list[GenerateRequest]) -> int:
     return sum(written(end) for end in ends)
 
 
-def in_turn(backend: LocalBackend, wanted: list[GenerateRequest]) -> int:
-    """Write one after the other, the prompt computed once; returns the tokens."""
+def in_turn(backend: LocalBackend, wanted: list[GenerateRequest], path: ReplyPath) -> int:
+    """Write one after the other on a path, the prompt computed once; returns the tokens."""
     total = 0
     for request in wanted:
         events: list[EngineEvent] = []
         backend.generate(request, events.append, Event())
         total += written(events[-1])
+        if isinstance(events[-1], Finished):
+            check_path(events[-1].stats, path)
     return total
 
 
@@ -76,11 +80,11 @@ def main() -> None:
     options = parser.parse_args()
     backend = LocalBackend(turbo="auto" if options.turbo else "off")
     info = backend.load(LoadRequest(options.model, options.precision), lambda _: None, Event())
-    if options.turbo:
-        backend.choose_path("turbo", Event())
+    path: ReplyPath = "turbo" if options.turbo else "eager"
+    backend.choose_path(path, Event())
     rates: dict[str, list[float]] = {"together": [], "in_turn": []}
     for round_number in range(options.rounds + 1):
-        for name, write in (("together", together), ("in_turn", in_turn)):
+        for name, write in (("together", together), ("in_turn", partial(in_turn, path=path))):
             first = 600 + 2 * round_number + (name == "in_turn")
             wanted = requests(options.count, options.tokens, first)
             began = time.perf_counter()

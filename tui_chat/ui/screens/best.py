@@ -175,8 +175,11 @@ class BestScreen(Sheet[Choice]):
             return "▸ reading"
         if "waiting" in states:
             return "waits for the model"
-        if not any(message.text for message in self._candidates):
+        texts = {message.text for message in self._candidates}
+        if texts == {""}:
             return "nothing was written"
+        if len(texts) == 1:
+            return "all the same; a higher temperature (F2) varies more"
         return "choose one" + "; the others stay beside it" * (self.app.size.width >= 60)
 
     # What there is room for -----------------------------------------------------------------------
