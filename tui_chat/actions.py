@@ -90,6 +90,9 @@ ACTIONS: tuple[Action, ...] = (
            "Starts a new chat; the old one stays saved.", "/new"),
     Action("regenerate", ("ctrl+r",), "app", "Retry",
            "Writes the last reply again, beside the old one.", "/retry"),
+    Action("best", ("f6",), "app", "Best of",
+           "Writes several replies side by side, to choose the best: to the draft, or to your last "
+           "message.", "/best [N]"),
     Action("editor", ("ctrl+g",), "app", "Editor",
            "Opens the draft in your $EDITOR."),
     Action("log", ("ctrl+l",), "app", "Log",

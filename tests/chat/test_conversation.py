@@ -173,3 +173,30 @@ class TreeMachine(RuleBasedStateMachine):
 
 TestTree = TreeMachine.TestCase
 TestTree.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_steps_from_before_there_were_choices_are_read():
+    chat = Conversation()
+    first = chat.append("user", "Hello")
+    second = chat.add_child(first.id, "assistant", "Hi")
+    other = chat.add_child(first.id, "assistant", "Hello!")
+    chat.choose("Choice", second.id, [other.id])
+    chat.branch("Go to", other.id)
+    values = chat.history_values()
+    assert "preferences" not in values["undo"][1], "steps without a choice look as before"
+    del values["undo"][0]["preferences"]
+    chat.restore_history(values)
+    assert [chat.undo(), chat.undo()] == ["Go to", "Choice"]
+    assert chat.leaf_id == other.id and len(chat.details.preferences) == 1
+
+
+@pytest.mark.parametrize("broken", [None, 3, [[]], [[1], []], [[], {"chosen": 1}]])
+def test_steps_with_a_broken_choice_are_left_out(broken: object):
+    chat = Conversation()
+    first = chat.append("user", "Hello")
+    second = chat.add_child(first.id, "assistant", "Hi")
+    chat.choose("Choice", second.id, [first.id])
+    values = chat.history_values()
+    values["undo"][0]["preferences"] = broken
+    chat.restore_history(values)
+    assert chat.undo() == ""

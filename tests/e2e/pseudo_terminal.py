@@ -21,7 +21,7 @@ PATIENCE_S = 40.0
 KEYS = {
     "Enter": "\r", "Esc": "\x1b", "Up": "\x1b[A", "Down": "\x1b[B", "Right": "\x1b[C",
     "Left": "\x1b[D", "F1": "\x1bOP", "F2": "\x1bOQ", "F3": "\x1bOR", "F4": "\x1bOS",
-    "F9": "\x1b[20~", "Delete": "\x1b[3~", "Backspace": "\x7f", "PgUp": "\x1b[5~",
+    "F6": "\x1b[17~", "F9": "\x1b[20~", "Delete": "\x1b[3~", "Backspace": "\x7f", "PgUp": "\x1b[5~",
     **{f"Ctrl+{letter}": chr(ord(letter) - 64) for letter in "ACGJLNOPQR"},
 }  # fmt: skip
 LEAVE_SCREEN = b"\x1b[?1049l"

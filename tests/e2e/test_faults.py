@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.pseudo_terminal import PseudoTerminal
-from tui_chat.chat.conversation import Conversation
+from tui_chat.chat.conversation import Conversation, Message
 
 Play = Callable[..., PseudoTerminal]
 Start = Callable[..., PseudoTerminal]
@@ -60,6 +60,29 @@ def test_a_killed_reply_is_there_after_the_restart(
     again.keys("Ctrl+Q")
     assert again.wait_exit() == 0
     assert saved_chat().path()[1].status == "interrupted"
+
+
+def test_killed_candidates_are_all_there_after_the_restart(play: Play, saved_chat: Read) -> None:
+    terminal = play(replies=["alpha " * 2000], token_s=0.05)
+    terminal.wait_for("Enter sends")
+    terminal.keys("/set temperature=0.8", "Enter")
+    terminal.wait_for("temperature is 0.8")
+    terminal.keys("go", "F6")
+
+    def candidates() -> list[Message]:
+        chat = saved_chat()
+        return chat.siblings(chat.path()[-1].id)
+
+    terminal.wait_for("(?s)Best of 4.*alpha alpha")
+    terminal.wait_until(lambda: all(m.text for m in candidates()), "all are on the disk")
+    os.kill(terminal.pid, signal.SIGKILL)
+    terminal.wait_exit()
+    again = play(replies=["omega"])
+    again.wait_for("Enter sends")
+    again.keys("Ctrl+Q")
+    assert again.wait_exit() == 0
+    assert [m.status for m in candidates()] == ["interrupted"] * 4
+    assert all(m.text.startswith("alpha") for m in candidates())
 
 
 def test_a_home_that_is_no_folder_does_not_stop_the_chat(play: Play, home: Path) -> None:

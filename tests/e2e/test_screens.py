@@ -222,3 +222,21 @@ def test_tab_in_one_burst_with_a_command_completes_it(play: Play) -> None:
         terminal.wait_for("› /theme ember +[0-9]+ tok")
         terminal.keys("Ctrl+C")
         terminal.wait_gone("› /theme ember")
+
+
+def test_the_best_of_several_is_chosen_and_remembered(play: Play, saved_chat: Read) -> None:
+    terminal = play(replies=["The first way.", "Another way.", "A third way."], token_s=0.01)
+    terminal.wait_for("Enter sends")
+    terminal.keys("/set temperature=0.8", "Enter")
+    terminal.wait_for("temperature is 0.8")
+    terminal.keys("How is it done?", "F6")
+    terminal.wait_for("Best of 4 .*choose one")
+    terminal.keys("2")
+    terminal.wait_for("(?s)Another way.*2/4")
+    terminal.keys("Ctrl+Q")
+    assert terminal.wait_exit() == 0
+    chat = saved_chat()
+    chosen = chat.path()[-1]
+    assert chosen.text == "Another way."
+    assert len(chat.siblings(chosen.id)) == 4
+    assert [p.chosen for p in chat.details.preferences] == [chosen.id]

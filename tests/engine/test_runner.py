@@ -23,6 +23,7 @@ from tui_chat.chat.events import (
     Loading,
     Prefill,
     Ready,
+    Stats,
     Unloaded,
 )
 from tui_chat.chat.params import NEUTRAL
@@ -438,3 +439,105 @@ def test_whatever_is_asked_for_every_job_ends_exactly_once(actions: list[str]) -
         else:
             assert isinstance(log.events[-1], Ready | Failed)
             assert not log.of(Prefill)
+
+
+# Several replies at once
+
+
+class Several:
+    """The events of several replies that are one job."""
+
+    def __init__(self, count: int) -> None:
+        self.logs = [Log() for _ in range(count)]
+
+    def __call__(self, number: int, event: EngineEvent) -> None:
+        self.logs[number](event)
+
+    @property
+    def ends(self) -> list[EngineEvent]:
+        return [log.events[-1] for log in self.logs]
+
+
+def three() -> list[GenerateRequest]:
+    return [request() for _ in range(3)]
+
+
+def test_several_replies_are_one_job_with_an_end_for_each() -> None:
+    replies = ["one two three", "four five", "six"]
+    several = Several(3)
+    with running(Gate(Script(replies=replies))) as runner:
+        handles = runner.submit_several(three, 3, several)
+        assert all(handle.done.wait(5) for handle in handles)
+
+    assert [log.text for log in several.logs] == replies
+    assert [log.kinds for log in several.logs] == [["Prefill", "Delta", "Finished"]] * 3
+
+
+def test_one_of_several_is_cancelled_while_the_others_go_on() -> None:
+    several = Several(3)
+    with running(Gate(Script(replies=["word " * 30], token_s=0.002))) as runner:
+        handles = runner.submit_several(three, 3, several)
+        handles[1].cancel()
+        assert all(handle.done.wait(10) for handle in handles)
+
+    ends = [end.reason for end in several.ends if isinstance(end, Finished)]
+    assert ends == ["eos", "cancelled", "eos"]
+
+
+@pytest.mark.parametrize("stop", ["interrupt", "close", "each"])
+def test_several_are_stopped_together(stop: str) -> None:
+    several = Several(3)
+    with running(Gate(Script(replies=["word " * 3000], token_s=0.002))) as runner:
+        handles = runner.submit_several(three, 3, several)
+        while not several.logs[2].text:
+            time.sleep(0.001)
+        if stop == "each":
+            for handle in handles:
+                handle.cancel()
+        else:
+            assert runner.interrupt() if stop == "interrupt" else runner.close(5)
+        assert all(handle.done.wait(5) for handle in handles)
+
+    ends = [end.reason for end in several.ends if isinstance(end, Finished)]
+    assert ends == ["cancelled"] * 3
+
+
+def test_several_that_were_all_cancelled_before_they_began_are_not_prepared() -> None:
+    backend = Gate()
+    several = Several(3)
+    with running(backend) as runner:
+        backend.open.clear()
+        first = runner.submit_generate(request, Log())
+        handles = runner.submit_several(lambda: 1 / 0, 3, several)  # type: ignore[arg-type]
+        for handle in handles:
+            handle.cancel()
+        backend.open.set()
+        assert first.done.wait(5) and all(handle.done.wait(5) for handle in handles)
+
+    assert [log.kinds for log in several.logs] == [["Finished"]] * 3
+
+
+def test_several_that_cannot_be_composed_fail_each() -> None:
+    def refuse() -> list[GenerateRequest]:
+        raise ContextError("There is nothing to send")
+
+    several = Several(3)
+    with running(Gate()) as runner:
+        handles = runner.submit_several(refuse, 3, several)
+        assert all(handle.done.wait(5) for handle in handles)
+
+    assert [log.kinds for log in several.logs] == [["Failed"]] * 3
+
+
+def test_those_that_ended_keep_their_end_when_the_backend_breaks() -> None:
+    class Broken(ScriptedBackend):
+        def generate_several(self, requests: Any, emit: Any, cancels: Any) -> None:
+            emit(0, Finished("eos", Stats()))
+            raise RuntimeError("injected")
+
+    several = Several(3)
+    with running(Broken()) as runner:
+        handles = runner.submit_several(three, 3, several)
+        assert all(handle.done.wait(5) for handle in handles)
+
+    assert [log.kinds for log in several.logs] == [["Finished"], ["Failed"], ["Failed"]]

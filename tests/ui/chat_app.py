@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from tui_chat.chat.conversation import Conversation, Message, Role
 from tui_chat.chat.events import EngineEvent, Finished, Loading, ModelInfo
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest
 from tui_chat.engine.registry import Registry, load_registry
 from tui_chat.engine.scripted import Script, ScriptedBackend
 from tui_chat.session import ChatSession, SessionSettings
@@ -57,6 +57,22 @@ class HeldBackend(ScriptedBackend):
             emit(event)
 
         super().generate(request, held, cancel)
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], emit: EmitEach, cancels: Sequence[Event]
+    ) -> None:
+        ends: list[tuple[int, Finished]] = []
+
+        def held(number: int, event: EngineEvent) -> None:
+            if isinstance(event, Finished):
+                ends.append((number, event))
+            else:
+                emit(number, event)
+
+        super().generate_several(requests, held, cancels)
+        for number, end in ends:
+            cancels[number].wait(self.HELD_S)
+            emit(number, replace(end, reason="cancelled"))
 
 
 def chat_app(

@@ -8,12 +8,12 @@ message is encoded, generated or stored.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from tui_chat.chat.marks import NO_MARKS, ChatDetails, Marks
+from tui_chat.chat.marks import NO_MARKS, ChatDetails, Marks, Preference
 
 Role = Literal["system", "user", "assistant"]
 Status = Literal["complete", "waiting", "streaming", "stopped", "interrupted", "failed"]
@@ -88,6 +88,8 @@ class Change:
     """Messages that this step marked as deleted."""
     marks: Mapping[str, tuple[Marks, Marks]] = field(default_factory=dict)
     """Marks of messages before and after it, by id."""
+    preferences: tuple[tuple[Preference, ...], tuple[Preference, ...]] = ((), ())
+    """Preferences that it took away, and those that it added."""
 
     def names(self, message_id: str) -> bool:
         """Whether the step has to do with a message."""
@@ -99,12 +101,15 @@ class Change:
 
     def to_values(self) -> dict[str, Any]:
         """The step as JSON values."""
-        return {
+        values: dict[str, Any] = {
             "label": self.label,
             "leaf": [self.leaf_before, self.leaf_after],
             "deleted": list(self.deleted),
             "marks": {i: [m.to_values() for m in both] for i, both in self.marks.items()},
         }
+        if any(self.preferences):
+            values["preferences"] = [[p.to_values() for p in side] for side in self.preferences]
+        return values
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Change:
@@ -118,7 +123,12 @@ class Change:
             i: (Marks.from_values(old), Marks.from_values(new))
             for i, (old, new) in values["marks"].items()
         }
-        return cls(str(values["label"]), before, after, tuple(values["deleted"]), marks)
+        taken, added = (
+            tuple(Preference.from_values(p) for p in side)
+            for side in values.get("preferences", ((), ()))
+        )
+        deleted = tuple(values["deleted"])
+        return cls(str(values["label"]), before, after, deleted, marks, (taken, added))
 
 
 class Conversation:
@@ -310,6 +320,28 @@ class Conversation:
             self.update(message_id, marks=after)
         self._record(label, self._leaf, marks=changed)
 
+    def choose(self, label: str, chosen: str, rejected: Sequence[str]) -> None:
+        """Show a version of a reply and remember that it was preferred, as one undoable step.
+
+        What was chosen of the same versions before counts no more.
+
+        Args:
+            label: What undoing it is called.
+            chosen: Its id.
+            rejected: The ids of those that it was preferred to; none for no preference.
+        """
+        preference = Preference(chosen, tuple(rejected))
+        taken = tuple(p for p in self.details.preferences if p.ids == preference.ids)
+        added = (preference,) if rejected else ()
+        self._replace_preferences(taken, added)
+        self._record(label, self._newest_leaf(chosen), preferences=(taken, added))
+
+    def _replace_preferences(
+        self, taken: Sequence[Preference], added: Sequence[Preference]
+    ) -> None:
+        kept = [p for p in self.details.preferences if p not in taken]
+        self.details = replace(self.details, preferences=(*kept, *added))
+
     @property
     def redo_label(self) -> str:
         """What `redo` would do again; empty if there is nothing."""
@@ -360,6 +392,8 @@ class Conversation:
             self.update(message_id, deleted=False)
         for message_id, (before, _) in change.marks.items():
             self.update(message_id, marks=before)
+        taken, added = change.preferences
+        self._replace_preferences(added, taken)
         self._leaf = change.leaf_before
         self._redo.append(change)
         self._touch()
@@ -374,6 +408,7 @@ class Conversation:
             self.update(message_id, deleted=True)
         for message_id, (_, after) in change.marks.items():
             self.update(message_id, marks=after)
+        self._replace_preferences(*change.preferences)
         self._leaf = change.leaf_after
         self._undo.append(change)
         self._touch()
@@ -385,8 +420,10 @@ class Conversation:
         leaf_after: str | None,
         deleted: tuple[str, ...] = (),
         marks: Mapping[str, tuple[Marks, Marks]] | None = None,
+        preferences: tuple[tuple[Preference, ...], tuple[Preference, ...]] = ((), ()),
     ) -> None:
-        self._undo.append(Change(label, self._leaf, leaf_after, deleted, marks or {}))
+        change = Change(label, self._leaf, leaf_after, deleted, marks or {}, preferences)
+        self._undo.append(change)
         self._redo.clear()
         self._leaf = leaf_after
         self._touch()

@@ -174,6 +174,28 @@ class Preference:
     source: str = "best"
     """How it came about: `best` of several drafts."""
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """All replies that it is about."""
+        return frozenset((self.chosen, *self.rejected))
+
+    def to_values(self) -> dict[str, Any]:
+        """It as JSON values."""
+        return {
+            "chosen": self.chosen,
+            "rejected": list(self.rejected),
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Preference:
+        """What `to_values` wrote. What cannot be meant is left out."""
+        return cls(
+            str(values.get("chosen", "")),
+            tuple(str(i) for i in values.get("rejected") or ()),
+            str(values.get("source", "best")),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ChatDetails:
@@ -198,10 +220,7 @@ class ChatDetails:
             if getattr(self, name) != getattr(_PLAIN_CHAT, name):
                 values[name] = getattr(self, name)
         if self.preferences:
-            values["preferences"] = [
-                {"chosen": p.chosen, "rejected": list(p.rejected), "source": p.source}
-                for p in self.preferences
-            ]
+            values["preferences"] = [p.to_values() for p in self.preferences]
         if self.extra:
             values["extra"] = dict(self.extra)
         return values
@@ -219,13 +238,7 @@ class ChatDetails:
         preferences = values.get("preferences")
         if isinstance(preferences, list):
             known["preferences"] = tuple(
-                Preference(
-                    str(p.get("chosen", "")),
-                    tuple(str(i) for i in p.get("rejected") or ()),
-                    str(p.get("source", "best")),
-                )
-                for p in preferences
-                if isinstance(p, Mapping)
+                Preference.from_values(p) for p in preferences if isinstance(p, Mapping)
             )
         if isinstance(values.get("extra"), Mapping):
             known["extra"] = dict(values["extra"])

@@ -7,7 +7,7 @@ tests of the screens).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Literal, Protocol
@@ -19,6 +19,8 @@ from tui_chat.chat.templates import PromptTemplate, TokenEncoder
 
 Emit = Callable[[EngineEvent], None]
 """Takes events on the engine thread; must be quick and must not raise."""
+EmitEach = Callable[[int, EngineEvent], None]
+"""The same for several requests at once, with the number of the one that an event belongs to."""
 
 
 ReplyPath = Literal["auto", "eager", "turbo"]
@@ -123,6 +125,21 @@ class Backend(Protocol):
         """Write one reply: `Prefill`, then `Delta`s, then exactly one `Finished` or `Failed`.
 
         Never raises.
+        """
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], emit: EmitEach, cancels: Sequence[Event]
+    ) -> None:
+        """Write several replies to one prompt.
+
+        As many at a time as there is memory for, token by token side by side; the others after
+        them. Each gets the events of `generate`, with the same text as if it were the only one, as
+        far as the order of summation allows. Never raises.
+
+        Args:
+            requests: At least one; all with the same ids and context.
+            emit: Takes the events with the number of their request.
+            cancels: Each ends the request of the same number.
         """
 
     def memory_bytes(self) -> int:

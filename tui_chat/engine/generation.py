@@ -1,4 +1,4 @@
-"""One reply after the other from a loaded model: prefill in chunks, then token by token.
+"""Replies from a loaded model: prefill in chunks, then token by token; several side by side, too.
 
 Owns the KV cache between replies and the promise that a request ends with exactly one `Finished`
 or `Failed`, after which the model can be used again. Refuses to load anything.
@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -18,22 +19,29 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from tui_chat.chat.events import Failed, Finished, FinishReason, Prefill, Stats
-from tui_chat.engine.backend import Emit, GenerateRequest
+from tui_chat.chat.events import Failed, Finished, Prefill
+from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest
+from tui_chat.engine.batch import Batch, longest_of
 from tui_chat.engine.decoding import CompiledForward, DecodePath, TokenLoop
+from tui_chat.engine.devices import device_memory
 from tui_chat.engine.failures import failure_event, forget_frames
+from tui_chat.engine.kv_batch import cache_of_row, token_bytes
+from tui_chat.engine.kv_buffers import is_cuttable, new_cache
 from tui_chat.engine.kv_cache import PrefixCache
 from tui_chat.engine.loader import release_memory
-from tui_chat.engine.sampling import LiveSampler, forbidden_ids
+from tui_chat.engine.open_reply import OpenReply, ends_of
+from tui_chat.engine.sampling import forbidden_ids
 from tui_chat.engine.speculation import Drafter, Guesser
 from tui_chat.engine.stopping import Cancelled, cancellable
-from tui_chat.engine.streamer import ReplyStreamer
 from tui_chat.engine.threads import ThreadChoice
 from tui_chat.engine.tokenizer import HFEncoder
 from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
 
 log = logging.getLogger(__name__)
 
+BATCH_SHARE = 0.5
+"""How much of the free memory the keys and values of several replies may take together. The rest is
+for logits and activations, and for the other programs."""
 PREFILL_CHUNK = 256
 """Prompt tokens in one forward pass. Fixed, since other sizes round differently."""
 
@@ -52,6 +60,7 @@ class ReplyWriter:
         cache_budget: Bytes that the caches of other branches may take.
         threads: Numbers of threads to choose from, in ascending order; None leaves torch's.
         draft: Guesses tokens ahead, where a request asks for it.
+        free: Bytes of memory that are free on the model's device; measured if None.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class ReplyWriter:
         cache_budget: Callable[[], int] = lambda: 0,
         threads: Sequence[int] | None = None,
         draft: Drafter | None = None,
+        free: Callable[[], int] | None = None,
     ) -> None:
         self._model = model
         self._encoder = encoder
@@ -75,6 +85,7 @@ class ReplyWriter:
         self._guesser = Guesser(draft)
         self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
+        self._free = free or (lambda: device_memory(str(self._device)).free)
         self._rows = int(model.get_output_embeddings().weight.shape[0])
         self._forbidden: dict[tuple[int, ...], torch.Tensor] = {}
         keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -103,41 +114,136 @@ class ReplyWriter:
             forget_frames(error)
         if failed is not None:
             emit(failed)
-            self._cache.drop()
-            with suppress(RuntimeError):  # a lost device has nothing to give back
-                release_memory()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the KV cache, whose numbers are in doubt."""
+        self._cache.drop()
+        with suppress(RuntimeError):  # a lost device has nothing to give back
+            release_memory()
 
     def _write(self, request: GenerateRequest, emit: Emit, cancel: Event) -> Finished:
         began = monotonic()
-        end_ids = () if request.ignore_eos else (*request.stop_ids, *self._end_ids)
-        stop_ids = tuple(dict.fromkeys(end_ids))
-        sampler = LiveSampler(request.params, request.seed, self._forbid(stop_ids))
         cache, reused = self._cache.take(request.ids)
         new = len(request.ids) - reused
-        streamer = ReplyStreamer(
-            self._encoder.backend,
-            emit,
-            request.ids,
-            stop_ids,
-            sampler.params.stop,
-            sampler.logprobs.popleft,
-            lambda: emit(Prefill(new, reused, new)),
-        )
+        reply = self._open(request, emit, Prefill(new, reused, new), cancel)
         is_whole = True
         path: DecodePath = "eager"
-        with torch.inference_mode(), cancellable(self._model, cancel):
+        with torch.inference_mode(), cancellable(self._model, cancel.is_set):
             try:
                 self._prefill(request.ids, cache, reused, emit)
-                path = self._decode(request, cache, sampler, streamer, cancel)
+                path = self._decode(reply, cache)
             except Cancelled:
                 is_whole = False
             except BaseException as error:
-                streamer.fail(error)
+                reply.streamer.fail(error)
                 raise
-        streamer.end()
-        self._cache.keep(cache, (*request.ids, *sampler.chosen), is_whole)
-        reason: FinishReason = streamer.reason or ("cancelled" if cancel.is_set() else "length")
-        return Finished(reason, _stats(request, reused, streamer, began, path))
+        finished = reply.finish(reused, began, path)
+        self._cache.keep(cache, reply.ids, is_whole)
+        return finished
+
+    def _open(
+        self, request: GenerateRequest, emit: Emit, read: Prefill, cancel: Event
+    ) -> OpenReply:
+        """A reply to be written.
+
+        Args:
+            request: What is wanted.
+            emit: Takes its events.
+            read: What to say when the whole prompt is read.
+            cancel: Ends it.
+        """
+        stop_ids = ends_of(request, self._end_ids)
+        return OpenReply(
+            request,
+            self._encoder,
+            stop_ids,
+            self._forbid(stop_ids),
+            emit,
+            lambda: emit(read),
+            cancel,
+        )
+
+    # Several side by side -------------------------------------------------------------------------
+
+    def write_several(
+        self, requests: Sequence[GenerateRequest], emit: EmitEach, cancels: Sequence[Event]
+    ) -> None:
+        """Write several replies to one prompt, as `Backend.generate_several` says."""
+        try:
+            self._check(requests[0])
+        except TuiChatError as refused:
+            for number in range(len(requests)):
+                emit(number, failure_event(refused))
+            return
+        waiting = list(range(len(requests)))
+        while waiting:
+            count = self._rows_that_fit(requests[0], len(waiting))
+            numbers, waiting = waiting[:count], waiting[count:]
+            if count > 1 and self._write_batch(numbers, requests, emit, cancels):
+                continue
+            for number in numbers:
+                self.write(requests[number], partial(emit, number), cancels[number])
+
+    def _rows_that_fit(self, request: GenerateRequest, wanted: int) -> int:
+        """How many replies to a prompt can be written in one batch, 1 to `wanted`."""
+        config = self._model.config.get_text_config(decoder=True)
+        if wanted == 1 or not is_cuttable(new_cache(config)):
+            return 1
+        row = token_bytes(config, self._model.dtype) * longest_of(request)
+        return max(1, min(wanted, int(self._free() * BATCH_SHARE) // row))
+
+    def _write_batch(
+        self,
+        numbers: Sequence[int],
+        requests: Sequence[GenerateRequest],
+        emit: EmitEach,
+        cancels: Sequence[Event],
+    ) -> bool:
+        """Write the replies with these numbers in one batch.
+
+        Returns:
+            Whether there was memory for it. If not, only the prompt was read.
+        """
+        began = monotonic()
+        ids = requests[numbers[0]].ids
+        cache, reused = self._cache.take(ids)
+        read = Prefill(len(ids) - reused, reused, len(ids) - reused)
+        batch = Batch(self._model, self._threads, self._keep_row, reused, began, self._options)
+        for number in numbers:
+            each = partial(emit, number)
+            batch.add(self._open(requests[number], each, read, cancels[number]), each)
+        has_room = True
+        with torch.inference_mode(), cancellable(self._model, lambda: batch.is_cancelled):
+            try:
+                self._prefill(ids, cache, reused, batch.emit)
+                logits = self._read_last(ids, cache)
+                has_room = batch.make_room(cache)
+                if has_room:
+                    batch.write(logits)
+            except Cancelled:
+                batch.finish()
+            except BaseException as error:
+                batch.fail(error)
+        if batch.has_failed:
+            self._forget()
+        else:
+            self._cache.keep(cache, ids)
+        return has_room
+
+    def _read_last(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
+        """Compute the last chunk of a prompt; the logits after it in fp32, shape (rows,)."""
+        last = torch.tensor([ids[cache.get_seq_length() :]], device=self._device)
+        output = self._model(input_ids=last, past_key_values=cache, use_cache=True, **self._options)
+        logits: torch.Tensor = output.logits[0, -1].to(torch.float32)
+        return logits
+
+    def _keep_row(self, batch_cache: Any, row: int, ids: Sequence[int]) -> None:
+        """Keep what was computed for one of several replies, for when the chat goes on with it."""
+        if self._cache.has_room(len(ids) * token_bytes(self._cache.config, self._model.dtype)):
+            self._cache.keep(cache_of_row(batch_cache, row, self._cache.config), ids)
+
+    # One step after the other ---------------------------------------------------------------------
 
     def _check(self, request: GenerateRequest) -> None:
         if not request.ids:
@@ -177,26 +283,13 @@ class ReplyWriter:
             )
             emit(Prefill(new, reused, start + self._chunk - reused))
 
-    def _decode(
-        self,
-        request: GenerateRequest,
-        cache: Any,
-        sampler: LiveSampler,
-        streamer: ReplyStreamer,
-        cancel: Event,
-    ) -> DecodePath:
+    def _decode(self, reply: OpenReply, cache: Any) -> DecodePath:
         """Write the tokens; returns the path that computed the last one."""
-
-        def take(token: int) -> bool:
-            streamer.set_stops(sampler.params.stop)
-            streamer.put_token(token)
-            is_full = len(sampler.chosen) >= sampler.params.max_new_tokens
-            return is_full or streamer.reason is not None or cancel.is_set()
-
+        sampler, request = reply.sampler, reply.request
         loop = TokenLoop(
             cache,
             sampler,
-            take,
+            reply.take,
             self._compiled,
             self._threads,
             lambda: sampler.params.speculate,
@@ -216,25 +309,3 @@ class ReplyWriter:
             custom_generate=loop,
         )
         return loop.path
-
-
-def _stats(
-    request: GenerateRequest,
-    reused: int,
-    streamer: ReplyStreamer,
-    began: float,
-    path: DecodePath,
-) -> Stats:
-    decode_s = streamer.last_at - streamer.first_at
-    tokens = len(streamer.token_ids)
-    return Stats(
-        prompt_tokens=len(request.ids),
-        reused_tokens=reused,
-        completion_tokens=tokens,
-        dropped_turns=request.dropped_turns,
-        ttft_s=streamer.first_at - began if streamer.first_at else 0.0,
-        decode_tokens_per_s=(tokens - 1) / decode_s if tokens > 1 and decode_s > 0 else 0.0,
-        total_s=monotonic() - began,
-        seed=request.seed,
-        path=path,
-    )

@@ -38,7 +38,8 @@ class PrefixCache:
     """
 
     def __init__(self, config: Any, budget: Callable[[], int] = lambda: 0) -> None:
-        self._config = config.get_text_config(decoder=True)
+        self.config = config.get_text_config(decoder=True)
+        """Of the decoder; it says what layers a cache needs."""
         self._budget = budget
         self._held: list[_Held] = []  # the newest last
 
@@ -73,16 +74,20 @@ class PrefixCache:
                 best, common = held, length
         if best is None:
             self._make_room(0)
-            return new_cache(self._config), 0
+            return new_cache(self.config), 0
         self._held.remove(best)
         if len(best.ids) - common >= WORTH_KEEPING:
             self._held.append(best)
             self._make_room(0)
             if self._held and self._held[-1] is best:
-                return copy_of(best.cache, common, self._config), common
+                return copy_of(best.cache, common, self.config), common
         if common < len(best.ids):
             cut(best.cache, common)
         return best.cache, common
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether a cache of so many bytes may be kept besides the newest one."""
+        return nbytes <= self._budget()
 
     def _make_room(self, newest: int) -> None:
         """Forget the oldest until all but the `newest` last ones are within the budget."""

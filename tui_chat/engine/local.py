@@ -7,13 +7,14 @@ Refuses to queue; `runner.EngineRunner` does that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tui_chat.chat.events import Failed, ModelInfo, TurboState, Unloaded
 from tui_chat.chat.memory import ModelChoice, PrecisionChoice
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.registry import Registry, load_registry
 from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 TurboUse = Literal["off", "kept", "auto"]
 """Whether compiled steps are used: never, those that are there already, or compiled if need be."""
+
+_NO_MODEL = Failed("load", "No model is loaded", "", "Choose one (F3)")
 
 
 class LocalBackend:
@@ -185,9 +188,18 @@ class LocalBackend:
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
         if self._writer is None:
-            emit(Failed("load", "No model is loaded", "", "Choose one (F3)"))
+            emit(_NO_MODEL)
             return
         self._writer.write(request, emit, cancel)
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], emit: EmitEach, cancels: Sequence[Event]
+    ) -> None:
+        if self._writer is None:
+            for number in range(len(requests)):
+                emit(number, _NO_MODEL)
+            return
+        self._writer.write_several(requests, emit, cancels)
 
     def memory_bytes(self) -> int:
         from tui_chat.engine.devices import memory_in_use

@@ -13,11 +13,12 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event
 
 from tui_chat.chat.events import EngineEvent, Failed, Finished, Ready, Stats, Unloaded
-from tui_chat.engine.backend import Backend, Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.backend import Backend, Emit, EmitEach, GenerateRequest, LoadRequest
 from tui_chat.engine.failures import failure_event, forget_frames
 from tui_chat.errors import BusyError, TuiChatError
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 Prepare = Callable[[], GenerateRequest]
 """Composes a request when its turn has come, on the engine thread; may raise `TuiChatError`."""
+PrepareSeveral = Callable[[], Sequence[GenerateRequest]]
+"""The same for several replies to one prompt."""
 
 
 class JobHandle:
@@ -45,8 +48,24 @@ class JobHandle:
         return self._cancel.is_set()
 
 
-class _Job(ABC):
-    """Something for the engine thread to do."""
+class _GroupHandle(JobHandle):
+    """Stands for several jobs that are one to the queue."""
+
+    def __init__(self, members: Sequence[JobHandle]) -> None:
+        super().__init__()
+        self._members = members
+
+    def cancel(self) -> None:
+        for member in self._members:
+            member.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return all(member.is_cancelled for member in self._members)
+
+
+class _Line:
+    """The way back to whoever submitted something: a handle, and one terminal event at the end."""
 
     terminal: tuple[type[EngineEvent], ...]
     """What it ends with."""
@@ -56,17 +75,6 @@ class _Job(ABC):
         self.cancel = self.handle._cancel
         self.is_ended = False
         self._on_event = on_event
-
-    @abstractmethod
-    def run(self, runner: EngineRunner) -> None:
-        """Do it, on the engine thread."""
-
-    @abstractmethod
-    def skipped(self) -> EngineEvent | None:
-        """The terminal event of a job that was cancelled before it began."""
-
-    def clear_up(self, runner: EngineRunner) -> None:  # noqa: B027 - most jobs leave nothing behind
-        """What is left to do after the terminal event."""
 
     def emit(self, event: EngineEvent) -> None:
         """Deliver an event, unless the terminal one was; a listener that raises is logged."""
@@ -83,6 +91,29 @@ class _Job(ABC):
         except Exception:
             log.exception("a listener failed on %s", type(event).__name__)
 
+    def set_done(self) -> None:
+        """Say that all was delivered."""
+        self.handle.done.set()
+
+
+class _ReplyLine(_Line):
+    terminal = (Finished, Failed)
+
+
+class _Job(_Line, ABC):
+    """Something for the engine thread to do."""
+
+    @abstractmethod
+    def run(self, runner: EngineRunner) -> None:
+        """Do it, on the engine thread."""
+
+    @abstractmethod
+    def skipped(self) -> EngineEvent | None:
+        """The terminal event of a job that was cancelled before it began."""
+
+    def clear_up(self, runner: EngineRunner) -> None:
+        """What is left to do after the terminal event."""
+
 
 class _GenerateJob(_Job):
     terminal = (Finished, Failed)
@@ -96,6 +127,41 @@ class _GenerateJob(_Job):
 
     def skipped(self) -> EngineEvent:
         return Finished("cancelled", Stats())
+
+
+class _SeveralJob(_Job):
+    """Several replies to one prompt; each has a handle and a terminal event of its own."""
+
+    terminal = (Finished, Failed)
+
+    def __init__(self, prepare: PrepareSeveral, count: int, on_event: EmitEach) -> None:
+        super().__init__(lambda event: None)
+        self._prepare = prepare
+        self.lines = [_ReplyLine(partial(on_event, number)) for number in range(count)]
+        self.handle = _GroupHandle([line.handle for line in self.lines])
+
+    def run(self, runner: EngineRunner) -> None:
+        runner.backend.generate_several(
+            self._prepare(),
+            lambda number, event: self.lines[number].emit(event),
+            [line.cancel for line in self.lines],
+        )
+        self.is_ended = all(line.is_ended for line in self.lines)
+
+    def skipped(self) -> EngineEvent:
+        return Finished("cancelled", Stats())
+
+    def emit(self, event: EngineEvent) -> None:
+        """Deliver an event to every reply that has not ended."""
+        for line in self.lines:
+            if not line.is_ended:
+                line.emit(event)
+        self.is_ended = True
+
+    def set_done(self) -> None:
+        for line in self.lines:
+            line.set_done()
+        super().set_done()
 
 
 class _LoadJob(_Job):
@@ -207,6 +273,26 @@ class EngineRunner:
         """
         return self._submit(_GenerateJob(prepare, on_event))
 
+    def submit_several(
+        self, prepare: PrepareSeveral, count: int, on_event: EmitEach
+    ) -> list[JobHandle]:
+        """Write several replies to one prompt. Each ends with one `Finished` or `Failed`.
+
+        Args:
+            prepare: Called on the engine thread when their turn has come.
+            count: How many requests it gives.
+            on_event: Takes the events with the number of the reply, on the engine thread.
+
+        Returns:
+            A handle for each. Until all are cancelled the others go on.
+
+        Raises:
+            BusyError: If the runner is closed.
+        """
+        job = _SeveralJob(prepare, count, on_event)
+        self._submit(job)
+        return [line.handle for line in job.lines]
+
     def submit_unload(self, on_event: Emit) -> JobHandle:
         """Free the loaded model. One `Unloaded`, or nothing where none was loaded.
 
@@ -265,7 +351,7 @@ class EngineRunner:
             with self._wake:
                 self._current = None
                 is_idle = not self._queue
-            job.handle.done.set()
+            job.set_done()
             if is_idle and self._on_idle is not None:
                 try:
                     self._on_idle()
@@ -283,7 +369,7 @@ class EngineRunner:
     def _do(self, job: _Job) -> None:
         """Run a job to its terminal event, whatever happens in it."""
         end: EngineEvent | None
-        if job.cancel.is_set():
+        if job.handle.is_cancelled:
             end = job.skipped()
         else:
             end = _try(lambda: job.run(self))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tui_chat.chat.events import (
     Delta,
@@ -26,7 +27,7 @@ from tui_chat.chat.events import (
 )
 from tui_chat.chat.memory import PRECISIONS, MemoryEstimate, ModelChoice, PrecisionChoice
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.errors import ConfigError, MemoryShortError, ModelNotFoundError, TuiChatError
 
 GIB = 1024**3
@@ -104,6 +105,8 @@ class Script:
     """Number of the request, from 0: tokens written before it fails, and how."""
     load_failures: dict[str, TuiChatError] = field(default_factory=dict)
     """`model:precision` or `model`: the error of loading it."""
+    side_by_side: bool = True
+    """Whether several replies to one prompt are written together, or one after the other."""
     models: Sequence[str] = ("guide", "oasst-12b")
     free: int = 16 * GIB
     context: int = 2048
@@ -194,6 +197,45 @@ class ScriptedBackend:
         return freed
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: threading.Event) -> None:
+        for pause in self._steps(request, emit, cancel):
+            if pause:
+                cancel.wait(pause)
+
+    def generate_several(
+        self,
+        requests: Sequence[GenerateRequest],
+        emit: EmitEach,
+        cancels: Sequence[threading.Event],
+    ) -> None:
+        together = len(requests) if self.script.side_by_side else 1
+        for first in range(0, len(requests), together):
+            numbers = range(first, min(first + together, len(requests)))
+            going = [
+                self._steps(requests[n], partial(emit, n), cancels[n], shares=n > first)
+                for n in numbers
+            ]
+            while going:
+                pauses = [next(steps, None) for steps in going]
+                going = [s for s, pause in zip(going, pauses, strict=True) if pause is not None]
+                pause = max((p for p in pauses if p), default=0.0)
+                if pause:
+                    _wait_for_all(cancels, pause)
+
+    def _steps(
+        self,
+        request: GenerateRequest,
+        emit: Emit,
+        cancel: threading.Event,
+        shares: bool = False,
+    ) -> Iterator[float]:
+        """Write a reply, token by token; yields the seconds to wait before the next.
+
+        Args:
+            request: What is wanted.
+            emit: Takes its events.
+            cancel: Ends it.
+            shares: Whether the prompt has been read for another reply beside it.
+        """
         number = len(self.requests)
         self.requests.append(request)
         began = time.monotonic()
@@ -201,8 +243,8 @@ class ScriptedBackend:
         new = len(request.ids) - reused
         for done in (0, new // 2, new):
             emit(Prefill(new, reused, done))
-            if self.script.prefill_s and cancel.wait(self.script.prefill_s / 3):
-                break
+            if self.script.prefill_s and not shares and not cancel.is_set():
+                yield self.script.prefill_s / 3
         words = _WORDS.findall(self.script.replies[number % len(self.script.replies)])
         fail_after, failure = self.script.failures.get(number, (-1, None))
         written: list[int] = []
@@ -212,7 +254,9 @@ class ScriptedBackend:
             if failure is not None and index == fail_after:
                 emit(failure)
                 return
-            if cancel.wait(self.script.token_s) if self.script.token_s else cancel.is_set():
+            if not cancel.is_set():
+                yield self.script.token_s
+            if cancel.is_set():
                 reason = "cancelled"
                 break
             if not word:
@@ -280,6 +324,14 @@ class ScriptedBackend:
             total_s=total,
             seed=request.seed,
         )
+
+
+def _wait_for_all(cancels: Sequence[threading.Event], seconds: float) -> None:
+    """Wait so long, or until every one of some events is set."""
+    deadline = time.monotonic() + seconds
+    for cancel in cancels:
+        if not cancel.wait(max(0.0, deadline - time.monotonic())):
+            return
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

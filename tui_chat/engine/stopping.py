@@ -7,9 +7,8 @@ tokens: 59 ms instead of 3.1 s, at no cost that could be seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
 from typing import Any
 
 from torch import nn
@@ -29,11 +28,11 @@ def decoder_layers(model: Any) -> list[nn.Module]:
 
 
 @contextmanager
-def cancellable(model: Any, cancel: Event) -> Iterator[None]:
-    """Within it, a forward pass raises `Cancelled` before the next layer once `cancel` is set."""
+def cancellable(model: Any, is_cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Within it, a forward pass raises `Cancelled` before the next layer once it is to stop."""
 
     def check(module: nn.Module, args: Any) -> None:
-        if cancel.is_set():
+        if is_cancelled():
             raise Cancelled
 
     hooks = [layer.register_forward_pre_hook(check) for layer in decoder_layers(model)]

@@ -20,7 +20,7 @@ from tui_chat.engine.backend import GenerateRequest
 from tui_chat.engine.runner import JobHandle
 from tui_chat.errors import BusyError, ConfigError, ContextError
 from tui_chat.safe_text import storable
-from tui_chat.session.editing import Editing
+from tui_chat.session.choosing import Choosing
 from tui_chat.session.events import EngineUpdate, TreeChanged
 
 _KEEPS = "/compact 4 keeps the newest 4 turns and sums up those above"
@@ -47,7 +47,7 @@ class _Writing:
     lead: str = ""
 
 
-class Compacting(Editing):
+class Compacting(Choosing):
     """Has notes written, and changes them."""
 
     _writing: _Writing | None = None

@@ -211,8 +211,8 @@ class Editing(Talking):
         with self._lock:
             if message_id is not None:
                 self._target(message_id)
-            elif self.is_busy:
-                raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+            else:
+                self._refuse_while_writing()
             return self._changed(change)
 
     def _changed(self, change: Callable[[Conversation], bool]) -> bool:
@@ -232,8 +232,7 @@ class Editing(Talking):
 
     def _target(self, message_id: str | None) -> Message:
         """The message to act on; the leaf by default. Refuses while the engine writes."""
-        if self.is_busy:
-            raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+        self._refuse_while_writing()
         chosen = message_id or self._conversation.leaf_id
         if chosen is None or chosen not in self._conversation:
             raise ContextError("There is no message yet", "", "Type one and press Enter")
@@ -247,9 +246,23 @@ class Editing(Talking):
         role: Literal["user", "assistant"],
         text: str,
     ) -> Message:
+        message = self._add_version(conversation, parent_id, role, text)
+        conversation.branch(label, message.id)
+        return message
+
+    def _add_version(
+        self,
+        conversation: Conversation,
+        parent_id: str | None,
+        role: Literal["user", "assistant"],
+        text: str,
+    ) -> Message:
+        """Put a message below another, beside those that are there, without going to it."""
         status: Literal["waiting", "complete"] = "waiting" if role == "assistant" else "complete"
         fresh = Conversation()
         template = fresh.append(role, text, status=status)
-        message = conversation.add(replace(template, parent_id=parent_id), activate=False)
-        conversation.branch(label, message.id)
-        return message
+        return conversation.add(replace(template, parent_id=parent_id), activate=False)
+
+    def _refuse_while_writing(self) -> None:
+        if self.is_busy:
+            raise BusyError("The reply is still being written", "", "Press Esc to stop it")

@@ -25,7 +25,7 @@ CHECKPOINT_TOKENS = 32
 """or after this many tokens, whichever comes first."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reply:
     """A reply that the engine still has to finish."""
 
@@ -36,6 +36,8 @@ class Reply:
     committed: Future[None] | None = None
     """Done when the message is on disk."""
     job: JobHandle | None = None
+    beside: tuple[Reply, ...] = field(default=(), repr=False)
+    """All replies that are written together with it, itself included; none if it is alone."""
     attempt: int = 0
     """Which submission of it counts; events of earlier ones are stale."""
     has_begun: bool = False

@@ -20,6 +20,7 @@ from tui_chat.chat.events import Failed, Finished
 from tui_chat.engine.backend import Backend
 from tui_chat.engine.registry import Registry
 from tui_chat.errors import BusyError, StoreError, TranscriptNotFoundError
+from tui_chat.session.choosing import USUAL
 from tui_chat.session.compacting import Compacting
 from tui_chat.session.events import ParamsChanged, SessionSettings, StorageNotice, TreeChanged
 from tui_chat.session.reply import Reply
@@ -72,6 +73,10 @@ class Sharing(Compacting):
     def send(self, text: str) -> Message:
         self._require_writable()
         return super().send(text)
+
+    def best_of(self, count: int = USUAL, text: str = "") -> list[Message]:
+        self._require_writable()
+        return super().best_of(count, text)
 
     def set_system(self, text: str) -> None:
         self._require_writable()

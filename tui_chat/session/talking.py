@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Literal
 
 from tui_chat.chat.conversation import Conversation, Message, title_from
@@ -28,6 +31,13 @@ def _random_seed() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 1
 
 
+def _seeds(wanted: int | None, count: int) -> list[int]:
+    """Seeds for replies beside each other: the wanted one and those that follow it, else random."""
+    if wanted is None:
+        return [_random_seed() for _ in range(count)]
+    return [(wanted + number) % 2**64 for number in range(count)]
+
+
 class Talking(ModelControl):
     """Sends messages and applies what the engine says about the replies."""
 
@@ -39,6 +49,24 @@ class Talking(ModelControl):
 
         Raises:
             ContextError: If the text is empty or alone too long for the context.
+        """
+        text = self._sendable_text(text)
+        with self._lock:
+            conversation = self._conversation
+            user = self._append_user(conversation, text)
+            reply = conversation.append("assistant", "", status="waiting")
+            self._save(conversation, user)
+        return self._enqueue(conversation, reply)
+
+    def _append_user(self, conversation: Conversation, text: str) -> Message:
+        conversation.title = conversation.title or title_from(text)
+        return conversation.append("user", text)
+
+    def _sendable_text(self, text: str) -> str:
+        """A message as it can be sent.
+
+        Raises:
+            ContextError: If it is empty or alone too long for the context.
         """
         text = storable(text)
         if not text.strip():
@@ -53,19 +81,13 @@ class Talking(ModelControl):
                 f"{composer.reserve} kept for the reply{system}",
                 "Shorten it, or start the program with a smaller --reserve",
             )
-        with self._lock:
-            conversation = self._conversation
-            conversation.title = conversation.title or title_from(text)
-            user = conversation.append("user", text)
-            reply = conversation.append("assistant", "", status="waiting")
-            self._save(conversation, user)
-        return self._enqueue(conversation, reply)
+        return text
 
     def cancel(self) -> Literal["reply", "note", "waiting", "loading", ""]:
         """Stop the newest thing that runs, and say what that was.
 
-        A running reply keeps its text. A waiting message is taken back. A download or a switch of
-        the model is given up.
+        A running reply keeps its text, and so do those that are written with it. A waiting message
+        is taken back. A download or a switch of the model is given up.
         """
         with self._lock:
             running = next((r for r in self._replies.values() if r.has_begun), None)
@@ -73,7 +95,9 @@ class Talking(ModelControl):
             target = running or (waiting[-1] if waiting else None)
             load = self._load_job if self._state == "loading" else None
         if target is not None and target.job is not None:
-            target.job.cancel()
+            for reply in target.beside or (target,):
+                if reply.job is not None:
+                    reply.job.cancel()
             return "reply" if target is running else "waiting"
         if load is not None:
             load.cancel()
@@ -83,63 +107,106 @@ class Talking(ModelControl):
     def _enqueue(
         self, conversation: Conversation, message: Message, is_continuation: bool = False
     ) -> Message:
-        reply = Reply(conversation, message.id, is_continuation)
-        with self._lock:
-            self._replies[message.id] = reply
-            self._save_header(conversation)
-            reply.committed = self._save(conversation, message)
-            is_begun = self._load_job is not None or self._backend.info is not None
-            if is_begun and self._growing_note is None:
-                self._submit(reply)  # else it is queued behind the model, or behind the note
-        self._tell(TreeChanged())
+        self._enqueue_replies([Reply(conversation, message.id, is_continuation)])
         return message
 
+    def _enqueue_replies(self, replies: Sequence[Reply]) -> None:
+        """Save replies that wait, and queue them: one, or several beside each other."""
+        with self._lock:
+            for reply in replies:
+                self._replies[reply.message_id] = reply
+                self._save_header(reply.conversation)
+                reply.committed = self._save(reply.conversation, reply.message)
+            is_begun = self._load_job is not None or self._backend.info is not None
+            if is_begun and self._growing_note is None:
+                self._submit(replies[0])  # else it is queued behind the model, or behind the note
+        self._tell(TreeChanged())
+
     def _submit(self, reply: Reply) -> None:
-        """Queue the reply behind everything that was asked for before."""
+        """Queue the reply, with those beside it, behind everything that was asked for before."""
+        if reply.beside:
+            self._submit_several(reply.beside)
+            return
         reply.attempt += 1
         attempt = reply.attempt
         reply.job = self._runner.submit_generate(
-            lambda: self._prepare(reply, attempt),
+            lambda: self._prepare([reply], attempt)[0],
             lambda event: self._on_event(reply, event) if reply.attempt == attempt else None,
         )
+
+    def _submit_several(self, replies: Sequence[Reply]) -> None:
+        attempt = replies[0].attempt + 1
+        for reply in replies:
+            reply.attempt = attempt
+        jobs = self._runner.submit_several(
+            lambda: self._prepare(replies, attempt),
+            len(replies),
+            lambda number, event: (
+                self._on_event(replies[number], event)
+                if replies[number].attempt == attempt
+                else None
+            ),
+        )
+        for reply, job in zip(replies, jobs, strict=True):
+            reply.job = job
 
     def _requeue_waiting(self) -> None:
         """Queue what waits again, behind the model that is to be loaded first."""
         for reply in self._replies.values():
-            if not reply.has_begun:
-                stale = reply.job
-                self._submit(reply)
-                if stale is not None:
-                    stale.cancel()
+            together = reply.beside or (reply,)
+            if reply.has_begun or reply is not together[0]:
+                continue
+            stale = [r.job for r in together if r.job is not None]
+            self._submit(reply)
+            for job in stale:
+                job.cancel()
 
-    def _prepare(self, reply: Reply, attempt: int) -> GenerateRequest:
-        """Compose the prompt when the reply's turn has come. Runs on the engine thread."""
-        if reply.attempt != attempt:
+    def _prepare(self, replies: Sequence[Reply], attempt: int) -> list[GenerateRequest]:
+        """Compose the prompt when the turn of a reply has come. Runs on the engine thread.
+
+        Args:
+            replies: It, or all that are written beside it.
+            attempt: The submission that this belongs to.
+        """
+        if replies[0].attempt != attempt:
             raise BusyError("The message waits for another model")
         composer = self._current_composer()
         info = self._backend.info
         if composer is None or info is None:
             raise ContextError("No model is loaded", "", "Press F3 to choose one")
         with self._lock:
-            conversation = reply.conversation
-            path = with_note(conversation.path(reply.message_id))
-            path = sendable(path, keep_last=reply.is_continuation)
-            prompt = composer.compose(path, conversation.system, reply.is_continuation)
+            first, conversation = replies[0], replies[0].conversation
+            path = with_note(conversation.path(first.message_id))
+            path = sendable(path, keep_last=first.is_continuation)
+            prompt = composer.compose(path, conversation.system, first.is_continuation)
             params = self.params
-            seed = params.seed if params.seed is not None else _random_seed()
-            committed = self._save(conversation, reply.begin(composer, info, params, seed))
-        for saved in (reply.committed, committed):
-            # A disk that fails must not stop the chat; the writer keeps what it could not save.
-            if saved is not None and self._writer is not None:
-                self._writer.wait_saved(saved, COMMIT_S)
-        return GenerateRequest(
-            ids=prompt.ids,
-            params=lambda: self.params,
-            seed=seed,
-            stop_ids=composer.template.stop_tokens(composer.encoder),
-            context=composer.context,
-            dropped_turns=prompt.dropped_turns,
-        )
+            seeds = _seeds(params.seed, len(replies))
+            saved = [reply.committed for reply in replies]
+            for reply, seed in zip(replies, seeds, strict=True):
+                begun = reply.begin(composer, info, params, seed)
+                saved.append(self._save(conversation, begun))
+        self._wait_saved(saved)
+        return [
+            GenerateRequest(
+                ids=prompt.ids,
+                params=lambda: self.params,
+                seed=seed,
+                stop_ids=composer.template.stop_tokens(composer.encoder),
+                context=composer.context,
+                dropped_turns=prompt.dropped_turns,
+            )
+            for seed in seeds
+        ]
+
+    def _wait_saved(self, saved: Sequence[Future[None] | None]) -> None:
+        """Wait until messages are on the disk, but not long.
+
+        A disk that fails must not stop the chat; the writer keeps what it could not save.
+        """
+        deadline = time.monotonic() + COMMIT_S
+        for future in saved:
+            if future is not None and self._writer is not None:
+                self._writer.wait_saved(future, max(0.0, deadline - time.monotonic()))
 
     def _on_event(self, reply: Reply, event: EngineEvent) -> None:
         """Apply what the engine says about a reply. Runs on the engine thread."""
@@ -158,10 +225,12 @@ class Talking(ModelControl):
         if isinstance(event, Finished | Failed):
             self._tell(TreeChanged())
 
+    @property
+    def _is_writing(self) -> bool:
+        """Whether the engine is at work on a reply."""
+        return any(reply.has_begun for reply in self._replies.values())
+
     def _end(self, reply: Reply, event: Finished | Failed) -> None:
-        self._replies.pop(reply.message_id, None)
-        if self._state in ("prefill", "decoding"):
-            self._state = "ready"
         if isinstance(event, Finished) and not reply.has_begun:
             event = Failed("cancelled", "The message was not sent")
         had_text = reply.has_text
@@ -170,6 +239,10 @@ class Talking(ModelControl):
             message = reply.finish(event)
         else:
             message = reply.fail(event)
+        # Only now: who sees that nothing is being written shall see the whole text.
+        self._replies.pop(reply.message_id, None)
+        if self._state in ("prefill", "decoding") and not self._is_writing:
+            self._state = "ready"
         self._save(reply.conversation, message)
         self._save_header(reply.conversation)
         if isinstance(event, Failed) and not had_text and reply.conversation is self._conversation:

@@ -20,6 +20,7 @@ from tui_chat.chat.memory import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
+from tui_chat.ui.best_commands import BestCommands
 from tui_chat.ui.chat_commands import ChatCommands
 from tui_chat.ui.message_commands import Command, MessageCommands
 from tui_chat.ui.safe_text import notify_plain
@@ -38,8 +39,7 @@ AGAIN_S = 3.0
 _EVERYWHERE = ("quit", "interrupt")
 _IN_TURN = frozenset({
     "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
-    "inspector", "stop", "tree", "rank", "label",
-    "compact",
+    "inspector", "stop", "tree", "rank", "label", "best", "compact",
 })  # fmt: skip
 """What means the chat with all that was typed before, though that may still be on its way."""
 
@@ -65,6 +65,7 @@ class Commands:
             **ChatCommands(app).table,
             **TreeCommands(app).table,
             **SearchCommands(app).table,
+            **BestCommands(app).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
             "model": self._model,
@@ -147,6 +148,8 @@ class Commands:
             return self._messages.can(action_id)
         if action_id == "stop":
             return bool(self._esc_label())
+        if action_id == "best":
+            return not self._app.session.is_busy
         if action_id == "regenerate":
             return bool(self._chat.transcript.path) and not self._app.session.is_busy
         return True

@@ -7,9 +7,10 @@ so it happens in a thread; the prompt is free at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.ui.completion import literal
 from tui_chat.ui.messages import ContextCounted
@@ -71,6 +72,28 @@ class Outbox:
         self._screen.transcript.follow()
         self._deliver(draft, lambda: self._screen.session.send(text))
 
+    def send_for_best(
+        self, draft: Draft, count: int, show: Callable[[Sequence[Message]], object]
+    ) -> None:
+        """Have a message answered several times.
+
+        Args:
+            draft: As typed; empty for the last message that was sent.
+            count: How many times.
+            show: Takes the candidates once they are begun.
+        """
+        session, text = self._screen.session, literal(draft.full)
+
+        async def deliver() -> None:
+            try:
+                candidates = await asyncio.to_thread(session.best_of, count, text)
+            except TuiChatError as error:
+                self._refused(draft, None, error)
+            else:
+                show(candidates)
+
+        self.after(deliver)
+
     def send_edit(self, draft: Draft, message_id: str) -> None:
         """Put an edited message beside the old one."""
         self._screen.transcript.follow()
@@ -94,7 +117,7 @@ class Outbox:
         if editing is not None and self._screen.session.is_here(editing):
             message = self._screen.session.message(editing)
             bar.edit(editing, draft.full, message.role != "user", message.is_note)
-        else:
+        elif draft:
             bar.give_back(draft)
         self._screen.say(error)
 

@@ -61,7 +61,7 @@ class SessionMirror:
         self._screen = screen
         self._session = screen.session
         self._figures = figures
-        self._streaming: str | None = None
+        self._streaming: set[str] = set()
         self.failure: TuiChatError | None = None
         """Why there is no model, after one could not be loaded."""
         self.shown_id = ""
@@ -138,9 +138,10 @@ class SessionMirror:
         self._screen.budget.recount()
 
     def _path(self) -> list[Message]:
-        """The active path, with the text of the running reply as far as it has arrived."""
-        if self._streaming is not None and self._session.is_here(self._streaming):
-            self._session.message(self._streaming)
+        """The active path, with the text of what is being written as far as it has arrived."""
+        for message_id in self._streaming:
+            if self._session.is_here(message_id):
+                self._session.message(message_id)
         return self._session.messages()
 
     def _show_growth(self, message_id: str) -> None:
@@ -164,9 +165,9 @@ class SessionMirror:
     def _on_reply(self, message_id: str, event: EngineEvent) -> bool:
         """Take what the engine says about a reply; True if its text has grown."""
         if isinstance(event, Prefill):
-            if message_id != self._streaming:
-                self._streaming = message_id
+            if not self._streaming:
                 self._figures.begin()
+            self._streaming.add(message_id)
             self._figures.read(event)
             self._screen.transcript.show_prefill(message_id, event)
         elif isinstance(event, Delta):
@@ -178,9 +179,10 @@ class SessionMirror:
 
     def _end_reply(self, message_id: str, event: Finished | Failed) -> None:
         is_note = is_note_id(message_id)
-        if message_id == self._streaming:
-            self._streaming = None
-            self._figures.end()
+        if message_id in self._streaming:
+            self._streaming.remove(message_id)
+            if not self._streaming:
+                self._figures.end()
             is_here = message_id in self._session.conversation
             if isinstance(event, Failed) and not is_note and is_here:
                 self._say_broken_off(message_id, event)

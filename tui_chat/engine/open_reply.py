@@ -1,0 +1,106 @@
+"""One reply while its tokens come: how they are chosen, what becomes of them, and what ends it.
+
+The same for a reply by itself and for one of several side by side. Refuses to compute logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Event
+from time import monotonic
+
+from torch import Tensor
+
+from tui_chat.chat.events import Finished, FinishReason, Stats
+from tui_chat.engine.backend import Emit, GenerateRequest
+from tui_chat.engine.decoding import DecodePath
+from tui_chat.engine.sampling import LiveSampler
+from tui_chat.engine.streamer import ReplyStreamer
+from tui_chat.engine.tokenizer import HFEncoder
+
+
+class OpenReply:
+    """A reply that is not finished.
+
+    Args:
+        request: What is wanted.
+        encoder: The tokenizer.
+        stop_ids: Tokens that end it, as `ends_of` gives them.
+        forbidden: Ids never to be sampled, shape (rows,).
+        emit: Takes its deltas.
+        on_first: Called once, when the first token is known.
+        cancel: Ends it after the next token.
+    """
+
+    def __init__(
+        self,
+        request: GenerateRequest,
+        encoder: HFEncoder,
+        stop_ids: tuple[int, ...],
+        forbidden: Tensor,
+        emit: Emit,
+        on_first: Callable[[], None],
+        cancel: Event,
+    ) -> None:
+        self.request = request
+        self.cancel = cancel
+        self.sampler = LiveSampler(request.params, request.seed, forbidden)
+        self.streamer = ReplyStreamer(
+            encoder.backend,
+            emit,
+            request.ids,
+            stop_ids,
+            self.sampler.params.stop,
+            self.sampler.logprobs.popleft,
+            on_first,
+        )
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Prompt and reply so far, the token that ends it included."""
+        return (*self.request.ids, *self.sampler.chosen)
+
+    def take(self, token: int) -> bool:
+        """Take the token that the sampler chose; whether the reply ends with it."""
+        self.streamer.set_stops(self.sampler.params.stop)
+        self.streamer.put_token(token)
+        is_full = len(self.sampler.chosen) >= self.sampler.params.max_new_tokens
+        return is_full or self.streamer.reason is not None or self.cancel.is_set()
+
+    def finish(self, reused: int, began: float, path: DecodePath) -> Finished:
+        """End it: show what was held back, and say what it cost.
+
+        Args:
+            reused: Tokens of the prompt that did not have to be computed.
+            began: When the request began, on the monotonic clock.
+            path: What computed the last token.
+        """
+        streamer, request = self.streamer, self.request
+        streamer.end()
+        reason: FinishReason = streamer.reason or (
+            "cancelled" if self.cancel.is_set() else "length"
+        )
+        decode_s = streamer.last_at - streamer.first_at
+        tokens = len(streamer.token_ids)
+        stats = Stats(
+            prompt_tokens=len(request.ids),
+            reused_tokens=reused,
+            completion_tokens=tokens,
+            dropped_turns=request.dropped_turns,
+            ttft_s=streamer.first_at - began if streamer.first_at else 0.0,
+            decode_tokens_per_s=(tokens - 1) / decode_s if tokens > 1 and decode_s > 0 else 0.0,
+            total_s=monotonic() - began,
+            seed=request.seed,
+            path=path,
+        )
+        return Finished(reason, stats)
+
+
+def ends_of(request: GenerateRequest, end_ids: Sequence[int]) -> tuple[int, ...]:
+    """The tokens that end a reply.
+
+    Args:
+        request: What is wanted.
+        end_ids: Those that the model's files list.
+    """
+    return () if request.ignore_eos else tuple(dict.fromkeys((*request.stop_ids, *end_ids)))

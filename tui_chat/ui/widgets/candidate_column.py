@@ -1,0 +1,131 @@
+"""One candidate of several: how far it is, and its text as it grows.
+
+Owns where the reader is in it: the text grows below, and nothing above moves. Reads nothing; what
+it shows is given.
+"""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message as TextualMessage
+from textual.widgets import Static
+
+from tui_chat.chat.conversation import Message
+from tui_chat.chat.events import Prefill
+from tui_chat.safe_text import safe_line
+from tui_chat.ui.safe_text import plain
+from tui_chat.ui.widgets.reply_body import ReplyBody
+from tui_chat.ui.widgets.token_meter import grouped
+
+_ENDED = {"length": "cut by the length limit", "stop": "ended at a stop string"}
+
+
+def sign_of(message: Message) -> str:
+    """How far a candidate is, in one character."""
+    if message.is_unfinished:
+        return "▸" if message.status == "streaming" else "…"
+    if message.status == "failed":
+        return "✗"
+    return "✓" if message.status == "complete" and message.finish_reason != "length" else "■"
+
+
+def state_of(message: Message, prefill: Prefill | None) -> str:
+    """How far a candidate is, in a few words.
+
+    Args:
+        message: The candidate.
+        prefill: How far its prompt has been read.
+    """
+    if message.status == "waiting":
+        return "waits"
+    if message.status == "streaming":
+        if message.text or prefill is None or not prefill.new:
+            return "writing"
+        return f"reading {grouped(prefill.done)} / {grouped(prefill.new)} tok"
+    if message.status == "complete":
+        return _ENDED.get(message.finish_reason, "done")
+    return message.status
+
+
+def tokens_of(message: Message) -> int:
+    """How many tokens a candidate has by now."""
+    return int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
+
+
+class CandidateColumn(Vertical):
+    """A candidate with its number.
+
+    Args:
+        number: From 1.
+        message: The candidate.
+    """
+
+    class Pressed(TextualMessage):
+        """The column was clicked."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    def __init__(self, number: int, message: Message) -> None:
+        super().__init__(classes="candidate")
+        self.number = number
+        self.message = message
+        self._prefill: Prefill | None = None
+        self._body = ReplyBody(message.text)
+        self._page = _Page(self._body, Static(classes="candidate-error", markup=False))
+
+    def compose(self) -> ComposeResult:
+        """Number, state and size; below them the text."""
+        yield Static(classes="candidate-head", markup=False)
+        yield self._page
+
+    def on_mount(self) -> None:
+        """Show how far it is."""
+        self._show_state()
+
+    @property
+    def body(self) -> ReplyBody:
+        """The text as it is laid out."""
+        return self._body
+
+    @property
+    def page(self) -> VerticalScroll:
+        """What scrolls the text."""
+        return self._page
+
+    def show(self, message: Message, prefill: Prefill | None = None) -> None:
+        """Show a newer state of the candidate."""
+        self.message = message
+        self._prefill = prefill or self._prefill
+        self._body.show(message.text)
+        if self.is_mounted:
+            self._show_state()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say as much about it as there is room for."""
+        self._show_state()
+
+    def _show_state(self) -> None:
+        message = self.message
+        size = tokens_of(message)
+        left = f" {self.number} {sign_of(message)} {state_of(message, self._prefill)}"
+        right = f"{grouped(size)} tok " if size else ""
+        room = self.size.width - len(right) - 1
+        head = safe_line(left, max(4, room)).ljust(max(4, room) + 1)
+        self.query_one(".candidate-head", Static).update(Content(head + right))
+        error = message.error if message.status == "failed" else ""
+        self.query_one(".candidate-error", Static).update(plain(error))
+        self.set_class(message.status == "failed", "-failed")
+
+    def on_click(self, event: events.Click) -> None:
+        """Ask to be the one that the keys are for, unless text was selected by dragging."""
+        if not self.screen.get_selected_text():
+            self.post_message(self.Pressed(self.number))
+
+
+class _Page(VerticalScroll, can_focus=False):
+    """Scrolls by the keys of the screen."""
