@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
@@ -20,9 +20,11 @@ from tui_chat.errors import BusyError
 from tui_chat.session.editing import Editing
 from tui_chat.session.events import SessionSettings, StorageNotice
 from tui_chat.session.reply import Reply
-from tui_chat.storage.db import Notice
-from tui_chat.storage.leases import ChatLease
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.save_state import Notice
+
+if TYPE_CHECKING:
+    from tui_chat.storage.leases import ChatLease
+    from tui_chat.storage.writer import TranscriptWriter
 
 _TAKEN = "This chat is open in another window and can only be read here"
 _GO_ON = "Close it there and open it here again, or go on in a copy of it with /fork"
@@ -36,7 +38,7 @@ class Sharing(Editing):
         backend: Backend,
         registry: Registry,
         settings: SessionSettings,
-        writer: TranscriptWriter | None = None,
+        writer: TranscriptWriter | Callable[[], TranscriptWriter] | None = None,
     ) -> None:
         self._leases: dict[str, ChatLease] = {}
         self._taken_id: str | None = None
@@ -122,12 +124,14 @@ class Sharing(Editing):
         self._leave_others()
 
     def _lease(self, chat_id: str) -> ChatLease:
+        from tui_chat.storage.leases import ChatLease  # not needed before the first frame
+
         assert self._writer is not None
         return ChatLease(Path(os.path.realpath(self._writer.path)), chat_id)
 
     def _hold(self, chat_id: str) -> bool:
         """Take a chat, unless it is ours; False if another program has it."""
-        if self._writer is None or chat_id in self._leases:
+        if chat_id in self._leases or self._writer is None:
             return True
         lease = self._lease(chat_id)
         if not lease.take():
@@ -137,7 +141,7 @@ class Sharing(Editing):
 
     def _leave_others(self) -> None:
         """Give chats back that were left, once all that was said in them is saved."""
-        if self._writer is not None and any(not self._is_used(i) for i in self._leases):
+        if any(not self._is_used(i) for i in self._leases) and self._writer is not None:
             self._writer.all_saved().add_done_callback(lambda _: self._give_back_left())
 
     def _give_back_left(self) -> None:
