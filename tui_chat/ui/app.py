@@ -28,7 +28,7 @@ from textual.types import CSSPathType
 
 from tui_chat import terminal
 from tui_chat.actions import Action
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
