@@ -70,6 +70,9 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
         if self.is_mounted:
             self._show()
 
+    def show_prefill(self, prefill: Prefill) -> None:
+        """Show how far the prompt of a reply has been read; nothing for other messages."""
+
     def _show(self) -> None:
         """Bring everything up to the message; each kind has its own parts."""
 
@@ -182,7 +185,6 @@ class ReplyView(MessageView):
             self._body.see(top, bottom)
 
     def show_prefill(self, prefill: Prefill) -> None:
-        """Show how far the prompt has been read."""
         self._prefill = prefill
         if self.is_mounted:
             self._show_marks()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message as TextualMessage
@@ -29,11 +29,11 @@ from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.key_names import pressed_keys
 from tui_chat.ui.message_window import NEWEST, MessageWindow
 from tui_chat.ui.widgets.forgetting import Forgetting
-from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
 if TYPE_CHECKING:
     from tui_chat.chat.matching import Occurrence
+    from tui_chat.ui.widgets.message_view import MessageView
 
 _ACTIONS = tuple(actions_in("transcript"))
 _FIRST_SCREEN = 6
@@ -148,7 +148,7 @@ class Transcript(SteadyScroll, can_focus=True):
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
         """Show how far the prompt of a reply has been read."""
         view = self._views.get(message_id)
-        if isinstance(view, ReplyView):
+        if view is not None:
             view.show_prefill(prefill)
 
     def _shown(self) -> Sequence[Message]:
@@ -184,7 +184,7 @@ class Transcript(SteadyScroll, can_focus=True):
                 if message.id in self._views:
                     self._views[message.id].show(message, version, now)
                 else:
-                    self._views[message.id] = view_of(message, version, now)
+                    self._views[message.id] = _view_of(message, version, now)
                     await self._mount_after(self._views[message.id], before)
                 before = self._views[message.id]
         self._place_forget_line()
@@ -348,8 +348,10 @@ class Transcript(SteadyScroll, can_focus=True):
         for message_id, view in self._views.items():
             view.set_class(message_id == self.selected, "-selected")
 
-    @on(MessageView.Pressed)
-    async def _pressed(self, event: MessageView.Pressed) -> None:
+    # A handler by name, not by class: the class is imported with the first message.
+
+    async def on_message_view_pressed(self, event: MessageView.Pressed) -> None:
+        """Select the message that was clicked."""
         event.stop()
         self.screen.set_focus(self, scroll_visible=False)
         self.selected = event.message_id
@@ -432,3 +434,10 @@ class Transcript(SteadyScroll, can_focus=True):
 
     def _place_forget_line(self) -> None:
         self._forgetting.place(self._path, self._window, self._views)
+
+
+def _view_of(message: Message, version: tuple[int, int], now: datetime) -> MessageView:
+    """What shows a message. Only chats that have one need it for the first frame."""
+    from tui_chat.ui.widgets.message_view import view_of
+
+    return view_of(message, version, now)
