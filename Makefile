@@ -30,6 +30,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet "torch>=2.7.1,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m compileall -q tui_chat
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -17,7 +17,7 @@ from tui_chat.engine.scripted import Script, ScriptedBackend
 from tui_chat.session import ChatSession, Saved, SessionEvent, SessionSettings
 from tui_chat.storage.maintenance import check
 from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.saving import SaveState
+from tui_chat.storage.save_state import SaveState
 from tui_chat.storage.writer import TranscriptWriter
 
 LONG = 30.0

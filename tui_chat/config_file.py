@@ -6,7 +6,6 @@ atomic. Refuses to know which settings there are.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
@@ -76,6 +75,8 @@ def write_setting(path: Path, key: str, value: str | int | bool) -> None:
     file = read_config_file(path)
     lines = file.text.splitlines(keepends=True)
     top = next((i for i, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    import json  # not needed to read the file, which is all that the first frame waits for
+
     # JSON's strings, numbers and booleans are TOML's, but for one character.
     literal = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     line = f"{key} = {literal}\n"

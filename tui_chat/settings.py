@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES, TEMPLATE_NAMES
 from tui_chat.chat.params import MAX_CONTEXT
-from tui_chat.chat.templates import TEMPLATE_NAMES
 from tui_chat.strict_values import Check, one_of, text, truth, whole
 
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tui_chat.chat.known_names import PRECISIONS, Precision
 from tui_chat.chat.memory import (
-    PRECISIONS,
     MemoryEstimate,
-    Precision,
     cache_bytes,
     estimate_memory,
     format_bytes,

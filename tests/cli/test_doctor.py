@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tui_chat import __version__
-from tui_chat.chat.memory import PRECISIONS
+from tui_chat.chat.known_names import PRECISIONS
 
 
 def test_everything_is_fine_in_an_empty_home(run: CommandLine, home: Path) -> None:

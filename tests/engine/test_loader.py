@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import ModelFactory
 from tui_chat.chat.events import Loading
-from tui_chat.chat.memory import PRECISIONS, Precision, weight_bytes
+from tui_chat.chat.known_names import PRECISIONS, Precision
+from tui_chat.chat.memory import weight_bytes
 from tui_chat.engine import loader
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.libraries import configure_libraries

@@ -11,7 +11,7 @@ from tests.storage.chats import START, facts, short_chat
 from tests.storage.writing import LONG, Start, stored
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
-from tui_chat.storage.saving import SaveState
+from tui_chat.storage.save_state import SaveState
 from tui_chat.storage.transcripts import TranscriptStore
 from tui_chat.storage.writer import TranscriptWriter
 

@@ -14,12 +14,13 @@ from textual.pilot import Pilot
 from tests.ui.piece_app import PieceApp, until
 from tui_chat import ui
 from tui_chat.safe_text import safe_text
+from tui_chat.ui.app import TuiChat
 from tui_chat.ui.widgets.reply_body import ReplyBody
 from tui_chat.ui.widgets.reply_markdown import ReplyMarkdown
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
 SIZE = (44, 30)
-STYLES = [Path(ui.__file__).parent / name for name in ("app.tcss", "screens/chat.tcss")]
+STYLES = [Path(ui.__file__).parent / name for name in (*TuiChat.FIRST_CSS, *TuiChat.LATER_CSS)]
 TEXTS = {
     "paragraphs": """\
 A first paragraph that is long enough to need several lines of the screen.

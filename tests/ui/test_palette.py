@@ -9,7 +9,7 @@ from textual.widgets import Input
 from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, Stage, session_for_tests
 from tui_chat.actions import ACTIONS
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS, Preset
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.registry import Registry

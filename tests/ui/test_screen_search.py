@@ -21,7 +21,7 @@ from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.scripted import Script, ScriptedBackend
 from tui_chat.errors import StoreError
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.storage.saving import SaveState
+from tui_chat.storage.save_state import SaveState
 from tui_chat.storage.search import Found
 from tui_chat.storage.transcripts import TranscriptStore
 from tui_chat.storage.writer import TranscriptWriter

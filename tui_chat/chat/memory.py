@@ -1,6 +1,6 @@
 """Precisions, and what a model of a given shape needs in each: pure arithmetic.
 
-Owns the names of the precisions, the formulas for weights, KV cache and working room, and the
+Owns the formulas for weights, KV cache and working room, and the
 values the pickers show. Refuses to look at a device or a file; `engine.devices` measures what is
 free and `engine.estimate` reads shapes.
 """
@@ -8,11 +8,8 @@ free and `engine.estimate` reads shapes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Precision = Literal["fp32", "bf16", "fp16", "8bit", "int8", "4bit"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-PRECISION_NAMES: tuple[str, ...] = ("auto", *PRECISIONS)
+from tui_chat.chat.known_names import Precision
 
 QUANTISED: frozenset[str] = frozenset({"8bit", "4bit", "int8"})
 """Precisions in which the linear layers are stored quantised and the rest is not."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from tui_chat.chat.conversation import Role
+from tui_chat.chat.known_names import TEMPLATE_NAMES
 from tui_chat.errors import ConfigError
 
 SegmentRole = Literal["system", "user", "assistant", "reply"]
@@ -293,8 +294,6 @@ TEMPLATES: Mapping[str, TurnTemplate] = MappingProxyType(
     }
 )
 """The templates with fixed parts, by name. `auto`, the model's own, is the engine's."""
-
-TEMPLATE_NAMES: tuple[str, ...] = (*TEMPLATES, "auto")
 
 
 def template_named(name: str) -> TurnTemplate:

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
@@ -23,9 +24,9 @@ from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, U
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound
 from tui_chat.settings import Settings
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.transcripts import TranscriptStore
-from tui_chat.storage.writer import TranscriptWriter
+
+if TYPE_CHECKING:
+    from tui_chat.storage.writer import TranscriptWriter
 
 _OPEN_S = 5.0
 """How long to wait for the database before going on; it is opened in the background."""
@@ -38,18 +39,21 @@ class Opened:
     session: ChatSession
     notices: tuple[str, ...]
     """What is wrong with settings and models; what the session says itself is not in it."""
-    writer: TranscriptWriter | None
+    writer: Callable[[], TranscriptWriter] | None
+    """What saves, made when it is first asked for; None if nothing is saved by choice."""
     check_context: Callable[[ModelInfo], None]
     """Complains of what was asked for beyond the context of the model that was loaded."""
 
     def saving_notices(self) -> list[str]:
-        """What there is to say about the database, once it is open. Waits for that."""
+        """What there is to say about the database. Opens it and waits for that."""
         if self.writer is None:
             return []
-        self.writer.wait_ready(_OPEN_S)
-        state = self.writer.state
-        notices = [notice.text for notice in self.writer.notices]
-        is_told = any(notice.kind == "read-only" for notice in self.writer.notices)
+        self.session.begin_saving()
+        writer = self.writer()
+        writer.wait_ready(_OPEN_S)
+        state = writer.state
+        notices = [notice.text for notice in writer.notices]
+        is_told = any(notice.kind == "read-only" for notice in writer.notices)
         if not state.ok and not is_told and paths.home_problem() is None:
             reason = state.detail.removeprefix("Nothing is saved: ")
             notices.append(f"Chats are not saved: {reason}.")
@@ -78,7 +82,7 @@ def open_session(
     loaded, problems = usable_settings(loaded, registry, conversation)
     settings = session_settings(loaded, registry, conversation)
     bound = _context_bound(settings.load, registry)
-    writer = TranscriptWriter(paths.database_file()) if loaded.settings.save else None
+    writer = cache(_new_writer) if loaded.settings.save else None
     turbo: TurboUse = "auto" if is_lasting else "kept"
     backend: Backend = LocalBackend(registry, turbo=turbo if loaded.settings.turbo else "off")
     session = ChatSession(backend, registry, settings, writer)
@@ -95,6 +99,13 @@ def open_session(
 
     notices = tuple(one_for_each_file(problems))
     return Opened(session, notices, writer, check_context)
+
+
+def _new_writer() -> TranscriptWriter:
+    """What saves. Its imports, SQLite among them, need not come before the first frame."""
+    from tui_chat.storage.writer import TranscriptWriter
+
+    return TranscriptWriter(paths.database_file())
 
 
 def usable_settings(
@@ -224,6 +235,8 @@ def load_chat(name: str) -> Conversation:
         ConfigError: If there is no place for a database.
     """
     require_home()
+    from tui_chat.storage.reading import read_transcripts
+
     with read_transcripts(paths.database_file()) as reader:
         return reader.load(reader.find(name))
 
@@ -235,6 +248,8 @@ def _load_to_go_on(name: str) -> Conversation:
     except TranscriptNotFoundError:
         raise
     except StoreError:
+        from tui_chat.storage.transcripts import TranscriptStore
+
         with TranscriptStore(paths.database_file()) as store:
             return store.load(store.find(name))
 

@@ -5,7 +5,6 @@ Owns the one JSON value, plain tables, and that a terminal never gets control ch
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,6 +29,8 @@ def require_output() -> None:
 def print_json(value: Any) -> None:
     """Print one JSON value on one line, as ASCII, so that no terminal can be steered by it."""
     require_output()
+    import json  # not needed by the full-screen chat
+
     print(json.dumps(value, ensure_ascii=True, allow_nan=False))
 
 

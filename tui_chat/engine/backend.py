@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tui_chat.chat.events import EngineEvent, ModelInfo, TurboState, Unloaded
-from tui_chat.chat.memory import ModelChoice, PrecisionChoice
-from tui_chat.chat.params import SamplingParams
-from tui_chat.chat.templates import PromptTemplate, TokenEncoder
+
+if TYPE_CHECKING:
+    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.params import SamplingParams
+    from tui_chat.chat.templates import PromptTemplate, TokenEncoder
 
 Emit = Callable[[EngineEvent], None]
 """Takes events on the engine thread; must be quick and must not raise."""

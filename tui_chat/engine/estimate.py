@@ -10,12 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from tui_chat.chat.events import ModelInfo
+from tui_chat.chat.known_names import PRECISIONS, Precision
 from tui_chat.chat.memory import (
-    PRECISIONS,
     MemoryEstimate,
     ModelChoice,
     ModelShape,
-    Precision,
     PrecisionChoice,
     estimate_memory,
 )

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 
 from tui_chat.chat.events import Loading, ModelInfo
-from tui_chat.chat.memory import QUANTISED, Precision
+from tui_chat.chat.known_names import Precision
+from tui_chat.chat.memory import QUANTISED
 from tui_chat.engine.backend import Emit
 from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken, model_config, read_json
 from tui_chat.engine.checks import (

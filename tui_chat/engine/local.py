@@ -12,13 +12,13 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tui_chat.chat.events import Failed, ModelInfo, TurboState, Unloaded
-from tui_chat.chat.memory import ModelChoice, PrecisionChoice
-from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
 from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.registry import Registry, load_registry
 from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
 if TYPE_CHECKING:
+    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.templates import PromptTemplate, TokenEncoder
     from tui_chat.engine.decoding import CompiledForward
     from tui_chat.engine.draft import DraftModel
     from tui_chat.engine.generation import ReplyWriter
@@ -239,6 +239,7 @@ class LocalBackend:
 
     def _take_tokenizer(self, tokenizer: Any, plan: LoadPlan) -> None:
         """Offer the tokenizer and its template, so that drafts are counted while weights load."""
+        from tui_chat.chat.templates import template_named
         from tui_chat.engine.chat_template import AutoTemplate
         from tui_chat.engine.tokenizer import HFEncoder
 

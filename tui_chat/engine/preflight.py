@@ -10,13 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_chat.chat.memory import (
-    PRECISIONS,
-    MemoryEstimate,
-    ModelShape,
-    Precision,
-    format_bytes,
-)
+from tui_chat.chat.known_names import PRECISIONS, Precision
+from tui_chat.chat.memory import MemoryEstimate, ModelShape, format_bytes
 from tui_chat.chat.templates import template_named
 from tui_chat.engine.backend import LoadRequest
 from tui_chat.engine.checkpoint import Checkpoint

@@ -9,11 +9,10 @@ from tui_chat.errors import BusyError, TranscriptNotFoundError, TuiChatError
 from tui_chat.safe_text import storable
 from tui_chat.session.events import ChatOpened, TreeChanged
 from tui_chat.session.sharing import Sharing
-from tui_chat.storage.reading import FOUND_AT_MOST
-from tui_chat.storage.records import ChatSummary
 
 if TYPE_CHECKING:
     from tui_chat.chat.query import Query
+    from tui_chat.storage.records import ChatSummary
     from tui_chat.storage.search import Found
 
 
@@ -22,7 +21,8 @@ class ChatSession(Sharing):
 
     Args:
         backend: What runs the model; the session owns the one thread that calls it.
-        writer: Saves in the background; None keeps nothing.
+        writer: Saves in the background, or makes what does, once and when it is first needed;
+            None keeps nothing.
         registry: The known models and presets.
         settings: How to begin.
     """
@@ -113,7 +113,7 @@ class ChatSession(Sharing):
         with self._writer.reader() as reader:
             return frozenset(reader.chat_ids(query))
 
-    def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
+    def search(self, query: Query) -> list[Found]:
         """Messages of the saved chats, the best first. Reads the database; not for a UI loop.
 
         Raises:
@@ -122,7 +122,7 @@ class ChatSession(Sharing):
         if self._writer is None:
             return []
         with self._writer.reader() as reader:
-            return reader.search(query, limit)
+            return reader.search(query)
 
     def open_at(self, chat_id: str, message_id: str) -> None:
         """Make a saved chat the current one, with a message on its path. Not for a UI loop.
@@ -211,8 +211,7 @@ class ChatSession(Sharing):
         self.save_partial()
         ended = self._runner.close(timeout)
         self.save_partial()
-        if self._writer is not None:
-            self._writer.close(timeout)
+        self._close_writer(timeout)
         self._give_back_all()
         return ended
 

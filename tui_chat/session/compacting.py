@@ -8,20 +8,22 @@ is changed: half a note would stand for turns of which it says nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tui_chat.chat.conversation import Conversation, Message, now
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill, Stats
 from tui_chat.chat.marks import Note
-from tui_chat.chat.notes import Part, as_message, divided, most_tokens, next_part, system_text
-from tui_chat.chat.prompt import PromptComposer, Turn, group_turns, in_pinned_turns
-from tui_chat.chat.templates import PromptMessage
+from tui_chat.chat.notes import as_message, divided, system_text
 from tui_chat.engine.backend import GenerateRequest
 from tui_chat.engine.runner import JobHandle
 from tui_chat.errors import BusyError, ConfigError, ContextError
 from tui_chat.safe_text import storable
 from tui_chat.session.choosing import Choosing
 from tui_chat.session.events import EngineUpdate, TreeChanged
+
+if TYPE_CHECKING:
+    from tui_chat.chat.note_prompts import Part
+    from tui_chat.chat.prompt import PromptComposer, Turn
 
 _KEEPS = "/compact 4 keeps the newest 4 turns and sums up those above"
 
@@ -66,6 +68,9 @@ class Compacting(Choosing):
             BusyError: If the engine is writing, or no model is loaded.
             ContextError: If there is nothing to sum up, or the model can't be given notes.
         """
+        # not needed before the first frame
+        from tui_chat.chat.prompt import group_turns, in_pinned_turns
+
         self._target(None)
         composer, info = self._current_composer(), self._backend.info
         if composer is None or info is None:
@@ -156,6 +161,8 @@ class Compacting(Choosing):
         Raises:
             ContextError: If it takes none.
         """
+        from tui_chat.chat.templates import PromptMessage
+
         probe = PromptMessage("note", "system", system_text("", "x"))
         try:
             composer.template.render((probe, PromptMessage("x", "user", "x")), composer.encoder)
@@ -196,6 +203,8 @@ class Compacting(Choosing):
 
     def _prepare_part(self, writing: _Writing) -> GenerateRequest:
         """Compose the next request. Runs on the engine thread."""
+        from tui_chat.chat.note_prompts import most_tokens, next_part
+
         composer = self._current_composer()
         if composer is None:
             raise BusyError("The model is not loaded any more")

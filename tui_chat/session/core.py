@@ -7,15 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Loading, ModelInfo, Stats, TurboState
-from tui_chat.chat.memory import ModelChoice, PrecisionChoice
 from tui_chat.chat.notes import with_note
 from tui_chat.chat.params import Preset, SamplingParams
-from tui_chat.chat.prompt import Prompt, PromptComposer
-from tui_chat.chat.templates import TokenEncoder
 from tui_chat.engine.backend import Backend, LoadRequest
 from tui_chat.engine.registry import Registry
 from tui_chat.engine.runner import EngineRunner, JobHandle
@@ -31,9 +29,13 @@ from tui_chat.session.events import (
     StorageNotice,
 )
 from tui_chat.session.reply import Reply, sendable
-from tui_chat.storage.db import Notice
-from tui_chat.storage.saving import SaveState
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.save_state import Notice, SaveState
+
+if TYPE_CHECKING:
+    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.prompt import Prompt, PromptComposer
+    from tui_chat.chat.templates import TokenEncoder
+    from tui_chat.storage.writer import TranscriptWriter
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +63,13 @@ class SessionCore:
         backend: Backend,
         registry: Registry,
         settings: SessionSettings,
-        writer: TranscriptWriter | None = None,
+        writer: TranscriptWriter | Callable[[], TranscriptWriter] | None = None,
     ) -> None:
         self._backend = backend
         self._registry = registry
-        self._writer = writer
+        self._make_writer = writer if callable(writer) else None
+        self._making_writer = threading.Lock()
+        self._known_writer: TranscriptWriter | None = None
         self._runner = EngineRunner(backend)
         backend.listen(lambda event: self._tell(EngineUpdate(None, event)))
         self._lock = threading.RLock()
@@ -88,9 +92,8 @@ class SessionCore:
         self._chosen_preset = settings.preset
         self._preset = self._preset_for(settings.load.model)
         self._params = self.preset_values(self._preset).with_values(self._overrides)
-        if writer is not None:
-            writer.listen(self._on_save_state, self._on_notice)
-            writer.start()
+        if writer is not None and not callable(writer):
+            self._save_with(writer)
 
     # What front ends read
 
@@ -157,7 +160,9 @@ class SessionCore:
     @property
     def save_state(self) -> SaveState | None:
         """Whether saving works; None if nothing is saved by choice."""
-        return self._writer.state if self._writer is not None else None
+        if self._known_writer is not None:
+            return self._known_writer.state
+        return SaveState(True, 0) if self._make_writer is not None else None
 
     def memory_bytes(self) -> int:
         """Device memory in use."""
@@ -294,6 +299,16 @@ class SessionCore:
         for job in jobs:
             job.cancel()
 
+    def begin_saving(self) -> None:
+        """Open the database if chats are saved; the first change does it too.
+
+        What that needs may have to be imported, so call it beside a UI loop.
+        """
+        if self._make_writer is not None and self._known_writer is None:
+            with self._making_writer:
+                if self._make_writer is not None and self._known_writer is None:
+                    self._save_with(self._make_writer())
+
     # Inside
 
     def _on_save_state(self, state: SaveState) -> None:
@@ -311,6 +326,23 @@ class SessionCore:
         chat = Conversation(system=system, model=model)
         chat.details = replace(chat.details, allow_data_use=self._data_use)
         return chat
+
+    @property
+    def _writer(self) -> TranscriptWriter | None:
+        """What saves, made if it was not needed before; None if nothing is saved by choice."""
+        self.begin_saving()
+        return self._known_writer
+
+    def _save_with(self, writer: TranscriptWriter) -> None:
+        writer.listen(self._on_save_state, self._on_notice)
+        self._known_writer = writer
+        writer.start()
+
+    def _close_writer(self, timeout: float) -> None:
+        with self._making_writer:
+            self._make_writer = None
+        if self._known_writer is not None:
+            self._known_writer.close(timeout)
 
     def _on_notice(self, notice: Notice) -> None:
         """Tell the user, and save the open chat again if the database was replaced."""
@@ -344,6 +376,8 @@ class SessionCore:
             encoder, template = self._backend.encoder, self._backend.template
             if encoder is None or template is None:
                 return None
+            from tui_chat.chat.prompt import PromptComposer  # not needed before the first frame
+
             context, reserve = self._limits()
             current = self._composer
             if (
@@ -377,7 +411,7 @@ class SessionCore:
         return self._writer.save_message(conversation.id, message)
 
     def _save_header(self, conversation: Conversation) -> None:
-        if self._writer is not None and len(conversation):
+        if len(conversation) and self._writer is not None:
             self._writer.save_header(conversation)
 
     def _tell(self, event: SessionEvent) -> None:

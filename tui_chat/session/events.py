@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from tui_chat.chat.events import EngineEvent, Failed
 from tui_chat.engine.backend import LoadRequest
-from tui_chat.storage.db import Notice
-from tui_chat.storage.saving import SaveState
+from tui_chat.storage.save_state import Notice, SaveState
 
 State = Literal["empty", "loading", "ready", "prefill", "decoding"]
 

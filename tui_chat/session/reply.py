@@ -11,13 +11,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Delta, Failed, Finished, ModelInfo
 from tui_chat.chat.marks import NO_MARKS
-from tui_chat.chat.params import SamplingParams
-from tui_chat.chat.prompt import PromptComposer
-from tui_chat.engine.runner import JobHandle
+
+if TYPE_CHECKING:
+    from tui_chat.chat.params import SamplingParams
+    from tui_chat.chat.prompt import PromptComposer
+    from tui_chat.engine.runner import JobHandle
 
 CHECKPOINT_S = 0.25
 """A streaming reply is saved at least this often,"""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
@@ -24,9 +24,11 @@ from tui_chat.session.choosing import USUAL
 from tui_chat.session.compacting import Compacting
 from tui_chat.session.events import ParamsChanged, SessionSettings, StorageNotice, TreeChanged
 from tui_chat.session.reply import Reply
-from tui_chat.storage.db import Notice
-from tui_chat.storage.leases import ChatLease
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.save_state import Notice
+
+if TYPE_CHECKING:
+    from tui_chat.storage.leases import ChatLease
+    from tui_chat.storage.writer import TranscriptWriter
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Sharing(Compacting):
         backend: Backend,
         registry: Registry,
         settings: SessionSettings,
-        writer: TranscriptWriter | None = None,
+        writer: TranscriptWriter | Callable[[], TranscriptWriter] | None = None,
     ) -> None:
         self._leases: dict[str, ChatLease] = {}
         self._taken_id: str | None = None
@@ -240,12 +242,14 @@ class Sharing(Compacting):
         self._leave_others()
 
     def _lease(self, chat_id: str) -> ChatLease:
+        from tui_chat.storage.leases import ChatLease  # not needed before the first frame
+
         assert self._writer is not None
         return ChatLease(Path(os.path.realpath(self._writer.path)), chat_id)
 
     def _hold(self, chat_id: str) -> bool:
         """Take a chat, unless it is ours; False if another program has it."""
-        if self._writer is None or chat_id in self._leases:
+        if chat_id in self._leases or self._writer is None:
             return True
         lease = self._lease(chat_id)
         if not lease.take():
@@ -255,7 +259,7 @@ class Sharing(Compacting):
 
     def _leave_others(self) -> None:
         """Give chats back that were left, once all that was said in them is saved."""
-        if self._writer is not None and any(not self._is_used(i) for i in self._leases):
+        if any(not self._is_used(i) for i in self._leases) and self._writer is not None:
             self._writer.all_saved().add_done_callback(lambda _: self._give_back_left())
 
     def _give_back_left(self) -> None:

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from tui_chat.chat.conversation import now
 from tui_chat.errors import StoreError
@@ -37,21 +36,7 @@ from tui_chat.storage.migrations import (
     schema_version,
 )
 from tui_chat.storage.salvage import damage_of, salvage, set_aside
-
-NoticeKind = Literal[
-    "damaged", "replaced", "read-only", "migrated", "imported", "refused", "in use", "free"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something about the database that the user should be told once."""
-
-    kind: NoticeKind
-    text: str
-    """One or two sentences."""
-    path: Path | None = None
-    """The file that it is about, where there is one: what was set aside, copied or imported."""
+from tui_chat.storage.save_state import Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
@@ -22,24 +21,13 @@ from typing import Self, TypeVar
 from tui_chat.chat.conversation import now
 from tui_chat.errors import StoreError
 from tui_chat.storage.connection import is_environment, primary_code, reason
-from tui_chat.storage.db import Notice
 from tui_chat.storage.leases import ProcessLease
 from tui_chat.storage.pending import Change, Checkpoint, Entry, PendingChanges
+from tui_chat.storage.save_state import Notice, SaveState
 from tui_chat.storage.spill import import_spill, waiting_spills, write_spill
 from tui_chat.storage.transcripts import TranscriptStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SaveState:
-    """Whether saving works."""
-
-    ok: bool
-    pending: int
-    """Changes that are not on the disk yet."""
-    detail: str = ""
-    """Why saving does not work, as one line; empty while it does."""
 
 
 _Told = TypeVar("_Told", SaveState, Notice)

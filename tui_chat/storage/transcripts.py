@@ -19,7 +19,7 @@ from typing import Any
 from tui_chat.chat.conversation import Conversation, Message, now
 from tui_chat.safe_text import storable
 from tui_chat.storage.connection import transaction
-from tui_chat.storage.db import Notice, open_database
+from tui_chat.storage.db import open_database
 from tui_chat.storage.leases import ProcessLease, is_live, sweep
 from tui_chat.storage.reading import TranscriptReader
 from tui_chat.storage.records import (
@@ -30,6 +30,7 @@ from tui_chat.storage.records import (
     message_row,
     utc_text,
 )
+from tui_chat.storage.save_state import Notice
 
 KEEP_DELETED = timedelta(days=30)
 """How long a deleted chat can be brought back."""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,7 @@ from textual.types import CSSPathType
 
 from tui_chat import terminal
 from tui_chat.actions import Action
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
@@ -50,12 +51,13 @@ from tui_chat.ui.themes import (
     variable_defaults,
 )
 from tui_chat.ui.toasts import MOST, make_room
-from tui_chat.ui.widgets.reply_body import import_markdown
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
 log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
 
 SEND_S = 0.3
 """How long messages on their way into the session get when the program ends."""
@@ -91,6 +93,12 @@ def run(session: ChatSession, settings: UiSettings) -> int:
     return code if isinstance(code, int) else app.return_code or 0
 
 
+def _import_messages() -> None:
+    """Import what shows messages. The first frame does without it, the first reply should not."""
+    import tui_chat.ui.widgets.message_view
+    import tui_chat.ui.widgets.reply_markdown  # noqa: F401
+
+
 def _palette_entries() -> type[Provider]:
     """What the palette offers; imported when it is opened."""
     from tui_chat.ui.palette import ActionCommands
@@ -108,7 +116,10 @@ class TuiChat(App[int]):
     """
 
     # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
-    CSS_PATH: ClassVar[CSSPathType | None] = ["app.tcss", "screens/chat.tcss"]
+    FIRST_CSS = ("app.tcss", "screens/chat.tcss")
+    LATER_CSS = ("palette.tcss", "screens/messages.tcss")
+    """What an empty chat does without; read after its first frame."""
+    CSS_PATH: ClassVar[CSSPathType | None] = list(FIRST_CSS)
     TITLE = "tui-chat"
     ENABLE_COMMAND_PALETTE = False
     COMMANDS: ClassVar[set[Any]] = {_palette_entries}
@@ -121,9 +132,14 @@ class TuiChat(App[int]):
         clock: Clock | None = None,
     ) -> None:
         self._mixed: tuple[Theme, dict[str, str]] | None = None
+        self._has_chosen_theme = False
         learn_legacy_keys()
-        # Textual's variable for another driver, as for recordings, has its way.
-        super().__init__(driver_class=None if constants.DRIVER else QuickEscDriver)
+        self._has_all_styles = bool(session.messages())
+        super().__init__(
+            # Textual's variable for another driver, as for recordings, has its way.
+            driver_class=None if constants.DRIVER else QuickEscDriver,
+            css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
+        )
         self.session = session
         self.settings = settings or UiSettings()
         self.engine_ended = True
@@ -168,6 +184,8 @@ class TuiChat(App[int]):
 
     def get_css_variables(self) -> dict[str, str]:
         """The variables of the styles, mixed once for a theme; the start asks several times."""
+        if not self._has_chosen_theme:
+            return {}  # Textual asks while the app is made, for a theme that nobody will see
         theme = self.current_theme
         if self._mixed is None or self._mixed[0] is not theme:
             self._mixed = theme, super().get_css_variables()
@@ -184,12 +202,24 @@ class TuiChat(App[int]):
             self._styled_with = variables
             super().refresh_css(animate)
 
+    def read_all_styles(self) -> None:
+        """Read the styles that the first frame did without; once is enough."""
+        if self._has_all_styles:
+            return
+        self._has_all_styles = True
+        for name in self.LATER_CSS:
+            self.stylesheet.read(_HERE / name)
+        self.stylesheet.parse()
+        if self.chat.transcript.views:
+            self.stylesheet.update(self.chat)
+
     def _choose_theme(self) -> None:
         """Begin with the theme of the settings, else with one that fits the terminal."""
         wanted = self.settings.theme
         names = self._fitting_themes()
         if wanted is not None:
             names.insert(0, wanted)
+        self._has_chosen_theme = True
         self.theme = next(name for name in names if self._has_theme(name))
         if wanted not in (None, self.theme):
             self._notices.append(f"There is no theme {wanted!r}; the default is used.")
@@ -264,12 +294,18 @@ class TuiChat(App[int]):
             gc.enable()
         self._collector.start()
         self.set_interval(1.0, self._collector.look)
+        self.read_all_styles()
         self.register_themes()
         self._tell_notices()
         self.session.start()
-        self.run_worker(asyncio.to_thread(import_markdown), group="imports", exit_on_error=False)
+        self.run_worker(asyncio.to_thread(self._fetch_rest), group="imports", exit_on_error=False)
         self.chat.expect_model()
         self.chat.mount_panel()
+
+    def _fetch_rest(self) -> None:
+        """Get what the first frame did without and the first message should not wait for."""
+        self.session.begin_saving()
+        _import_messages()
 
     def _tell_notices(self) -> None:
         """Say what was wrong at the start; what there is no room for is in the log."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tui_chat import paths, terminal
 from tui_chat.actions import Action, action_by_id
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line

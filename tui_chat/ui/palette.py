@@ -15,7 +15,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from tui_chat.actions import ACTIONS, Action
-from tui_chat.chat.memory import PRECISION_NAMES
+from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import PARAM_SPECS, ParamSpec
 from tui_chat.errors import ParameterError
 from tui_chat.safe_text import safe_line

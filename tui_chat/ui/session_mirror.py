@@ -45,7 +45,7 @@ from tui_chat.ui.status_text import why_not_saved
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
-    from tui_chat.storage.saving import SaveState
+    from tui_chat.storage.save_state import SaveState
     from tui_chat.ui.screens.chat import ChatScreen
 
 

@@ -6,15 +6,17 @@ Owns where the forget line stands and that there is one at most. What is dropped
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Message
-from tui_chat.chat.prompt import in_pinned_turns
 from tui_chat.session.reply import left_out
 from tui_chat.ui.message_window import MessageWindow
-from tui_chat.ui.widgets.forget_line import ForgetLine
+
+if TYPE_CHECKING:
+    from tui_chat.ui.widgets.forget_line import ForgetLine
 
 
 class Forgetting:
@@ -26,7 +28,7 @@ class Forgetting:
 
     def __init__(self, transcript: Widget) -> None:
         self._transcript = transcript
-        self._line = ForgetLine()
+        self._line: ForgetLine | None = None
         self._dropped = ContextView()
         self._is_pushed = False
 
@@ -56,10 +58,9 @@ class Forgetting:
             window: Which of them are mounted.
             views: The mounted ones, by the id of the message.
         """
-        dropped, line = self._dropped, self._line
         kept = self._first_kept(path)
         excluded = left_out(path)
-        pinned = in_pinned_turns(path[:kept]) if kept else set()
+        pinned = _in_pinned_turns(path[:kept]) if kept else set()
         shown = path[window.first : window.last]
         for index, message in enumerate(shown, window.first):
             if message.id in views:
@@ -68,8 +69,6 @@ class Forgetting:
                     is_kept = message.id in pinned or message.is_note
                     views[message.id].set_class(index < kept and not is_kept, "-forgotten")
         if kept is not None:
-            line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
-            line.noted, line.pushed = dropped.noted_turns, self._is_pushed
             if kept and path[kept - 1].is_note:
                 kept -= 1  # above the note that stands for all of them
             is_here = window.first < kept <= window.last and bool(shown)
@@ -92,10 +91,31 @@ class Forgetting:
         """Put the line below a message, or away."""
         line, parent = self._line, self._transcript
         if view is None or not view.is_attached:
-            if line.is_attached:
+            if line is not None and line.is_attached:
                 line.remove()
-                self._line = ForgetLine()
-        elif not line.is_attached:
+                self._line = None
+            return
+        if line is None:
+            line = self._line = _new_line()
+        dropped = self._dropped
+        line.turns, line.tokens = dropped.dropped_turns, dropped.dropped_tokens
+        line.noted, line.pushed = dropped.noted_turns, self._is_pushed
+        if not line.is_attached:
             parent.mount(line, after=view)
         elif parent.children.index(line) != parent.children.index(view) + 1:
             parent.move_child(line, after=view)
+
+
+# What only a chat needs that has outgrown its context, so that no first frame waits for it.
+
+
+def _new_line() -> ForgetLine:
+    from tui_chat.ui.widgets.forget_line import ForgetLine
+
+    return ForgetLine()
+
+
+def _in_pinned_turns(path: Sequence[Message]) -> set[str]:
+    from tui_chat.chat.prompt import in_pinned_turns
+
+    return in_pinned_turns(path)

@@ -104,6 +104,9 @@ class MessageView(Foldable, LaidOutOnce, Vertical):
         self.mark_code(0)
         self.show(message, version, now)
 
+    def show_prefill(self, prefill: Prefill) -> None:
+        """Show how far the prompt of a reply has been read; nothing for other messages."""
+
     def _show(self) -> None:
         """Bring everything up to the message; each kind has its own parts."""
 
@@ -212,7 +215,6 @@ class ReplyView(MessageView):
         await self._body.become(message.text)
 
     def show_prefill(self, prefill: Prefill) -> None:
-        """Show how far the prompt has been read."""
         self._prefill = prefill
         if self.is_mounted:
             self._show_marks()

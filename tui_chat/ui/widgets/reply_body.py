@@ -26,11 +26,6 @@ log = logging.getLogger(__name__)
 BROKEN = "this reply can't be laid out (Ctrl+L says why), shown as plain text"
 
 
-def import_markdown() -> None:
-    """Import what shows Markdown. The first frame does without it, the first reply should not."""
-    import tui_chat.ui.widgets.reply_markdown  # noqa: F401
-
-
 class ReplyBody(LaidOutOnce, Vertical):
     """Shows a text and, as it grows, only what is new of it.
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message as TextualMessage
@@ -30,11 +30,11 @@ from tui_chat.ui.key_bindings import bindings_of
 from tui_chat.ui.key_names import pressed_keys
 from tui_chat.ui.message_window import NEWEST, MessageWindow
 from tui_chat.ui.widgets.forgetting import Forgetting
-from tui_chat.ui.widgets.message_view import MessageView, ReplyView, view_of, views_by_place
 from tui_chat.ui.widgets.steady_scroll import SteadyScroll
 
 if TYPE_CHECKING:
     from tui_chat.chat.matching import Occurrence
+    from tui_chat.ui.widgets.message_view import MessageView
 
 _ACTIONS = tuple(actions_in("transcript"))
 _FIRST_SCREEN = 6
@@ -185,7 +185,7 @@ class Transcript(SteadyScroll, can_focus=True):
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
         """Show how far the prompt of a reply has been read."""
         view = self._views.get(message_id)
-        if isinstance(view, ReplyView) and message_id not in self._late:
+        if view is not None and message_id not in self._late:
             view.show_prefill(prefill)
 
     def _shown(self) -> Sequence[Message]:
@@ -210,6 +210,11 @@ class Transcript(SteadyScroll, can_focus=True):
         """
         self._window = window
         shown = self._shown()
+        if not shown and not self.children:
+            return
+        # only chats that have a message need it for the first frame
+        from tui_chat.ui.widgets.message_view import MessageView, view_of, views_by_place
+
         views = [child for child in self.children if isinstance(child, MessageView)]
         wanted = {message.id for message in shown}
         kept = {view.message.id: view for view in views if view.message.id in wanted}
@@ -457,8 +462,10 @@ class Transcript(SteadyScroll, can_focus=True):
         for message_id, view in self._views.items():
             view.set_class(message_id == self.selected, "-selected")
 
-    @on(MessageView.Pressed)
-    async def _pressed(self, event: MessageView.Pressed) -> None:
+    # A handler by name, not by class: the class is imported with the first message.
+
+    async def on_message_view_pressed(self, event: MessageView.Pressed) -> None:
+        """Select the message that was clicked."""
         event.stop()
         self.screen.set_focus(self, scroll_visible=False)
         self.selected = event.message_id
