@@ -79,6 +79,9 @@ def test_best_of_several(state: str, theme: str, size: tuple[int, int], picture:
         if state == "stopped":
             await pilot.press("right", "escape")
         if state == "failed":
+            # the chat behind it says so, too, but when it has been read is a matter of luck
+            await chats.until(pilot, lambda: app.chat.notice.error is not None)
+            app.chat.notice.error = None
             await pilot.press("right", "right", "right", "right")
         if state != "writing":
             await chats.until(pilot, lambda: not app.session.is_busy and not screen.is_writing)
