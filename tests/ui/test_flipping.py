@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.pilot import Pilot
@@ -15,6 +17,8 @@ from tests.ui.test_transcript import filled
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.app import TuiChat
+from tui_chat.ui.message_window import NEWEST
+from tui_chat.ui.widgets import transcript as transcript_module
 from tui_chat.ui.widgets.forget_line import ForgetLine
 from tui_chat.ui.widgets.message_view import kind_of, view_of, views_by_place
 
@@ -160,18 +164,57 @@ async def test_what_is_looked_for_is_marked_in_the_other_branch() -> None:
         assert shown(app)[0] == ("What of A0?", ["What of A0?"])
 
 
-async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then() -> None:
+async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transcript_module, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
     app = chat_app(Script(context=10**6), two_branches(30))
     async with running(app) as pilot:
         transcript = app.chat.transcript
         await pilot.press("escape", "g")
         await until(pilot, lambda: transcript.selected == transcript.path[0].id)
         await filled(pilot)
-        app.session.flip(transcript.path[0].id, 1)
+        app.session.conversation.flip(transcript.path[0].id, 1)
         await transcript.show(app.session.messages())
+        assert "A19" in transcript.views[19].message.text
         grown = replace(transcript.path[19], text="It has **grown**.")
         transcript.show_message(grown)
         await until(pilot, lambda: shown(app)[19] == (grown.text, ["It has grown."]))
+
+
+async def test_a_chat_that_is_opened_over_another_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transcript_module, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
+    app = chat_app(Script(context=10**6), two_branches(30))
+    async with running(app) as pilot:
+        await filled(pilot)
+        other = two_branches(30)
+        other.flip(other.path()[0].id, 1)
+        app.session.open_chat(other)
+        await until(pilot, lambda: app.chat.transcript.path[0].id == other.path()[0].id)
+        await filled(pilot)
+        await until(pilot, lambda: len(app.chat.transcript.views) == NEWEST)
+        path = other.path()[-NEWEST:]
+        assert [view.message.text for view in app.chat.transcript.views] == [m.text for m in path]
+        assert all("B" in "".join(texts) for _, texts in shown(app))
+        await go_and_give_up(app, pilot)
+
+
+async def go_and_give_up(app: TuiChat, pilot: Pilot[Any]) -> None:
+    """Go to the first message and give up waiting, as a search that is typed over does."""
+    transcript = app.chat.transcript
+    for index in (0, len(transcript.path) - 1, 3):
+        going = asyncio.ensure_future(transcript.select(index))
+        await asyncio.sleep(0)
+        going.cancel()
+        await filled(pilot)
+    await transcript.select(0)
+    await filled(pilot)
+    window = transcript.window
+    path = transcript.path[window.first : window.last]
+    assert [view.message.text for view in transcript.views] == [m.text for m in path]
+    assert all("B" in "".join(texts) for _, texts in shown(app))
 
 
 def messages(kinds: str, first: int) -> list[Message]:

@@ -22,7 +22,7 @@ LONG = [f"Message **{number}** of a long chat." for number in range(10_000)]
 async def filled(pilot: Pilot[Any]) -> None:
     """Wait until everything that is to be mounted is."""
     transcript = chat_of(pilot).transcript
-    workers = [w for w in pilot.app.workers if w.group in ("fill", "page")]
+    workers = [w for w in pilot.app.workers if w.group in ("fill", "page", "late")]
     await pilot.app.workers.wait_for_complete(workers)
     window = transcript.window
     await until(pilot, lambda: len(transcript.views) == window.last - window.first)

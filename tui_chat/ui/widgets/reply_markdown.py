@@ -100,16 +100,20 @@ class CodeBlock(LaidOutOnce, MarkdownFence):
     number = 0
     """Its place among the blocks of the reply, from 1."""
 
+    def __init__(self, markdown: Markdown, token: Token, code: str) -> None:
+        super().__init__(markdown, token, code)
+        self._mark = CopyMark("", classes="code-number", markup=False)
+
     def compose(self) -> ComposeResult:
         """The code, and the number at its right."""
-        yield CopyMark("", classes="code-number", markup=False)
+        yield self._mark
         yield Label(self._highlighted_code, id="code-content", expand=True, markup=False)
 
     def set_number(self, number: int) -> None:
         """Show the place among the blocks of the reply."""
         if number != self.number:
             self.number = number
-            self.query_one(CopyMark).update(Content(f"{number} ⧉"))
+            self._mark.update(Content(f"{number} ⧉"))
 
     def on_click(self, event: events.Click) -> None:
         """Copy where the sign was clicked."""

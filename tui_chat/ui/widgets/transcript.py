@@ -265,9 +265,9 @@ class Transcript(SteadyScroll, can_focus=True):
         self._late = {message.id: (message, self._versions(message.id)) for message in order}
         await self._show_late(len(near))
         if self._late:
-            self.run_worker(self._show_rest(), group="fill")
+            self.run_worker(self._show_rest(), group="late")
 
-    async def _show_late(self, least: int = 0) -> None:
+    async def _show_late(self, least: int) -> None:
         """Show what is waiting for it, as much as there is time for. Call it under the lock.
 
         Args:
@@ -290,7 +290,7 @@ class Transcript(SteadyScroll, can_focus=True):
         while self._late and self.is_attached:
             await asyncio.sleep(_FRAME_S)
             async with self._lock:
-                await self._show_late()
+                await self._show_late(1)
         if self._pattern is not None:
             self._mark_found()
 
@@ -387,8 +387,9 @@ class Transcript(SteadyScroll, can_focus=True):
         if not self._path:
             return
         index = max(0, min(index, len(self._path) - 1))
+        message_id = self._path[index].id
         view = await self._mounted(index)
-        self.selected = self._path[index].id
+        self.selected = message_id
         if view is not None:
             is_last = index == len(self._path) - 1
             if is_last:
@@ -407,12 +408,17 @@ class Transcript(SteadyScroll, can_focus=True):
         """The view of a message by its place in the path, mounted if it was not."""
         message_id = self._path[index].id
         if message_id not in self._views or message_id in self._late:
-            async with self._lock:
-                if message_id not in self._views:
-                    await self._mount_window(self._window.holding(index))
-                if message_id in self._late:
-                    await self._show_other(message_id)
+            # whoever no longer waits for it must not leave half a window behind
+            await asyncio.shield(self._hold(index, message_id))
         return self._views.get(message_id)
+
+    async def _hold(self, index: int, message_id: str) -> None:
+        """Mount the window of a message, and show it in its place."""
+        async with self._lock:
+            if message_id not in self._views and self._places.get(message_id) == index:
+                await self._mount_window(self._window.holding(index))
+            if message_id in self._late:
+                await self._show_other(message_id)
 
     def _reveal(self, view: MessageView) -> None:
         """Scroll so that a message is in view; the top of it where it is taller than the window."""
