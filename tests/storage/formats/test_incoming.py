@@ -319,3 +319,22 @@ def test_a_mutated_dump_is_imported_but_for_its_broken_lines(
         chat_text = FORMATS["oasst"].export(chat)
         json.loads(chat_text.splitlines()[0] if chat_text else "{}")
         assert to_json(from_json(to_json(chat))) == to_json(chat)
+
+
+def test_flat_messages_are_read_and_then_imported_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "flat.jsonl"
+    rows = [node("a"), node("b", "a"), node("lost", "nobody"), node("c")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    told: list[tuple[str, float]] = []
+    chats = read_chats(
+        path, None, lambda line, reason: None,
+        lambda stage, done, total: told.append((stage, done / total)),
+    )  # fmt: skip
+    assert len(list(chats)) == 2
+    assert [stage for stage, _ in told] == ["reading"] * 4 + ["importing"] * 3
+    assert told[3:] == [
+        ("reading", 1.0),
+        ("importing", 0.25),
+        ("importing", 0.75),
+        ("importing", 1.0),
+    ]
