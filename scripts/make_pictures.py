@@ -1,12 +1,14 @@
 """Make every picture of the documentation from the real program with the built-in model.
 
     make docs
+    python -m scripts.make_pictures [SCENE...]
 
 Each picture is one scene in one dark and one light theme, written as SVG to docs/pictures.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import tempfile
@@ -114,6 +116,28 @@ async def noting(app: TuiChat, pilot: Pilot[int]) -> None:
     await pilot.pause(0.5)
 
 
+async def searching(app: TuiChat, pilot: Pilot[int]) -> None:
+    """Three chats, and a word that stands in several messages of them."""
+    for questions in (
+        ("What does temperature do?", "How do I make the answers less random?"),
+        ("What is the forget line?",),
+        ("How can I copy only a code block?",),
+    ):
+        await app.run_command("new")
+        for question in questions:
+            await ask(app, pilot, question)
+    await app.run_command("search", "temperature ")
+    await pilot.pause(1.0)
+
+
+async def finding(app: TuiChat, pilot: Pilot[int]) -> None:
+    """A word of the open chat, with its places marked."""
+    await ask(app, pilot, "What does temperature do?")
+    await ask(app, pilot, "How do I make the answers less random?")
+    await pilot.press("ctrl+f", *"temperature", "enter")
+    await pilot.pause(0.5)
+
+
 SCENES: dict[str, Scene] = {
     "chat": talking,
     "parameters": parameters,
@@ -121,6 +145,8 @@ SCENES: dict[str, Scene] = {
     "tree": branching,
     "labels": labelling,
     "note": noting,
+    "search": searching,
+    "find": finding,
 }
 
 
@@ -141,14 +167,17 @@ async def make(name: str, scene: Scene, variant: str, home: Path) -> None:
 
 
 def main() -> None:
-    """Make all pictures, as a terminal with all colours shows them."""
+    """Make the pictures, by default all, as a terminal with all colours shows them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenes", nargs="*", choices=[[], *SCENES], metavar="SCENE")
+    wanted = parser.parse_args().scenes or list(SCENES)
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
     os.environ.pop("NO_COLOR", None)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
-        for name, scene in SCENES.items():
+        for name in wanted:
             for variant in THEMES:
-                asyncio.run(make(name, scene, variant, Path(home)))
+                asyncio.run(make(name, SCENES[name], variant, Path(home)))
 
 
 if __name__ == "__main__":

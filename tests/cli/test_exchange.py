@@ -218,7 +218,7 @@ def test_every_command_of_the_page_works(
     run: CommandLine, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save("lakes")
+    save("lakes", tags=("water",))
     save("rivers", reviewed=True)
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]

@@ -45,6 +45,10 @@ EVENTS = _object(
     required=[],
 )
 LABEL = _object({"value": _SHARE, "count": {"type": "integer", "minimum": 1}})
+_DETOXIFY = (
+    "toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat",
+    "sexual_explicit",
+)  # fmt: skip
 FIELDS: dict[str, Any] = {
     "message_id": _ID, "parent_id": _MAYBE_TEXT, "user_id": _MAYBE_TEXT,
     "created_date": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d.*[+Z]"},
@@ -55,7 +59,7 @@ FIELDS: dict[str, Any] = {
     "emojis": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
     "labels": {"type": "object", "additionalProperties": LABEL},
     "events": EVENTS,
-    "detoxify": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
+    "detoxify": {**_object(dict.fromkeys(_DETOXIFY, _SHARE)), "type": ["object", "null"]},
 }  # fmt: skip
 STATE = {
     "enum": [

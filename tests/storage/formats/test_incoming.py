@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
+import random
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.storage.chats import short_chat
@@ -18,7 +20,7 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.storage.formats import lines
 from tui_chat.storage.formats.incoming import read_chats
-from tui_chat.storage.formats.json_format import to_json
+from tui_chat.storage.formats.json_format import from_json, to_json
 from tui_chat.storage.formats.registry import FORMATS
 
 
@@ -203,3 +205,136 @@ def test_any_json_is_refused_by_line(tmp_path_factory: pytest.TempPathFactory, v
     found = reading(json.dumps({"a": value}) + "\n" + json.dumps(value),
                     tmp_path_factory.getbasetemp())  # fmt: skip
     assert 1 in found.lines
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("NaN", "NaN"), ("-Infinity", "Infinity"), ("1e999", "too large"), ("9" * 5000, "digits"),
+        (nested(101), "nested"), (nested(1500), "nested"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "nested"),
+    ],
+    ids=lambda value: value[:8],
+)  # fmt: skip
+@pytest.mark.parametrize("flat", [False, True], ids=["trees", "messages"])
+def test_what_could_not_be_written_again_is_refused_by_its_line(
+    tmp_path: Path, value: str, says: str, flat: bool
+) -> None:
+    odd = json.dumps(node("odd", mark=0)) if flat else tree("odd").replace("}}", ', "mark": 0}}')
+    good = json.dumps(node("good")) if flat else tree("good")
+    found = reading("\n".join([odd.replace('"mark": 0', f'"mark": {value}'), good]), tmp_path)
+    assert [chat.id for chat in found.chats] == ["good"]
+    ((line, reason),) = found.refused
+    assert line == 1 and says in reason
+
+
+def test_deep_trees_are_read_in_lines_and_in_lists(tmp_path: Path) -> None:
+    heads = [json.dumps(node(f"{n}", f"{n - 1}" if n else None))[:-1] for n in range(10_000)]
+    prompt = ', "replies": ['.join(heads) + "}" + "]}" * 9_999
+    deep = f'{{"message_tree_id": "0", "prompt": {prompt}}}'
+    for text in (f"{deep}\n{tree('a')}", f"[{deep},\n{tree('a')}]"):
+        found = reading(text, tmp_path)
+        assert found.refused == [] and [len(chat) for chat in found.chats] == [10_000, 1]
+
+
+def test_a_file_that_begins_with_broken_lines_is_still_read_in_lines(tmp_path: Path) -> None:
+    broken = ['{"message_id": NaN}', "{not json", "7", '{"message_id": "a" "text": 1}', "null"]
+    found = reading("\n".join([*broken * 5, tree("a")]), tmp_path)
+    assert [chat.id for chat in found.chats] == ["a"] and found.lines == list(range(1, 26))
+
+
+def test_a_file_that_breaks_off_says_in_which_line(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl.gz"
+    rows = [tree(f"{n}", node(f"{n} {random.random()}", f"{n}")) for n in range(3000)]
+    path.write_bytes(gzip.compress("\n".join(rows).encode())[:-2000])
+    chats: list[Conversation] = []
+    with pytest.raises(StoreError, match=r"damaged in line \d+") as raised:
+        chats += (chat for _, chat in read_chats(path, None, lambda line, reason: None))
+    assert str(len(chats) + 1) in raised.value.detail
+
+
+_fragments = st.sampled_from(
+    [b"\xff", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\ud800", b"\\", b"\n", b"\0", b"NaN",
+     b"1e999", b"null", b'"parent_id": "r0"', b'"message_id": "r1"', b'"replies": 5', b"\x1b[31m"]
+)  # fmt: skip
+_damage = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 60), _fragments | st.binary(max_size=4)),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dump() -> dict[bool, list[bytes]]:
+    """Six trees as lines, and the same as flat messages."""
+    trees = [
+        tree(f"r{n}", node(f"a{n}", f"r{n}", rank=0, labels={"spam": {"value": 0, "count": 3}}),
+             node(f"b{n}", f"r{n}", rank=1, replies=[node(f"c{n}", f"b{n}", odd={"x": [1]})]))
+        for n in range(6)
+    ]  # fmt: skip
+    flat = [
+        json.dumps(node(f"{name}{n}", parent and f"{parent}{n}", message_tree_id=f"r{n}"))
+        for n in range(6)
+        for name, parent in (("r", None), ("a", "r"), ("b", "r"), ("c", "b"))
+    ]
+    return {False: [t.encode() for t in trees], True: [t.encode() for t in flat]}
+
+
+@settings(max_examples=300, deadline=None)
+@given(damage=_damage, flat=st.booleans())
+def test_a_mutated_dump_is_imported_but_for_its_broken_lines(
+    tmp_path_factory: pytest.TempPathFactory,
+    dump: dict[bool, list[bytes]],
+    damage: list[tuple[float, int, bytes]],
+    flat: bool,
+) -> None:
+    whole = b"\n".join(dump[flat])
+    data = whole
+    for where, length, piece in damage:
+        at = int(where * len(data))
+        data = data[:at] + piece + data[at + length :]
+    path = tmp_path_factory.getbasetemp() / "mutated.jsonl"
+    path.write_bytes(data)
+    try:
+        found = Reading(path, "oasst")
+    except StoreError as error:  # it is no file of lines any more
+        assert error.one_line.isprintable()
+        return
+    last = data.count(b"\n") + 1
+    assert all(1 <= line <= last and reason for line, reason in found.refused)
+    ids = [message.id for chat in found.chats for message in chat.messages()]
+    assert len(ids) == len(set(ids))
+    is_list = any(row.strip().startswith(b"[") for row in data.split(b"\n"))
+    if not flat and not is_list:
+        untouched = [row for row in data.split(b"\n") if row in dump[False]]
+        doubled = len(untouched) - len(set(untouched))
+        named = {f"r{dump[False].index(row)}" for row in untouched}
+        refused = " ".join(reason for _, reason in found.refused)
+        here = {chat.id for chat in found.chats}
+        assert doubled or "earlier tree" in refused or named <= here
+    for chat in found.chats:
+        chat_text = FORMATS["oasst"].export(chat)
+        json.loads(chat_text.splitlines()[0] if chat_text else "{}")
+        assert to_json(from_json(to_json(chat))) == to_json(chat)
+
+
+def test_flat_messages_are_read_and_then_imported_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "flat.jsonl"
+    rows = [node("a"), node("b", "a"), node("lost", "nobody"), node("c")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    told: list[tuple[str, float]] = []
+    chats = read_chats(
+        path, None, lambda line, reason: None,
+        lambda stage, done, total: told.append((stage, done / total)),
+    )  # fmt: skip
+    assert len(list(chats)) == 2
+    assert [stage for stage, _ in told] == ["reading"] * 4 + ["importing"] * 3
+    assert told[3:] == [
+        ("reading", 1.0),
+        ("importing", 0.25),
+        ("importing", 0.75),
+        ("importing", 1.0),
+    ]

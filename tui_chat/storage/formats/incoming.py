@@ -21,7 +21,7 @@ from tui_chat.storage.formats.flat_messages import FlatMessages
 from tui_chat.storage.formats.json_format import FORMAT, from_json
 from tui_chat.storage.formats.lines import LONGEST_LINE, LineFile, Refuse
 from tui_chat.storage.formats.markdown_reading import from_markdown
-from tui_chat.storage.formats.nested_json import parse_json
+from tui_chat.storage.formats.nested_json import parse_item, parse_json
 from tui_chat.storage.formats.oasst_reading import chat_of_thread, chat_of_tree
 from tui_chat.storage.formats.turns import from_chatml, from_openai, from_sharegpt
 
@@ -41,6 +41,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Conversation]] = MappingPro
 )
 IMPORT_FORMATS = ("md", "json", "oasst", "chatgpt", "sharegpt", "openai", "chatml")
 """What `--format` can name. `oasst` stands for trees, threads and flat messages."""
+_LOOKED_AT = 1000
+"""Lines at the beginning of a file that may be broken before it is taken for something else."""
 _KEYS = (
     ("message_id", "oasst-message"), ("thread_id", "oasst-thread"), ("message_tree_id", "oasst"),
     ("mapping", "chatgpt"), ("conversations", "sharegpt"), ("messages", "openai"),
@@ -160,24 +162,29 @@ class _Reading:
         yield number, conversation
 
     def _is_lines(self) -> bool:
-        """Whether each line is a value by itself, as the first that can be read says."""
+        """Whether each line is a value by itself: the first one that is whole or broken off says.
+
+        A line that is neither, because something in it is wrong, says nothing.
+        """
         self._file.begin()
         lines = self._file.lines(lambda number, reason: None)
         for looked_at, (_, text) in enumerate(lines, 1):
             if looked_at == 1 and text.startswith("["):
                 return False
             try:
-                if isinstance(parse_json(text), dict):
-                    return True
+                parse_json(text)
+                return True
+            except json.JSONDecodeError as error:
+                if error.pos >= len(text):
+                    return False
             except ValueError:
-                pass
-            if looked_at == 3:
+                return True  # it is whole, and not allowed
+            if looked_at == _LOOKED_AT:
                 break
         return False
 
     def _items(self, text: str) -> Iterator[tuple[int, Any, str]]:
         """The items of a list with the lines on which they begin."""
-        decoder = json.JSONDecoder()
         place, line, counted = text.index("[") + 1, 1, 0
         while True:
             while text[place : place + 1] in (" ", "\t", "\r", "\n", ","):
@@ -187,10 +194,7 @@ class _Reading:
             if text[place : place + 1] == "]":
                 return
             try:
-                value, end = decoder.raw_decode(text, place)
-            except RecursionError:
-                self._refuse(line, "It is nested too deeply; what follows is not imported")
-                return
+                value, end = parse_item(text, place)
             except ValueError as error:
                 self._refuse(line, f"It is not JSON: {_reason(error)}; the rest is not imported")
                 return

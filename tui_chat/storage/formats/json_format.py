@@ -27,7 +27,7 @@ VERSION = 2
 
 DEEPEST = 100
 """Lists and objects in each other, in what others have written."""
-_SCALARS = (float, int, bool, type(None))
+_SCALARS = (int, bool, type(None))
 _UNSAFE = re.compile(
     "[\x7f-\x9f\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
     "\U000e0000-\U000e007f]"
@@ -256,10 +256,12 @@ def storable_values(value: Any, depth: int = DEEPEST) -> Any:
         depth: Lists and objects in each other, at most. What is written must be readable again.
 
     Raises:
-        ValueError: If it is nested more deeply.
+        ValueError: If it is nested more deeply, or holds a number that JSON has no form for.
     """
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number in it is too large or none")
     if not isinstance(value, dict | list):
         return value
     if not depth:

@@ -43,6 +43,8 @@ class LineFile:
             self.size = path.stat().st_size
         except OSError as error:
             raise self._unreadable(error.strerror or type(error).__name__) from None
+        self._line = 0
+        """The line that is read; 0 where lines are not counted."""
         self._file: IO[bytes] = self._raw
         if magic == b"\x1f\x8b":
             self._file = io.BufferedReader(gzip.GzipFile(fileobj=self._raw))
@@ -61,6 +63,7 @@ class LineFile:
 
     def begin(self) -> None:
         """Read from the beginning again."""
+        self._line = 0
         self._file.seek(0)
 
     def lines(self, refuse: Refuse, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
@@ -72,6 +75,7 @@ class LineFile:
         number = 0
         while True:
             number += 1
+            self._line = number
             line = self._piece(longest + 1)
             if not line:
                 return
@@ -114,7 +118,8 @@ class LineFile:
             return self._file.readline(limit)
         except (OSError, EOFError, zlib.error) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            raise self._unreadable(reason or "Its compressed data is damaged") from None
+            place = f" in line {self._line}" if self._line else ""
+            raise self._unreadable(f"{reason or 'Its compressed data is damaged'}{place}") from None
 
     def _unreadable(self, reason: str) -> StoreError:
         name = safe_line(str(self.path), 200)

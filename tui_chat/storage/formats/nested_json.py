@@ -24,13 +24,32 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
-        return _parse_deep(text)
+        value, end = _parse_deep(text, 0)
+        if _after_space(text, end) != len(text):
+            raise json.JSONDecodeError("Extra data", text, end) from None
+        return value
 
 
-def _parse_deep(text: str) -> Any:
+def parse_item(text: str, place: int) -> tuple[Any, int]:
+    """The value that begins at a place of a text, and where it ends.
+
+    `NaN` and `Infinity` are read, so that what follows can be: `storable_values` refuses them.
+
+    Raises:
+        ValueError: If there is none; the message says where.
+    """
+    try:
+        return _decoder.raw_decode(text, place)
+    except RecursionError:
+        return _parse_deep(text, place)
+
+
+_decoder = json.JSONDecoder()
+
+
+def _parse_deep(text: str, position: int) -> tuple[Any, int]:
     """The same without recursion; some times slower."""
     stack: list[tuple[Any, str]] = []
-    position = 0
     while True:
         position = _after_space(text, position)
         opening = text[position : position + 1]
@@ -52,9 +71,7 @@ def _parse_deep(text: str) -> Any:
             value, position = _atom(text, position)
         value, position = _closed(text, position, value, stack)
         if not stack:
-            if _after_space(text, position) != len(text):
-                raise json.JSONDecodeError("Extra data", text, position)
-            return value
+            return value, position
 
 
 def _closed(text: str, position: int, value: Any, stack: list[tuple[Any, str]]) -> tuple[Any, int]:
