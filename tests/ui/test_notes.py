@@ -245,8 +245,12 @@ def looking_at_note(app: TuiChat, is_selected: bool = False) -> Act:
         chat = app.chat
         await until(pilot, lambda: app.session.state == "ready")
         await until(pilot, lambda: chat.counted is not None and chat.counted.view.noted_turns)
+        await idle(pilot)  # what is mounted meanwhile would move the place that is gone to
         note = next(m for m in app.session.messages() if m.is_note)
         await chat.go_to(note.id, takes_focus=is_selected)
+        if is_selected:
+            await until(pilot, lambda: chat.transcript.has_focus)
+            await until(pilot, lambda: chat.transcript.selected == note.id)
 
     return act
 
