@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.chats import START, facts, short_chat
+from tests.storage.faults import failing_connection
 from tests.storage.writing import LONG, Start, stored
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
@@ -99,6 +100,28 @@ def test_old_replies_are_recovered_and_old_deletions_purged_at_the_start(
     assert stored(database, chat.id).path()[-1].status == "interrupted"
     with writer.reader() as reader:
         assert [c.id for c in reader.list_chats(include_deleted=True)] == [chat.id]
+
+
+def test_what_is_saved_together_is_in_one_transaction(database: Path) -> None:
+    begun = threading.Event()
+    statements: list[str] = []
+
+    def watch(_: int, statement: str) -> None:
+        statements.append(statement.split()[0].upper())
+        begun.set()
+
+    with TranscriptWriter(database, factory=failing_connection(watch)) as writer:
+        assert writer.flush(LONG)
+        begun.clear()
+        statements.clear()
+        chat = Conversation("chat")
+        with writer.together():
+            writer.save_message(chat.id, chat.append("user", "a question"))
+            assert not begun.wait(0.2)
+            saved = writer.save_header(chat)
+        assert writer.wait_saved(saved, LONG)
+        assert statements.count("BEGIN") == 1
+    assert stored(database, chat.id).leaf_id == chat.leaf_id
 
 
 def test_a_listener_that_fails_stops_nothing(database: Path, start: Start) -> None:

@@ -48,11 +48,11 @@ class Choosing(Editing):
             text = self._sendable_text(text)
         with self._lock:
             conversation = self._conversation
+            question: Message | None = None
             if text:
                 self._refuse_while_writing()
-                user = self._append_user(conversation, text)
-                self._save(conversation, user)
-                parent_id = user.id
+                question = self._append_user(conversation, text)
+                parent_id = question.id
             else:
                 parent_id = self._question().id
             candidates = [
@@ -65,7 +65,7 @@ class Choosing(Editing):
             replies = tuple(Reply(conversation, m.id, is_continuation=False) for m in candidates)
             for reply in replies:
                 reply.beside = replies
-        self._enqueue_replies(replies)
+        self._enqueue_replies(replies, question)
         return candidates
 
     def _refuse_equal(self, count: int) -> None:

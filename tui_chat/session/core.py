@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -413,6 +414,10 @@ class SessionCore:
     def _save_header(self, conversation: Conversation) -> None:
         if len(conversation) and self._writer is not None:
             self._writer.save_header(conversation)
+
+    def _saving_together(self) -> AbstractContextManager[None]:
+        """Have what is saved within on the disk at once, or not at all."""
+        return nullcontext() if self._writer is None else self._writer.together()
 
     def _tell(self, event: SessionEvent) -> None:
         for listener in tuple(self._listeners):

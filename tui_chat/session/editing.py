@@ -64,14 +64,14 @@ class Editing(Talking):
                     activate=False,
                 )
                 conversation.branch("Edit", edited.id)
-                self._save(conversation, edited)
-                self._save_header(conversation)
+                with self._saving_together():
+                    self._save(conversation, edited)
+                    self._save_header(conversation)
                 self._tell(TreeChanged())
                 return edited
             user = self._branch(conversation, target.parent_id, "Edit", "user", text)
-            self._save(conversation, user)
             reply = conversation.append("assistant", "", status="waiting")
-        return self._enqueue(conversation, reply)
+        return self._enqueue(conversation, reply, question=user)
 
     def continue_reply(self, message_id: str | None = None) -> Message:
         """Go on writing a reply where it ends, as a new version that begins with its text.
@@ -222,10 +222,11 @@ class Editing(Talking):
             before = {m.id: m for m in conversation.messages()}
             changed = change(conversation)
             if changed:
-                for message in conversation.messages():
-                    if message is not before.get(message.id):
-                        self._save(conversation, message)
-                self._save_header(conversation)
+                with self._saving_together():
+                    for message in conversation.messages():
+                        if message is not before.get(message.id):
+                            self._save(conversation, message)
+                    self._save_header(conversation)
         if changed:
             self._tell(TreeChanged())
         return changed

@@ -55,8 +55,7 @@ class Talking(ModelControl):
             conversation = self._conversation
             user = self._append_user(conversation, text)
             reply = conversation.append("assistant", "", status="waiting")
-            self._save(conversation, user)
-        return self._enqueue(conversation, reply)
+        return self._enqueue(conversation, reply, question=user)
 
     def _append_user(self, conversation: Conversation, text: str) -> Message:
         conversation.title = conversation.title or title_from(text)
@@ -105,18 +104,33 @@ class Talking(ModelControl):
         return ""
 
     def _enqueue(
-        self, conversation: Conversation, message: Message, is_continuation: bool = False
+        self,
+        conversation: Conversation,
+        message: Message,
+        is_continuation: bool = False,
+        question: Message | None = None,
     ) -> Message:
-        self._enqueue_replies([Reply(conversation, message.id, is_continuation)])
+        reply = Reply(conversation, message.id, is_continuation)
+        self._enqueue_replies([reply], question)
         return message
 
-    def _enqueue_replies(self, replies: Sequence[Reply]) -> None:
-        """Save replies that wait, and queue them: one, or several beside each other."""
+    def _enqueue_replies(self, replies: Sequence[Reply], question: Message | None = None) -> None:
+        """Save replies that wait, and queue them: one, or several beside each other.
+
+        Args:
+            replies: All to the same message.
+            question: That message, if it is new; saved with them.
+        """
+        conversation = replies[0].conversation
         with self._lock:
-            for reply in replies:
-                self._replies[reply.message_id] = reply
-                self._save_header(reply.conversation)
-                reply.committed = self._save(reply.conversation, reply.message)
+            # At once: the last message that a chat is said to have must be there.
+            with self._saving_together():
+                if question is not None:
+                    self._save(conversation, question)
+                for reply in replies:
+                    self._replies[reply.message_id] = reply
+                    reply.committed = self._save(conversation, reply.message)
+                self._save_header(conversation)
             is_begun = self._load_job is not None or self._backend.info is not None
             if is_begun and self._growing_note is None:
                 self._submit(replies[0])  # else it is queued behind the model, or behind the note
@@ -243,7 +257,8 @@ class Talking(ModelControl):
         self._replies.pop(reply.message_id, None)
         if self._state in ("prefill", "decoding") and not self._is_writing:
             self._state = "ready"
-        self._save(reply.conversation, message)
-        self._save_header(reply.conversation)
+        with self._saving_together():
+            self._save(reply.conversation, message)
+            self._save_header(reply.conversation)
         if isinstance(event, Failed) and not had_text and reply.conversation is self._conversation:
             self._tell(RequestFailed(reply.message_id, event))

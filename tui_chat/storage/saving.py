@@ -11,9 +11,9 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
@@ -121,6 +121,12 @@ class SavingThread:
         with self._changed:
             self._changed.wait_for(lambda: saved.done() or not self._state.ok, timeout)
         return saved.done() and saved.exception() is None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have what is queued within committed at once: a program that dies leaves all or none."""
+        with self._changed:
+            yield
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything queued so far is on the disk; False after `timeout` seconds.
