@@ -113,6 +113,36 @@ async def test_a_match_deep_in_a_long_message_is_brought_into_view() -> None:
         await until(pilot, is_seen)
 
 
+async def test_the_next_match_is_in_view_after_one_further_up() -> None:
+    texts = [
+        "What?",
+        "**Words**, in short.",
+        "And?",
+        "1. one\n2. two\n   - nested\n\n```\ncode\n```",
+    ]
+    app = chat_app(conversation=talk(*texts * 6))
+    async with running(app, (80, 24)) as pilot:
+        transcript = app.chat.transcript
+        await pilot.press("escape", "g", "ctrl+f", *", in short")
+        for typed in ("code", ", in short", "nested"):
+            app.chat.query_one("#find-text", Input).value = typed
+            await until(pilot, lambda typed=typed: marked(app, CURRENT) == [typed])
+            for _ in range(6):
+                await pilot.press("enter")
+                await pilot.pause()
+
+            def is_seen(typed: str = typed) -> bool:
+                view = transcript.view(transcript.selected or "")
+                parts = view.text_parts if view is not None else ()
+                return any(
+                    transcript.region.contains_region(part.region)
+                    for part in parts
+                    if typed in str(part.visual) and part.region
+                )
+
+            await until(pilot, is_seen)
+
+
 async def test_what_comes_while_the_bar_is_open_is_found_too() -> None:
     app = chat_app(conversation=talk(*TALK))
     async with running(app) as pilot:

@@ -536,7 +536,9 @@ class Transcript(SteadyScroll, can_focus=True):
             return
         self._is_place_due = False
         row = len(visual[: start + 1].wrap(part.content_size.width)) - 1
-        y = part.content_region.y - self.content_region.y + round(self.scroll_y) + row
+        # Within its message: what was scrolled since the last frame does not count there.
+        view = next(widget for widget in part.ancestors if isinstance(widget, MessageView))
+        y = view.virtual_region.y + part.content_region.y - view.region.y + row
         height = self.container_size.height
         if not self.scroll_y <= y < self.scroll_y + height:
             self.scroll_to(y=max(0, y - height // 3))
