@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import NO_MARKS, Marks, Note
-from tui_chat.chat.notes import divided, is_note_id, most_tokens, next_part, with_note
+from tui_chat.chat.note_prompts import most_tokens, next_part
+from tui_chat.chat.notes import divided, is_note_id, with_note
 from tui_chat.chat.prompt import PromptComposer, group_turns
 from tui_chat.chat.templates import PromptMessage, template_named
 from tui_chat.engine.scripted import WordEncoder

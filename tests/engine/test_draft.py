@@ -18,6 +18,7 @@ from tui_chat.engine.draft import DraftModel
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.registry import Registry, load_registry
 from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.speculation import PromptLookup
 from tui_chat.errors import LoadCancelledError
 
 GREEDY = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 80})
@@ -103,14 +104,18 @@ def test_the_text_is_that_of_the_large_model(
     assert reply(backend, params.with_values({"speculate": 4}), longer) == expected_next
 
 
-def test_a_draft_that_knows_saves_passes(backend: LocalBackend, passes: Callable[[], int]) -> None:
+def test_a_draft_that_knows_saves_passes(
+    backend: LocalBackend, passes: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the text itself suggests is right or wrong by the processor's rounding.
+    monkeypatch.setattr(PromptLookup, "guess", lambda *_: [])
     load(backend, "drafted")
     passes()
     written = reply(backend, GREEDY.with_values({"speculate": 4}))
 
-    # Five tokens with a pass, but for the prompt's and what was guessed from the text itself.
+    # Five tokens with a pass, but for the first ones.
     assert len(written) == 80
-    assert passes() <= 80 / 5 + 6
+    assert passes() <= 80 / 5 + 3
 
 
 def test_it_is_loaded_and_freed_with_its_model(backend: LocalBackend) -> None:

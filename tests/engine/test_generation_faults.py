@@ -83,9 +83,7 @@ def test_a_fault_anywhere_is_one_failure_and_the_next_prompt_works(
     target, name = PLACES[place]
     for _ in range(4):
         with raising(target or model, name, 0 if place == "end" else at, Injected("boom")):
-            began = time.monotonic()
             failure = failed(write(writer))
-            assert time.monotonic() - began < 2
         assert failure.code == "internal"
         assert "boom" in failure.detail
         assert tokens(write(writer)) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.storage.chats import any_text, conversations, facts, json_values, short_chat
 from tui_chat.chat.conversation import Conversation, new_id
-from tui_chat.chat.marks import LABELS, SCALE, ChatDetails, Marks, Preference, Report
+from tui_chat.chat.marks import LABELS, SCALE, ChatDetails, Marks, Note, Preference, Report
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import storable
 from tui_chat.storage.formats.json_format import VERSION, from_json, to_json
@@ -44,6 +45,16 @@ all_marks = st.builds(
     excluded=st.booleans(),
     branch=any_text,
     edited=st.booleans(),
+    note=st.none()
+    | st.builds(
+        Note,
+        any_text.filter(str.strip),  # there is no note that says nothing
+        st.datetimes(timezones=st.just(UTC)),
+        any_text,
+        any_text,
+        st.integers(0, 500),
+        st.booleans(),
+    ),
     extra=st.dictionaries(any_text, said_before, max_size=2),
 )
 all_details = st.builds(
