@@ -127,6 +127,8 @@ class Marks:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Marks:
         """What `to_values` wrote. What cannot be meant is left out."""
+        if not values:
+            return NO_MARKS  # as most messages of a long chat have
         known: dict[str, Any] = {}
         rating, rank = values.get("rating"), values.get("rank")
         if rating in (1, -1):
