@@ -74,7 +74,7 @@ async def test_the_draft_is_answered_several_times_side_by_side() -> None:
         await until(pilot, lambda: app.screen is app.chat)
         assert app.session.messages()[-1].text == "Another way."
         assert len(app.session.conversation.details.preferences) == 1
-        assert "Reply 2 of 4 is kept, and that it was the best. z takes it back." in told(app)
+        assert "Reply 2 of 4 is kept as the best. z takes it back." in told(app)
         await until(pilot, lambda: "2/4" in shown(app) and "Another way." in shown(app))
         assert app.chat.bar.prompt.has_focus and not app.chat.bar.draft
         await pilot.press("escape", "z")

@@ -334,6 +334,6 @@ def _nothing_to_sum_up(keep: int | None, turns: int, has_note: bool) -> ContextE
     return ContextError(
         "There is nothing to sum up",
         f"There {'is 1 turn' if turns == 1 else f'are {turns} turns'}{after}, "
-        f"and the newest {keep if keep != 1 else 'one'} would be kept",
-        "Give a smaller number",
+        f"and the newest {keep if keep > 1 else 'one'} would be kept",
+        "Give a smaller number" if keep > 1 and turns > 1 else "",
     )

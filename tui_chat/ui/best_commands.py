@@ -74,7 +74,7 @@ class BestCommands:
             if choice is not None:
                 number, outcome = choice
                 kept = f"Reply {number} of {count} is kept"
-                why = ", and that it was the best" if outcome == "preferred" else ""
+                why = " as the best" if outcome == "preferred" else ""
                 notify_plain(chat, f"{kept}{why}. z takes it back.")
             elif app.session.versions(candidates[0].id)[1] > 1:
                 notify_plain(chat, "Nothing was chosen; all stay. Left and Right go through them.")
