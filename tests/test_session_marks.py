@@ -184,6 +184,32 @@ def test_a_draft_and_the_parameters_come_back_with_their_chat(tmp_path: Path):
     }
 
 
+def test_parameters_chosen_before_the_chat_began_are_kept_with_it(tmp_path: Path):
+    database = tmp_path / "t.db"
+    with running(database=database) as run:
+        run.ready()
+        run.say("One")
+        usual = run.session.conversation.id
+        run.session.set_param("temperature", 1.5)
+        run.session.new_chat()
+        run.say("Two")
+        chosen = run.session.conversation.id
+    with read_transcripts(database) as reader:
+        assert reader.load(chosen).working["values"] == {"temperature": 1.5}
+        # changed after its last message, as its panel said
+        assert reader.load(usual).working["values"] == {"temperature": 1.5}
+
+
+def test_a_chat_with_what_is_usual_keeps_no_parameters(tmp_path: Path):
+    database = tmp_path / "t.db"
+    with running(database=database) as run:
+        run.ready()
+        run.say("One")
+        chat_id = run.session.conversation.id
+    with read_transcripts(database) as reader:
+        assert "values" not in reader.load(chat_id).working
+
+
 def test_where_a_chat_was_read_comes_back_with_it(tmp_path: Path):
     database = tmp_path / "t.db"
     with running(database=database) as run:

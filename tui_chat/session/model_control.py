@@ -132,10 +132,20 @@ class ModelControl(SessionCore):
 
     def _keep_params(self) -> None:
         """Save with the chat what its parameters are, for when it is gone on with."""
+        self._note_params()
+        self._save_header(self._conversation)
+
+    def _note_params(self) -> None:
+        """Write down with the chat what its parameters are; the header has to be saved."""
         usual = self.preset_values(self._preset).to_dict()
         changed = {n: v for n, v in self._params.to_dict().items() if usual[n] != v}
         self._conversation.working |= {"preset": self._preset, "values": changed}
-        self._save_header(self._conversation)
+
+    def _note_chosen_params(self) -> None:
+        """Do so if somebody has chosen them; else each model goes on with its own preset."""
+        is_usual = self._params == self.preset_values(self._preset)
+        if self._chosen_preset is not None or not is_usual:
+            self._note_params()
 
     def set_system(self, text: str) -> None:
         """Set the system message of this chat; empty for none."""

@@ -130,6 +130,8 @@ class Talking(ModelControl):
                 for reply in replies:
                     self._replies[reply.message_id] = reply
                     reply.committed = self._save(conversation, reply.message)
+                if conversation is self._conversation:
+                    self._note_chosen_params()
                 self._save_header(conversation)
             is_begun = self._load_job is not None or self._backend.info is not None
             if is_begun and self._growing_note is None:
