@@ -527,9 +527,9 @@ class Transcript(SteadyScroll, can_focus=True):
             current = place.ordinal if is_current and place is not None else None
             at = view.found.mark(view.text_parts, self._pattern, current)
             if at is not None and self._is_place_due:
-                self.call_after_refresh(self._reveal_part, *at)
+                self.call_after_refresh(self._reveal_part, view, *at)
 
-    def _reveal_part(self, part: Static, start: int) -> None:
+    def _reveal_part(self, view: MessageView, part: Static, start: int) -> None:
         """Scroll so that a character of a text is in view, if it is not."""
         visual = part.visual
         if not part.is_attached or not isinstance(visual, Content) or not part.size.width:
@@ -537,7 +537,6 @@ class Transcript(SteadyScroll, can_focus=True):
         self._is_place_due = False
         row = len(visual[: start + 1].wrap(part.content_size.width)) - 1
         # Within its message: what was scrolled since the last frame does not count there.
-        view = next(widget for widget in part.ancestors if isinstance(widget, MessageView))
         y = view.virtual_region.y + part.content_region.y - view.region.y + row
         height = self.container_size.height
         if not self.scroll_y <= y < self.scroll_y + height:
