@@ -111,7 +111,7 @@ async def test_the_panel_stands_beside_the_text_or_covers_it() -> None:
     app = chat_app(conversation=talk("Question", "Answer"))
     async with running(app, (120, 40)) as pilot:
         await pilot.press("f2")
-        panel = app.chat.mount_panel()
+        panel = app.chat.panel.mount()
         await until(pilot, lambda: panel.display and panel.region.width == 34)
         await until(pilot, lambda: app.chat.transcript.region.width > 60)
         await pilot.press("right")

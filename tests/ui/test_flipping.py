@@ -18,7 +18,7 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.message_window import NEWEST
-from tui_chat.ui.widgets import transcript as transcript_module
+from tui_chat.ui.widgets import mounted_messages
 from tui_chat.ui.widgets.forget_line import ForgetLine
 from tui_chat.ui.widgets.message_view import kind_of, view_of, views_by_place
 
@@ -167,7 +167,7 @@ async def test_what_is_looked_for_is_marked_in_the_other_branch() -> None:
 async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transcript_module, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
+    monkeypatch.setattr(mounted_messages, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
     app = chat_app(Script(context=10**6), two_branches(30))
     async with running(app) as pilot:
         transcript = app.chat.transcript
@@ -185,7 +185,7 @@ async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then(
 async def test_a_chat_that_is_opened_over_another_is_shown_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transcript_module, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
+    monkeypatch.setattr(mounted_messages, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
     app = chat_app(Script(context=10**6), two_branches(30))
     async with running(app) as pilot:
         await filled(pilot)

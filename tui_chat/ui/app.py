@@ -300,7 +300,7 @@ class TuiChat(App[int]):
         self.session.start()
         self.run_worker(asyncio.to_thread(self._fetch_rest), group="imports", exit_on_error=False)
         self.chat.expect_model()
-        self.chat.mount_panel()
+        self.chat.panel.mount()
 
     def _fetch_rest(self) -> None:
         """Get what the first frame did without and the first message should not wait for."""
@@ -409,8 +409,8 @@ class TuiChat(App[int]):
         self._is_quitting = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hand_in(), SEND_S)
-        self.chat.keep_draft()
-        self.chat.keep_place()
+        self.chat.kept.keep_draft()
+        self.chat.kept.keep_place()
         self._unsubscribe()
         self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
         self.exit(code, return_code=code)

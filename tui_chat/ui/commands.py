@@ -67,7 +67,7 @@ class Commands:
             **SearchCommands(app).table,
             **BestCommands(app).table,
             "help": self._help,
-            "parameters": now(lambda: self._chat.set_panel(not self._chat.is_panel_open)),
+            "parameters": now(lambda: self._chat.panel.set_open(not self._chat.panel.is_open)),
             "model": self._model,
             "precision": self._precision,
             "inspector": now(self._inspector),
@@ -122,7 +122,7 @@ class Commands:
         """
         outbox = self._chat.outbox
         if action_id in _LEAVING:
-            self._chat.keep_place()
+            self._chat.kept.keep_place()
         if action_id in _IN_TURN and outbox.is_busy:
             outbox.after(lambda: self._run(action_id, argument))
         else:
@@ -163,7 +163,7 @@ class Commands:
             if not bar.draft:
                 return ""
             return "Keep" if bar.is_editing_reply else action.label
-        if action.id == "parameters" and self._chat.is_panel_open:
+        if action.id == "parameters" and self._chat.panel.is_open:
             return "Close"
         return action.label
 
@@ -172,7 +172,7 @@ class Commands:
     def _esc_label(self) -> str:
         """What Esc does now; empty where it is left to the panel, or does nothing."""
         chat, session = self._chat, self._app.session
-        if chat.panel is not None and chat.panel.has_focus_within:
+        if chat.panel.has_focus:
             return ""
         if chat.bar.is_completing or chat.finding.has_focus:
             return "Close"
@@ -182,7 +182,7 @@ class Commands:
             return "Back"
         if chat.transcript.has_focus:
             return "Prompt"
-        if chat.is_panel_open:
+        if chat.panel.is_open:
             return "Close"
         if session.state == "loading":
             return "Stop"
@@ -203,8 +203,8 @@ class Commands:
         elif chat.transcript.has_focus:
             if not chat.transcript.clear_code_block():
                 chat.focus_prompt()
-        elif chat.is_panel_open:
-            chat.set_panel(False)
+        elif chat.panel.is_open:
+            chat.panel.set_open(False)
         elif session.state == "loading":
             if self._again("stop", "Press Esc again to stop loading."):
                 session.cancel()
@@ -382,7 +382,7 @@ class Commands:
 
     async def _set(self, text: str) -> None:
         if not text:
-            self._chat.set_panel(True)
+            self._chat.panel.set_open(True)
             return
         name, value = parse_assignment(text)
         self._app.session.set_param(name, value)
@@ -392,7 +392,7 @@ class Commands:
 
     async def _preset(self, name: str) -> None:
         if not name:
-            self._chat.set_panel(True, chosen="preset")
+            self._chat.panel.set_open(True, chosen="preset")
             return
         self._app.session.apply_preset(name)
         notify_plain(self._app.screen, f"The parameters are those of {safe_line(name, 60)}.")

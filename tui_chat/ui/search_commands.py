@@ -46,7 +46,7 @@ class SearchCommands:
 
     async def _open_at(self, place: Place) -> None:
         chat = self._app.chat
-        chat.keep_place()
+        chat.kept.keep_place()
         try:
             await asyncio.to_thread(self._app.session.open_at, place.chat_id, place.message_id)
         except TuiChatError as error:

@@ -74,7 +74,7 @@ class SessionMirror:
     async def open(self) -> None:
         """Show the session as it is."""
         await self._open_chat()
-        self._screen.show_params()
+        self._screen.panel.show_params()
         self._figures.refresh()
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
@@ -94,7 +94,7 @@ class SessionMirror:
                 case TreeChanged():
                     is_changed = True
                 case ParamsChanged():
-                    self._screen.show_params()
+                    self._screen.panel.show_params()
                 case RequestFailed():
                     failed.append(event)
                 case StorageNotice(notice=notice):
@@ -110,8 +110,8 @@ class SessionMirror:
             await self._screen.transcript.show(self._path())
             self._screen.show_emptiness()
         if is_free:
-            self._screen.bring_draft_back(joins=True)
-            self._screen.keep_draft()
+            self._screen.kept.bring_draft_back(joins=True)
+            self._screen.kept.keep_draft()
             if isinstance(self._screen.notice.error, BusyError):
                 self._screen.notice.error = None
         for message_id in grown:
@@ -134,7 +134,7 @@ class SessionMirror:
         await self._screen.transcript.open(path, self._session.place)
         self.shown_id = self._session.conversation.id
         self._screen.show_emptiness()
-        self._screen.bring_draft_back()
+        self._screen.kept.bring_draft_back()
         self._screen.budget.recount()
 
     def _path(self) -> list[Message]:

@@ -16,22 +16,23 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Static
 
 from tui_chat.actions import Action
-from tui_chat.errors import ParameterError, TuiChatError
+from tui_chat.errors import TuiChatError
 from tui_chat.session import ChatSession
 from tui_chat.ui.budget_watch import BudgetWatch
 from tui_chat.ui.completion import is_command, literal, parse
 from tui_chat.ui.figures import Figures
 from tui_chat.ui.finding import Finding
+from tui_chat.ui.kept_work import KeptWork
 from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
 from tui_chat.ui.outbox import Outbox
-from tui_chat.ui.prompt_history import Draft, draft_of
+from tui_chat.ui.prompt_history import Draft
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
+from tui_chat.ui.side_panel import SidePanel
 from tui_chat.ui.toasts import ReadingRoom, keep_toasts_in
 from tui_chat.ui.widgets.empty_state import EmptyState
 from tui_chat.ui.widgets.follow_strip import FollowStrip
@@ -51,12 +52,6 @@ if TYPE_CHECKING:
     from tui_chat.ui.widgets.parameter_panel import ParameterPanel
     from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
-DRAFT_S = 1.0
-"""Without a key, after which a draft is saved."""
-PLACE_S = 1.0
-"""Without scrolling, after which the place is saved."""
-PANEL_BESIDE = 90
-"""From this many columns on the parameters stand beside the text; below they cover it."""
 COMPACT, NARROW, LOW = 80, 50, 16
 """Below so many columns, columns and rows things are left out."""
 LEAST_WIDTH, LEAST_HEIGHT = 20, 5
@@ -111,8 +106,7 @@ class ChatScreen(Screen[None]):
         self.loading_line = LoadingLine(self.clock.monotonic)
         self.bar = PromptBar(id="prompt-bar")
         self.meter = TokenMeter(id="meter")
-        self.panel: ParameterPanel | None = None
-        """The parameters, with as many widgets as all else; made after the first frame."""
+        self.panel = SidePanel(self)
         self.budget = BudgetWatch(session, self.post_message)
         self._empty = EmptyState()
         self._strip = FollowStrip()
@@ -120,10 +114,8 @@ class ChatScreen(Screen[None]):
         self._figures = Figures(self)
         self._mirror = SessionMirror(self, self._figures)
         self.outbox = Outbox(self)
-        self._draft_timer: Timer | None = None
-        self._place_timer: Timer | None = None
+        self.kept = KeptWork(self, self._mirror)
         self.finding = Finding(self)
-        self._brought = ""
         self._sought: tuple[str, bool] | None = None
 
     def compose(self) -> ComposeResult:
@@ -164,7 +156,7 @@ class ChatScreen(Screen[None]):
         self.set_class(width < NARROW, "-narrow")
         self.set_class(height < LOW, "-low")
         self.bar.set_compact(width < COMPACT)
-        self._lay_out_panel(width)
+        self.panel.lay_out(width)
         self.call_after_refresh(self._figures.show)
 
     @on(ReadingRoom.Resized)
@@ -174,86 +166,22 @@ class ChatScreen(Screen[None]):
 
     # The panel ------------------------------------------------------------------------------------
 
-    @property
-    def is_panel_open(self) -> bool:
-        """Whether the parameters are shown."""
-        return self.panel is not None and self.panel.display
-
-    def mount_panel(self) -> ParameterPanel:
-        """Mount the panel, once; it begins hidden."""
-        if self.panel is None:
-            from tui_chat.ui.widgets.parameter_panel import ParameterPanel
-
-            session = self.session
-            self.panel = ParameterPanel(
-                session.params, session.preset, session.presets, self._model_context, id="panel"
-            )
-            self.panel.display = False
-            self.query_one("#body").mount(self.panel)
-        return self.panel
-
-    def set_panel(self, is_open: bool, chosen: str = "") -> None:
-        """Show or hide the parameters.
-
-        Args:
-            is_open: Whether they are shown.
-            chosen: The row to go to.
-        """
-        panel = self.mount_panel()
-        had_focus = panel.has_focus_within
-        panel.display = is_open
-        self._lay_out_panel(self.size.width)
-        if chosen:
-            panel.chosen = chosen
-        if is_open:
-            self.set_focus(panel)
-        elif had_focus:
-            self.set_focus(self.bar.prompt)
-
-    def _lay_out_panel(self, width: int) -> None:
-        covers = self.is_panel_open and 0 < width < PANEL_BESIDE
-        if self.panel is not None:
-            self.panel.set_class(covers, "-full")
-        self.query_one("#page").display = not covers
-
-    def show_params(self) -> None:
-        """Show the session's parameters, and what they leave of the context."""
-        session, panel = self.session, self.panel
-        if panel is not None:
-            panel.presets = session.presets
-            panel.preset = session.preset
-            panel.params = session.params
-            panel.context = self._model_context
-        self.budget.recount()
-
-    @property
-    def _model_context(self) -> int:
-        info = self.session.info
-        return info.context if info is not None else 2048
-
     # Handlers by name, not by class: the class is imported with the panel.
 
     def on_parameter_panel_changed(self, event: ParameterPanel.Changed) -> None:
         """Take a value; it counts from the next token on."""
         event.stop()
-        try:
-            self.session.set_param(event.name, event.value)
-        except ParameterError as error:
-            notify_plain(self, error.one_line, severity="warning")
+        self.panel.take(event.name, event.value)
 
     def on_parameter_panel_preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
-        """Take a preset; the panel goes back to the one before if it can't be."""
+        """Take a preset."""
         event.stop()
-        try:
-            self.session.apply_preset(event.name)
-        except ParameterError as error:
-            notify_plain(self, error.one_line, severity="warning")
-            self.show_params()
+        self.panel.take_preset(event.name)
 
     def on_parameter_panel_closed(self, event: ParameterPanel.Closed) -> None:
         """Hide the panel and go back to the prompt."""
         event.stop()
-        self.set_panel(False)
+        self.panel.set_open(False)
 
     # What the session says ------------------------------------------------------------------------
 
@@ -317,49 +245,12 @@ class ChatScreen(Screen[None]):
         event.stop()
         self.budget.count(self._counted_text(event.draft))
         self.refresh_bindings()
-        if self._draft_timer is not None:
-            self._draft_timer.stop()
-        self._draft_timer = self.set_timer(DRAFT_S, self.keep_draft)
-
-    def keep_draft(self) -> None:
-        """Save what is typed, with its chat; an edit of a message is none."""
-        if self.bar.editing is None:
-            self.session.keep_draft(self.bar.draft.full)
+        self.kept.draft_changed()
 
     @on(Transcript.Scrolled)
     def _scrolled(self, event: Transcript.Scrolled) -> None:
         event.stop()
-        if self._place_timer is None:
-            self._place_timer = self.set_timer(PLACE_S, self.keep_place)
-        else:
-            self._place_timer.reset()
-
-    def keep_place(self) -> None:
-        """Save where the chat is read, with it."""
-        if self._place_timer is not None:
-            self._place_timer.stop()
-            self._place_timer = None
-        if self._mirror.shown_id == self.session.conversation.id:
-            self.session.keep_place(self.transcript.place)
-
-    def bring_draft_back(self, joins: bool = False) -> None:
-        """Show what was typed when the chat was left, unless something is typed already.
-
-        Args:
-            joins: Show it also then, before what is typed, unless that is the same text; for a
-                chat that was left in another window.
-        """
-        kept = self.session.conversation.working.get("draft")
-        if not isinstance(kept, str) or not kept:
-            return
-        typed = self.bar.own_draft.full
-        if not typed or (joins and typed == self._brought):
-            self.bar.set_own(draft_of(kept))
-        elif joins and typed != kept:
-            self.bar.set_own(self.bar.joined(draft_of(kept), self.bar.own_draft))
-        else:
-            return
-        self._brought = kept
+        self.kept.scrolled()
 
     def _counted_text(self, draft: Draft) -> str:
         """What of a draft would be sent; nothing of a command."""

@@ -1,0 +1,113 @@
+"""The parameters beside the chat: when they are shown, where, and what is taken from them.
+
+Owns the panel, which is made after the first frame, and its place. What the values are, the session
+knows; how they are changed, the panel does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui_chat.errors import ParameterError
+from tui_chat.ui.safe_text import notify_plain
+
+if TYPE_CHECKING:
+    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+
+BESIDE = 90
+"""From this many columns on the parameters stand beside the text; below they cover it."""
+
+
+class SidePanel:
+    """Shows the parameters of a screen's session.
+
+    Args:
+        screen: Whose.
+    """
+
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
+        self._panel: ParameterPanel | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the parameters are shown."""
+        return self._panel is not None and self._panel.display
+
+    @property
+    def has_focus(self) -> bool:
+        """Whether keys go to the parameters."""
+        return self._panel is not None and self._panel.has_focus_within
+
+    def mount(self) -> ParameterPanel:
+        """Mount the panel, once; it begins hidden. It has as many widgets as all else."""
+        if self._panel is None:
+            from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+
+            session = self._screen.session
+            self._panel = ParameterPanel(
+                session.params, session.preset, session.presets, self._context, id="panel"
+            )
+            self._panel.display = False
+            self._screen.query_one("#body").mount(self._panel)
+        return self._panel
+
+    def set_open(self, is_open: bool, chosen: str = "") -> None:
+        """Show or hide the parameters.
+
+        Args:
+            is_open: Whether they are shown.
+            chosen: The row to go to.
+        """
+        panel = self.mount()
+        had_focus = panel.has_focus_within
+        panel.display = is_open
+        self.lay_out(self._screen.size.width)
+        if chosen:
+            panel.chosen = chosen
+        if is_open:
+            self._screen.set_focus(panel)
+        elif had_focus:
+            self._screen.set_focus(self._screen.bar.prompt)
+
+    def lay_out(self, width: int) -> None:
+        """Put the panel beside the page, or over it where there is no room for both.
+
+        Args:
+            width: Columns of the screen; 0 before it has a size.
+        """
+        covers = self.is_open and 0 < width < BESIDE
+        if self._panel is not None:
+            self._panel.set_class(covers, "-full")
+        self._screen.query_one("#page").display = not covers
+
+    def show_params(self) -> None:
+        """Show the session's parameters, and what they leave of the context."""
+        session, panel = self._screen.session, self._panel
+        if panel is not None:
+            panel.presets = session.presets
+            panel.preset = session.preset
+            panel.params = session.params
+            panel.context = self._context
+        self._screen.budget.recount()
+
+    @property
+    def _context(self) -> int:
+        info = self._screen.session.info
+        return info.context if info is not None else 2048
+
+    def take(self, name: str, value: object) -> None:
+        """Take a value; it counts from the next token on."""
+        try:
+            self._screen.session.set_param(name, value)
+        except ParameterError as error:
+            notify_plain(self._screen, error.one_line, severity="warning")
+
+    def take_preset(self, name: str) -> None:
+        """Take a preset; the panel goes back to the one before if it can't be."""
+        try:
+            self._screen.session.apply_preset(name)
+        except ParameterError as error:
+            notify_plain(self._screen, error.one_line, severity="warning")
+            self.show_params()
