@@ -100,6 +100,18 @@ async def labelling(app: TuiChat, pilot: Pilot[int]) -> None:
     await pilot.pause(0.3)
 
 
+async def ranking(app: TuiChat, pilot: Pilot[int]) -> None:
+    """Three versions of a reply, two of them written by hand, put in order."""
+    await ask(app, pilot, "How do I make the answers less random?")
+    reply = app.session.messages()[1].id
+    app.session.edit(reply, "Press `F2`, choose temperature and step left.")
+    app.session.edit(reply, "You can not.")
+    await app.run_command("rank")
+    await pilot.pause(0.5)
+    await pilot.press("K")
+    await pilot.pause(0.3)
+
+
 async def noting(app: TuiChat, pilot: Pilot[int]) -> None:
     """A note in place of two turns, put right by hand: the built-in model can't sum up."""
     await ask(app, pilot, "What does temperature do?")
@@ -144,6 +156,7 @@ SCENES: dict[str, Scene] = {
     "precision": precision,
     "tree": branching,
     "labels": labelling,
+    "rank": ranking,
     "note": noting,
     "search": searching,
     "find": finding,
