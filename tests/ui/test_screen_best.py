@@ -166,9 +166,12 @@ async def test_nothing_above_moves_while_they_are_written_and_keys_scroll_the_ma
         await until(pilot, lambda: second.page.scroll_y == 1)
         await pilot.press("left", "home")
         await until(pilot, lambda: first.page.scroll_y == 0)
-        await written(app, pilot)
         await pilot.press("end")
-        await until(pilot, lambda: first.page.scroll_y == first.page.max_scroll_y > 0)
+        await written(app, pilot)
+        await until(pilot, lambda: "Line 119." in shown(app))
+        assert first.page.scroll_y == first.page.max_scroll_y > most
+        await pilot.press("home")
+        await until(pilot, lambda: first.page.scroll_y == 0)
 
 
 @pytest.mark.parametrize(

@@ -248,13 +248,16 @@ class BestScreen(Sheet[Choice]):
     def action_scroll_text(self, pages: float, lines: int = 0) -> None:
         """Scroll the text of the marked candidate by so many pages and lines."""
         page = self._columns[self.current].page
+        page.anchor(False)
         step = round(pages * max(1, page.size.height - 1)) + lines
         page.scroll_relative(y=step, animate=False, immediate=True)
 
     def action_scroll_to(self, end: bool) -> None:
-        """Go to the start or the end of the text of the marked candidate."""
+        """Go to the start of the text of the marked candidate, or to its end and follow that."""
         page = self._columns[self.current].page
-        page.scroll_to(y=page.max_scroll_y if end else 0, animate=False, immediate=True)
+        page.anchor(end)
+        if not end:
+            page.scroll_home(animate=False, immediate=True)
 
     def action_stop_one(self) -> None:
         """Stop the marked candidate."""
