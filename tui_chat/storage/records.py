@@ -187,43 +187,49 @@ def message_row(chat_id: str, message: Message) -> tuple[Any, ...]:
     )
 
 
-def message_from_row(row: sqlite3.Row | Mapping[str, Any]) -> Message:
-    """The message of a row that has the columns of `MESSAGE_COLUMNS` by name.
+def message_from_row(row: sqlite3.Row) -> Message:
+    """The message of a row that has the columns of `MESSAGE_COLUMNS`, in their order.
 
     A rotten value becomes its text or a neutral one: it costs itself, not the chat.
     """
     try:
         return _message(row)
     except (ValueError, TypeError, AttributeError):
-        return _message(_mended(row))
+        return _message(_mended(row).values())
 
 
-def _message(row: sqlite3.Row | Mapping[str, Any]) -> Message:
-    if row["role"] not in ROLES or row["status"] not in STATUSES:
+def _message(values: Iterable[Any]) -> Message:
+    # By place: SQLite's rows look for a name among all of them, for each of thousands of rows.
+    (
+        _, own_id, parent_id, role, created, status, deleted, text,
+        finish_reason, error, token_ids, tokenizer, model, precision, seed,
+        params, stats, marks,
+    ) = values  # fmt: skip
+    if role not in ROLES or status not in STATUSES:
         raise ValueError("not a role or status")
     return Message(
-        id=row["id"],
-        parent_id=row["parent_id"],
-        role=row["role"],
-        text=row["text"] + "",
-        created=utc_time(row["created"]),
-        status=row["status"],
-        finish_reason=row["finish_reason"],
-        error=row["error"],
-        token_ids=unpack_token_ids(row["token_ids"]),
-        tokenizer=row["tokenizer"],
-        model=row["model"],
-        precision=row["precision"],
-        seed=None if row["seed"] is None else int(row["seed"]),
-        params=json_values(row["params"]),
-        stats=json_values(row["stats"]),
-        deleted=bool(row["deleted"]),
-        marks=Marks.from_values(json_values(row["marks"])),
+        id=own_id,
+        parent_id=parent_id,
+        role=role,
+        text=text + "",
+        created=utc_time(created),
+        status=status,
+        finish_reason=finish_reason,
+        error=error,
+        token_ids=unpack_token_ids(token_ids),
+        tokenizer=tokenizer,
+        model=model,
+        precision=precision,
+        seed=None if seed is None else int(seed),
+        params=json_values(params),
+        stats=json_values(stats),
+        deleted=bool(deleted),
+        marks=Marks.from_values(json_values(marks)),
     )
 
 
-def _mended(row: sqlite3.Row | Mapping[str, Any]) -> dict[str, Any]:
-    """A row in which every value is one that `message_row` could have written."""
+def _mended(row: sqlite3.Row) -> dict[str, Any]:
+    """A row in which every value is one that `message_row` could have written, in its order."""
     values = {name: row[name] for name in MESSAGE_COLUMNS}
     texts = {
         name: as_text(value)
