@@ -85,7 +85,7 @@ async def test_another_branch_is_shown_whole_in_the_same_widgets() -> None:
         await pilot.press("escape", "g")
         await until(pilot, lambda: transcript.selected == transcript.path[0].id)
         await filled(pilot)
-        assert shown(app) == b
+        await until(pilot, lambda: shown(app) == b)
 
 
 async def test_what_is_above_the_fork_stays_where_it_is() -> None:
@@ -161,7 +161,7 @@ async def test_what_is_looked_for_is_marked_in_the_other_branch() -> None:
         await until(pilot, lambda: transcript.path[0].text == "What of A0?")
         await filled(pilot)
         await until(pilot, lambda: marked(app) == [])
-        assert shown(app)[0] == ("What of A0?", ["What of A0?"])
+        await until(pilot, lambda: shown(app)[0] == ("What of A0?", ["What of A0?"]))
 
 
 async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then(
@@ -197,7 +197,7 @@ async def test_a_chat_that_is_opened_over_another_is_shown_whole(
         await until(pilot, lambda: len(app.chat.transcript.views) == NEWEST)
         path = other.path()[-NEWEST:]
         assert [view.message.text for view in app.chat.transcript.views] == [m.text for m in path]
-        assert all("B" in "".join(texts) for _, texts in shown(app))
+        await until(pilot, lambda: all("B" in "".join(texts) for _, texts in shown(app)))
         await go_and_give_up(app, pilot)
 
 
@@ -214,7 +214,7 @@ async def go_and_give_up(app: TuiChat, pilot: Pilot[Any]) -> None:
     window = transcript.window
     path = transcript.path[window.first : window.last]
     assert [view.message.text for view in transcript.views] == [m.text for m in path]
-    assert all("B" in "".join(texts) for _, texts in shown(app))
+    await until(pilot, lambda: all("B" in "".join(texts) for _, texts in shown(app)))
 
 
 def messages(kinds: str, first: int) -> list[Message]:
