@@ -15,7 +15,9 @@ from tui_chat.engine.libraries import configure_libraries
 from tui_chat.paths import guide_weights_dir
 
 _CONTROL_ROWS = 8
-"""The guide's tokenizer has its control tokens first; their logits are 0, never the largest."""
+"""The guide's tokenizer has its control tokens first. Their logits are 0, never the largest, and
+so are those of the rows that it has no token for, which the chat leaves out: so `generate` writes
+the same tokens."""
 
 
 def make_sharded_model(
@@ -54,15 +56,17 @@ def make_sharded_model(
     config.save_pretrained(folder)
     random = torch.Generator(device).manual_seed(seed)
     shards = _by_layer(model.named_parameters())
+    tokens = _add_tokenizer(folder)
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        tensors = {name: _random_weight(name, shape, random) for name, shape in shard.items()}
+        tensors = {
+            name: _random_weight(name, shape, random, tokens) for name, shape in shard.items()
+        }
         save_file(tensors, folder / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(tensors, file))
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    _add_tokenizer(folder)
     return folder
 
 
@@ -76,7 +80,7 @@ def _by_layer(parameters: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
     return list(shards.values())
 
 
-def _random_weight(name: str, shape: Any, random: Any) -> Any:
+def _random_weight(name: str, shape: Any, random: Any, tokens: int) -> Any:
     """What a freshly initialised GPT-NeoX has in this place, in bf16."""
     import torch
 
@@ -86,9 +90,12 @@ def _random_weight(name: str, shape: Any, random: Any) -> Any:
     tensor.normal_(0, 0.02, generator=random)
     if name.startswith(("embed_out", "lm_head")):
         tensor[:_CONTROL_ROWS] = 0
+        tensor[tokens:] = 0
     return tensor.cpu()
 
 
-def _add_tokenizer(folder: Path) -> None:
+def _add_tokenizer(folder: Path) -> int:
+    """Copy the guide's tokenizer; returns how many tokens it has."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(guide_weights_dir() / name, folder / name)
+    return len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
