@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -331,8 +332,19 @@ def test_without_a_compiler_the_reason_is_said(
     assert finished(written(backend, path="auto")).stats.path == "eager"
 
 
-def test_what_the_compiler_refused_is_not_tried_again(
-    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (3, "Unsupported: a thing"),
+        (-signal.SIGSEGV, "the compiled code or its compiler crashed (SIGSEGV)"),
+    ],
+)
+def test_what_cannot_be_compiled_is_not_tried_again(
+    code: int,
+    reason: str,
+    backend: LocalBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("TUI_CHAT_HOME", str(tmp_path))
     assert backend._loaded is not None
@@ -341,8 +353,11 @@ def test_what_the_compiler_refused_is_not_tried_again(
 
     def refuse(work: Path, output: Any, environment: Any, cancelled: Event) -> int:
         runs.append(work)
-        (work / "refusal.txt").write_text("Unsupported: a thing")
-        return 3
+        if code == 3:
+            (work / "refusal.txt").write_text(reason)
+        else:
+            (work / "step.pt2").write_bytes(b"what crashed")
+        return code
 
     monkeypatch.setattr(preparation, "_run", refuse)
     for _ in range(2):
@@ -350,8 +365,9 @@ def test_what_the_compiler_refused_is_not_tried_again(
         second = Preparation(model, True, states.append, 0.0)
         second.start()
         assert second.done.wait(60)
-        assert states[-1] == TurboState("unavailable", "Unsupported: a thing")
+        assert states[-1] == TurboState("unavailable", reason)
     assert len(runs) == 1
+    assert not list(tmp_path.rglob("step.pt2"))
 
 
 def test_unloading_stops_the_compiler(

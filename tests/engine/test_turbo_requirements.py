@@ -115,15 +115,6 @@ def test_too_little_memory_is_said_with_its_place(
     assert short.value.detail == "compiling needs 2 GiB of free memory on cuda:1, and 1.0 are"
 
 
-def test_the_library_to_link_with_is_the_one_that_is_loaded(tmp_path: Path) -> None:
-    maps = tmp_path / "maps"
-    row = "7f00-7f01 r-xp 00000000 fd:00 12    {}\n"
-    maps.write_text(row.format("/lib/libc.so.6") + row.format("/opt/drivers/libcuda.so.580.1"))
-    assert requirements._loaded_driver(maps) == Path("/opt/drivers/libcuda.so.580.1")
-    maps.write_text("7f00-7f01 rw-p 00000000 00:00 0\n")
-    assert requirements._loaded_driver(maps) is None
-
-
 @pytest.mark.parametrize(
     ("visible", "index", "wanted"),
     [(None, 1, "1"), ("", 0, "0"), ("3,5", 1, "5"), ("GPU-8a,GPU-9b", 0, "GPU-8a"), ("2", 4, "4")],

@@ -42,6 +42,8 @@ _GPU_OPTIONS = {
     "max_autotune_pointwise": True,
     "coordinate_descent_tuning": True,
 }
+_MOST_PROCESSES = 8
+"""That compile kernels for a GPU."""
 _EXAMPLE_CAPACITY = {"growing": 128, "fixed": 1024}
 """Tokens for which loops over the keys are laid out; any number of them works."""
 
@@ -55,17 +57,18 @@ def main(folder: Path) -> int:
     _yield_to_everything_else()
     inductor = folder / "inductor"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(inductor)
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tui_chat.engine.turbo.artefact import PACKAGE, RECIPE, REFUSAL, SIGNATURE, Recipe
+    from tui_chat.engine.turbo.compiled_step import package_loader
+    from tui_chat.engine.turbo.toolchain import use_toolchain
 
     try:
         recipe = Recipe.from_json((folder / RECIPE).read_text())
-        if recipe.device == "cuda":
-            from tui_chat.engine.turbo.requirements import use_cuda_parts
-
-            use_cuda_parts(folder)
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(_threads(recipe.device))
+        use_toolchain(recipe.device, folder / "links")
         signature = compile_step(recipe, folder / PACKAGE)
+        # A step that cannot be loaded may crash what tries, so this process is the first.
+        package_loader(folder / PACKAGE, recipe.device)
         (folder / SIGNATURE).write_text(signature.to_json())
     except MemoryError:
         raise
@@ -158,6 +161,13 @@ def _move(model: Any, device: Any) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = torch.empty_like(buffer, device=device)
+
+
+def _threads(device: str) -> int:
+    """Processes that compile kernels. For a CPU, g++ makes them all of one file."""
+    from tui_chat.engine.devices import usable_cores
+
+    return 1 if device == "cpu" else max(1, min(_MOST_PROCESSES, usable_cores() - 1))
 
 
 def _options(device: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class CompiledStep:
         device: torch.device = model.get_input_embeddings().weight.device
         try:
             signature = Signature.from_json((folder / SIGNATURE).read_text())
-            self._loader = _package_loader(folder / PACKAGE, device)
+            self._loader = package_loader(folder / PACKAGE, device)
         except Exception as error:
             cause = f"its files cannot be used ({type(error).__name__})"
             raise TurboError("The compiled path cannot be loaded", cause, "") from None
@@ -103,7 +103,7 @@ class CompiledStep:
         self._buffers, self._capacity = [], 0
 
 
-def _package_loader(package: Path, device: torch.device) -> Any:
+def package_loader(package: Path, device: torch.device | str) -> Any:
     """What runs the compiled code.
 
     What `torch._inductor.aoti_load_package` ends in, without importing the compiler, which takes
@@ -112,8 +112,9 @@ def _package_loader(package: Path, device: torch.device) -> Any:
     """
     loader: Any = torch._C._aoti.AOTIModelPackageLoader
     arguments = (str(package), "model", True)
+    index = torch.device(device).index
     try:
-        return loader(*arguments, 1, -1 if device.index is None else device.index)
+        return loader(*arguments, 1, -1 if index is None else index)
     except TypeError:  # torch 2.7 knows one runner, and the first device
         return loader(*arguments)
 

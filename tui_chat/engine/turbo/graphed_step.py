@@ -37,23 +37,31 @@ class CudaRecorder:
         self._device = device
         self._stream: Any = None
         self._pool: Any = None
+        self._anchor: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         with torch.cuda.device(self._device):
-            if self._stream is None:
+            if self._anchor is None:
                 self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
                 self._pool = torch.cuda.graph_pool_handle()
-            graph = torch.cuda.CUDAGraph()
-            # Not `torch.cuda.graph`, which gives all free memory of the allocator back first, and
-            # in some releases looks for garbage too.
-            with torch.cuda.stream(self._stream):
-                # Other threads may ask the device how it is meanwhile.
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    logits = run()
-                finally:
-                    graph.capture_end()
+                # A pool ends with the last graph in it, and cannot be used again; this one stays.
+                self._anchor, _ = self._recorded(lambda: torch.zeros(1, device=self._device))
+            graph, logits = self._recorded(run)
         return graph.replay, logits
+
+    def _recorded(self, run: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        """A graph of what a function asks for, and its result."""
+        graph = torch.cuda.CUDAGraph()
+        # Not `torch.cuda.graph`, which gives all free memory of the allocator back first, and in
+        # some releases looks for garbage too.
+        with torch.cuda.stream(self._stream):
+            # Other threads may ask the device how it is meanwhile.
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                result = run()
+            finally:
+                graph.capture_end()
+        return graph, result
 
 
 class GraphedStep(CompiledStep):

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 PAUSE_S = 3.0
 """After loading, before compiling begins: the first reply shall have the machine for itself."""
 LONGEST_S = 1800.0
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+"""What would happen again; a process that was killed may end well another time."""
 
 
 class Preparation:
@@ -206,7 +208,11 @@ def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.E
         said = (work / "log.txt").read_text(errors="replace")
         if code != 0:
             log.warning("compiling ended with %d\n%s", code, said[-4000:])
-        if code not in (0, 3):
+        if -code in _CRASHES:
+            reason = f"the compiled code or its compiler crashed ({signal.Signals(-code).name})"
+            (work / REFUSAL).write_text(reason)
+            (work / PACKAGE).unlink(missing_ok=True)
+        elif code not in (0, 3):
             raise TurboError("", f"the compiler ended with {code}; the log says more")
         for name in os.listdir(work):
             if name not in (PACKAGE, SIGNATURE, RECIPE, REFUSAL):
@@ -214,7 +220,7 @@ def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.E
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(recipe.folder, ignore_errors=True)
         work.rename(recipe.folder)
-        if code == 3:
+        if code != 0:
             raise TurboError("", (recipe.folder / REFUSAL).read_text(errors="replace"))
     finally:
         shutil.rmtree(work, ignore_errors=True)

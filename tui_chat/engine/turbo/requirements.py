@@ -2,8 +2,8 @@
 
 A C++ compiler and free memory; for a GPU also Triton and the headers of Python and CUDA. A toolkit
 has them. Without one, Triton's own package brings all of CUDA's but one, which is a package of its
-own, and the library to link with is the driver's. Owns the looking for these. Refuses to install
-and to compile.
+own, and the library to link with is the driver's. Owns the looking for these; `toolchain` has them
+used. Refuses to install and to compile.
 """
 
 from __future__ import annotations
@@ -115,48 +115,6 @@ def _in_package(package: str, inner: str) -> list[Path]:
     found = importlib.util.find_spec(package)
     folders = (found.submodule_search_locations or ()) if found is not None else ()
     return [Path(folder) / inner for folder in folders]
-
-
-def use_cuda_parts(folder: Path) -> None:
-    """Have torch's compiler find CUDA. For the process that compiles, before it does.
-
-    Args:
-        folder: Where a link to the driver's library may be made.
-
-    Raises:
-        TurboError: If something is missing.
-    """
-    home = cuda_home()
-    portable = portable_headers(home) if home is not None else None
-    if portable is None:
-        raise TurboError("", compiler_problem("cuda:0"))
-    os.environ["CUDA_HOME"] = str(home)
-    _append("CPATH", portable)
-    import torch
-
-    torch.cuda.init()  # type: ignore[no-untyped-call]  # loads the driver
-    driver = _loaded_driver()
-    if driver is not None:
-        # Its name without a version is what a linker looks for, and is not on every machine.
-        links = folder / "links"
-        links.mkdir(exist_ok=True)
-        (links / "libcuda.so").symlink_to(driver)
-        _append("LIBRARY_PATH", links)
-
-
-def _append(variable: str, folder: Path) -> None:
-    """Have the C++ compiler look in another folder, after those that it is told of."""
-    known = os.environ.get(variable)
-    os.environ[variable] = f"{known}{os.pathsep}{folder}" if known else str(folder)
-
-
-def _loaded_driver(maps: Path = Path("/proc/self/maps")) -> Path | None:
-    """The file of the driver's library that this process has loaded."""
-    for line in maps.read_text().splitlines():
-        path = Path(line.split(maxsplit=5)[-1])
-        if path.name.startswith("libcuda.so"):
-            return path
-    return None
 
 
 def visible_device(index: int) -> str:
