@@ -102,9 +102,10 @@ def test_broken_files_are_named_on_the_screen_and_the_chat_works(start: Start, h
     (folder / "themes").mkdir(parents=True)
     (folder / "config.toml").write_text('modle = 1\ntheme = "nowhere"\n')
     (folder / "models.toml").write_text("[models.x]\nsource = 3\n")
-    (folder / "themes" / "mine.toml").write_text("name = 3\n")
+    for name in ("mine", "yours", "theirs", "ours"):
+        (folder / "themes" / f"{name}.toml").write_text("name = 3\n")
     terminal = start(size=(60, 150))
-    for shown in ("modle", "models.x", "There are 2 more notices; Ctrl\\+L"):
+    for shown in ("modle", "models.x", "nowhere", "There are 2 more notices; Ctrl\\+L"):
         terminal.wait_for(shown)
     terminal.keys("Ctrl+L")
     terminal.wait_for("Copy path")

@@ -128,8 +128,10 @@ class LocalBackend:
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
         from tui_chat.engine.libraries import configure_libraries, importing
+        from tui_chat.engine.native_code import load_torch_libraries
 
         configure_libraries()
+        load_torch_libraries()
         with importing():
             from tui_chat.engine.preflight import plan_load
 

@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 
+REST_S = 1.0
+"""Seconds from the first model to what nobody waits for."""
 SEND_S = 0.3
 """How long messages on their way into the session get when the program ends."""
 CLOSE_S = 1.8
@@ -240,7 +242,7 @@ class TuiChat(App[int]):
         return names
 
     def register_themes(self) -> None:
-        """Register all themes; what is wrong with their files is told at the start."""
+        """Register all themes; what is wrong with their files is told once the model is there."""
         if self._has_all_themes:
             return
         self._has_all_themes = True
@@ -253,13 +255,17 @@ class TuiChat(App[int]):
         """Tell the prompt what can follow a command."""
         session = self.session
         self.chat.bar.values = {
-            "/theme": lambda: ((name, "") for name in sorted(self.available_themes)),
+            "/theme": self._theme_names,
             "/preset": lambda: (
                 (preset.name, preset.source) for preset in session.presets.values()
             ),
             "/precision": lambda: ((name, "") for name in PRECISION_NAMES),
             "/model": self._models,
         }
+
+    def _theme_names(self) -> list[tuple[str, str]]:
+        self.register_themes()
+        return [(name, "") for name in sorted(self.available_themes)]
 
     def _models(self) -> list[tuple[str, str]]:
         """Names of models; they are read beside the loop when they are first asked for."""
@@ -294,12 +300,21 @@ class TuiChat(App[int]):
             gc.enable()
         self._collector.start()
         self.set_interval(1.0, self._collector.look)
+        self.session.start()  # the longest way to the first reply is the engine's
         self.read_all_styles()
-        self.register_themes()
         self._tell_notices()
-        self.session.start()
         self.run_worker(asyncio.to_thread(self._fetch_rest), group="imports", exit_on_error=False)
         self.chat.expect_model()
+
+    def prepare_rest(self) -> None:
+        """Get ready for what may be opened next, soon: the first reply goes before."""
+        self.set_timer(REST_S, self._prepare_rest)
+
+    def _prepare_rest(self) -> None:
+        if not self.chat.panel.can_mount:  # the program is ending
+            return
+        self.register_themes()
+        self._tell_notices()
         self.chat.panel.mount()
 
     def _fetch_rest(self) -> None:
@@ -315,6 +330,7 @@ class TuiChat(App[int]):
         for notice in shown:
             notify_plain(self.screen, notice, severity="warning", timeout=10)
         rest = len(self._notices) - len(shown)
+        self._notices.clear()
         if rest:
             text = f"There are {rest} more notices; Ctrl+L shows them."
             notify_plain(self.screen, text, severity="warning", timeout=10)

@@ -241,8 +241,10 @@ class SessionMirror:
             line.freed = f"{freed}: {format_bytes(event.freed_bytes)}."
         elif isinstance(event, Ready):
             self._on_ready(event)
+            self._screen.settle()
         elif isinstance(event, Failed):
             self._on_load_failed(event)
+            self._screen.settle()
         self._screen.budget.recount()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:

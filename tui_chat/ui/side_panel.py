@@ -1,7 +1,7 @@
 """The parameters beside the chat: when they are shown, where, and what is taken from them.
 
-Owns the panel, which is made after the first frame, and its place. What the values are, the session
-knows; how they are changed, the panel does.
+Owns the panel, which is made when it is needed or nobody waits, and its place. What the values are,
+the session knows; how they are changed, the panel does.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class SidePanel:
     def has_focus(self) -> bool:
         """Whether keys go to the parameters."""
         return self._panel is not None and self._panel.has_focus_within
+
+    @property
+    def can_mount(self) -> bool:
+        """Whether there is a page to stand beside; when the program ends it goes first."""
+        return bool(self._screen.query("#body"))
 
     def mount(self) -> ParameterPanel:
         """Mount the panel, once; it begins hidden. It has as many widgets as all else."""

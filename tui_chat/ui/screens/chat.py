@@ -80,6 +80,9 @@ class Host(Protocol):
     async def ask_about_link(self, url: str) -> None:
         """Ask before a link of a reply is opened."""
 
+    def prepare_rest(self) -> None:
+        """The first model is there, or cannot be; called once."""
+
 
 class ChatScreen(Screen[None]):
     """One chat.
@@ -117,9 +120,10 @@ class ChatScreen(Screen[None]):
         self.kept = KeptWork(self, self._mirror)
         self.finding = Finding(self)
         self._sought: tuple[str, bool] | None = None
+        self._is_settled = False
 
     def compose(self) -> ComposeResult:
-        """Title, page, meter, keys. The panel beside the page is mounted after the first frame."""
+        """Title, page, meter, keys. The panel beside the page is mounted later."""
         yield Static("terminal too small", id="too-small", markup=False)
         yield self.title_line
         with Horizontal(id="body"), Vertical(id="page"):
@@ -140,6 +144,12 @@ class ChatScreen(Screen[None]):
     def on_unmount(self) -> None:
         """Stop counting."""
         self.budget.stop()
+
+    def settle(self) -> None:
+        """Take note that a model is there, or cannot be."""
+        if not self._is_settled:
+            self._is_settled = True
+            self._host.prepare_rest()
 
     # Size -----------------------------------------------------------------------------------------
 
