@@ -148,7 +148,7 @@ def test_the_recipe_of_a_gpu_holds_what_its_code_depends_on(
     facts: dict[str, Any] = {"name": "NVIDIA H200", "capability": (9, 0), "driver": 13000}
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: facts["name"])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: facts["capability"])
-    monkeypatch.setattr(torch._C, "_cuda_getDriverVersion", lambda: facts["driver"], raising=False)
+    monkeypatch.setattr(artefact, "_driver_version", lambda: facts["driver"])
     triton = ["3.6.0"]
     monkeypatch.setattr(artefact, "version", lambda name: triton[0])
     recipe = recipe_for(OnGpu(model))

@@ -7,6 +7,7 @@ each. Refuses to compile and to run.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import platform
@@ -186,7 +187,6 @@ def _processor() -> tuple[str, ...]:
 def _gpu(device: torch.device) -> tuple[str, ...]:
     """The GPU, and what stands between the compiled code and it."""
     major, minor = torch.cuda.get_device_capability(device)
-    driver = getattr(torch._C, "_cuda_getDriverVersion", lambda: 0)()
     try:
         triton = version("triton")
     except PackageNotFoundError:
@@ -195,9 +195,17 @@ def _gpu(device: torch.device) -> tuple[str, ...]:
         safe_line(torch.cuda.get_device_name(device), 64),
         f"compute capability {major}.{minor}",
         f"CUDA {torch.version.cuda}",
-        f"driver {driver}",
+        f"driver for CUDA {_driver_version()}",
         f"triton {triton}",
     )
+
+
+def _driver_version() -> int:
+    """Of CUDA, the newest that the driver knows: 13000 for 13.0; 0 if it does not say."""
+    found = ctypes.c_int(0)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(found))
+    return found.value
 
 
 def _source() -> str:

@@ -61,7 +61,7 @@ def _use_shared_runtime(links: Path) -> None:
 
     A compiler that finds no shared one takes the static one without a word, and code with a second
     copy crashes as soon as it meets an object of the first: in loading a step, at the latest. This
-    was seen where only the compiler was installed, and not what its link to the library points to.
+    was seen with a compiler in a folder of its own, beside the one of the system.
     """
     compiler = os.environ.get("CXX", "g++")
     if "g++" not in Path(compiler).name or _has_shared_runtime(compiler):
