@@ -346,7 +346,7 @@ def test_what_cannot_be_compiled_is_not_tried_again(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("TUI_CHAT_HOME", str(tmp_path))
+    monkeypatch.setenv("TUI_CHAT_HOME", str(tmp_path / "my home"))
     assert backend._loaded is not None
     model = backend._loaded.model
     runs: list[Path] = []
@@ -366,7 +366,10 @@ def test_what_cannot_be_compiled_is_not_tried_again(
         second.start()
         assert second.done.wait(60)
         assert states[-1] == TurboState("unavailable", reason)
-    assert len(runs) == 1
+    (work,) = runs
+    assert " " not in str(work)  # the compiler's command is taken apart there
+    assert not work.exists()
+    assert len(list(tmp_path.rglob("my home/**/refusal.txt"))) == 1
     assert not list(tmp_path.rglob("step.pt2"))
 
 

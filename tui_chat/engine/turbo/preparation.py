@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -197,8 +198,7 @@ def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.E
     Raises:
         TurboError: If it failed.
     """
-    parent = recipe.folder.parent
-    work = Path(tempfile.mkdtemp(prefix="making-", dir=parent))
+    work = _work_folder(recipe.folder.parent)
     try:
         (work / RECIPE).write_text(recipe.to_json())
         with (work / "log.txt").open("wb") as output:
@@ -218,12 +218,23 @@ def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.E
             if name not in (PACKAGE, SIGNATURE, RECIPE, REFUSAL):
                 path = work / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if work.parent != recipe.folder.parent:
+            work = Path(shutil.move(work, recipe.folder.with_name(work.name)))
         shutil.rmtree(recipe.folder, ignore_errors=True)
         work.rename(recipe.folder)
         if code != 0:
             raise TurboError("", (recipe.folder / REFUSAL).read_text(errors="replace"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_folder(parent: Path) -> Path:
+    """A new folder to compile in: in this one, or where temporary files are.
+
+    torch's compiler takes its command apart at spaces, and quotes no path.
+    """
+    is_plain = shlex.quote(str(parent)) == str(parent)
+    return Path(tempfile.mkdtemp(prefix="making-", dir=parent if is_plain else None))
 
 
 def _run(work: Path, output: Any, environment: dict[str, str], cancelled: threading.Event) -> int:
