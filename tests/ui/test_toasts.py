@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual._compositor import Compositor
+from textual.geometry import Region, Size
 from textual.notifications import Notification
+from textual.widget import Widget
 from textual.widgets._toast import Toast
 
 from tests.ui.chat_app import chat_app, chat_of, running, talk, until
@@ -59,3 +64,34 @@ async def test_toasts_stay_above_the_loading_line_and_the_prompt(size: tuple[int
         await until(
             pilot, lambda: all(t.region.bottom <= chat.loading_line.region.y for t in shown())
         )
+
+
+async def test_a_toast_is_painted_over_though_its_removal_went_unnoticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Someone asks for a region before the layout of what was removed, after a scroll."""
+    painted: list[Region] = []
+
+    def reflow(self: Compositor, parent: Widget, size: Size, of: Any = Compositor.reflow) -> Any:
+        self._full_map_invalidated = True
+        assert self.full_map  # as `Widget.region` does
+        return of(self, parent, size)
+
+    def render(
+        self: Compositor, *args: Any, of: Any = Compositor.render_update, **more: Any
+    ) -> Any:
+        painted.extend(self._dirty_regions)
+        return of(self, *args, **more)
+
+    app = chat_app(Script(), TALK)
+    async with running(app) as pilot:
+        chat = chat_of(pilot)
+        await until(pilot, lambda: chat.query("#panel"))  # nothing else comes after that
+        notify_plain(chat, "Soon over", timeout=0.5)
+        await until(pilot, lambda: any(toast.region.height for toast in chat.query(Toast)))
+        (place,) = (toast.region for toast in chat.query(Toast))
+        monkeypatch.setattr(Compositor, "reflow", reflow)
+        monkeypatch.setattr(Compositor, "render_update", render)
+        await until(pilot, lambda: not chat.query(Toast))
+        painted.clear()
+        await until(pilot, lambda: any(region.contains_region(place) for region in painted))

@@ -50,7 +50,7 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
-from tui_chat.ui.toasts import MOST, make_room
+from tui_chat.ui.toasts import MOST, make_room, paint_without
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -344,6 +344,7 @@ class TuiChat(App[int]):
     def on_notify(self, event: Notify) -> None:
         """Make room for a toast; Textual shows it after this."""
         make_room(self, event.notification)
+        paint_without(self, event.notification)
 
     # Actions --------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ from textual.widgets._toast import Toast, ToastRack
 
 MOST = 3
 """Toasts at once."""
+_GONE_S = 0.5
+"""After its time, when a toast is surely taken away."""
 _LOW = 16
 """Below so many rows there is room for one."""
 
@@ -58,6 +60,20 @@ def make_room(app: App[Any], new: Notification) -> None:
             toast._expire()
     for notification in gone:
         app._unnotify(notification, refresh=False)
+
+
+def paint_without(app: App[Any], notification: Notification) -> None:
+    """Paint the screen once more when a toast has gone.
+
+    Textual finds out what to paint by comparing where widgets are with where they were. If
+    something was scrolled before, and anyone asks for a region between the removal of the toast
+    and that, both are the same, and the picture of the toast would stay.
+
+    Args:
+        app: Whose toast it is.
+        notification: What it shows.
+    """
+    app.set_timer(max(0.0, notification.time_left) + _GONE_S, lambda: app.screen.refresh())
 
 
 class ReadingRoom(Container):
