@@ -33,7 +33,7 @@ def use_toolchain(device: str, links: Path) -> None:
 
     links.mkdir(exist_ok=True)
     if device == "cuda":
-        _use_cuda(links)
+        _use_cuda()
         torch.cuda.init()  # type: ignore[no-untyped-call]  # loads the driver
         # Its name without a version is what a linker looks for, and is not on every machine.
         _link("libcuda.so", links)
@@ -42,8 +42,8 @@ def use_toolchain(device: str, links: Path) -> None:
         _use_shared_runtime(links)
 
 
-def _use_cuda(links: Path) -> None:
-    """Name the folders with CUDA's headers.
+def _use_cuda() -> None:
+    """Name the folders with the headers of CUDA.
 
     Raises:
         TurboError: If there are none.
