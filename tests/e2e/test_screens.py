@@ -24,8 +24,11 @@ def test_a_first_chat_and_its_return(start: Start, saved_chat: Read, home: Path)
     terminal.wait_for(r"[1-9]\d* tok$")
     terminal.keys("Enter")
     terminal.wait_for(r"(?s)change the temperature\?.*guide · \d+ tok · \d+ tok/s")
+    whole = [("user", "complete"), ("assistant", "complete")]
+    terminal.wait_until(
+        lambda: [(m.role, m.status) for m in saved_chat().path()] == whole, "all is saved"
+    )
     first = saved_chat().path()
-    assert [(m.role, m.status) for m in first] == [("user", "complete"), ("assistant", "complete")]
 
     terminal.keys("F2")
     terminal.wait_for("temperature +0.00")
