@@ -91,8 +91,8 @@ def test_the_first_frame_needs_none_of_what_is_used_later(tmp_path: Path) -> Non
         "typer", "pydantic", "markdown_it", "sqlite3", "json", "hashlib",
         "tui_chat.cli.program", "tui_chat.chat.prompt", "tui_chat.chat.templates",
         "tui_chat.ui.palette", "tui_chat.ui.clipboard", "tui_chat.ui.external_editor",
-        "tui_chat.ui.widgets.message_view", "tui_chat.ui.widgets.reply_body",
-        "tui_chat.ui.widgets.forget_line", "tui_chat.ui.widgets.parameter_panel",
+        "tui_chat.ui.transcript.shown_message", "tui_chat.ui.transcript.drawing",
+        "tui_chat.ui.widgets.parameter_panel",
     }  # fmt: skip
     assert seen & {*later, *HEAVY} == set()
     rooms = {"ui.screens": {"chat"}, "storage": {"save_state"}}

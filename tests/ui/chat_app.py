@@ -166,7 +166,7 @@ async def idle(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: not app.session.is_busy)
     await until(pilot, lambda: list(app.chat.transcript.path) == app.session.messages())
     await app.workers.wait_for_complete(
-        [worker for worker in app.workers if worker.group in ("outbox", "fill", "page")]
+        [worker for worker in app.workers if worker.group == "outbox"]
     )
     await pilot.pause()
 

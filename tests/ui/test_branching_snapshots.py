@@ -75,7 +75,9 @@ def test_best_of_several(state: str, theme: str, size: tuple[int, int], picture:
         screen = app.screen
         assert isinstance(screen, BestScreen)
         wanted = [safe_text(way) for way in WAYS]
-        await chats.until(pilot, lambda: [c.body.text for c in screen._columns[:4]] == wanted)
+        await chats.until(
+            pilot, lambda: [safe_text(c.message.text) for c in screen._columns[:4]] == wanted
+        )
         if state == "stopped":
             await pilot.press("right", "escape")
         if state == "failed":

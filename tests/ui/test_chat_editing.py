@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Static
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tests.ui.painted import dimmed, place_of, row_of, struck, words
 from tui_chat.chat.marks import ChatDetails
 from tui_chat.engine.scripted import Script
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import CopyResult
+from tui_chat.ui.transcript.transcript import Transcript
 
 CODE = "First:\n\n```python\nprint(1)\n```\n\nSecond:\n\n```sh\nls\n```\n"
 
@@ -65,7 +66,7 @@ async def test_a_letter_that_is_no_command_goes_on_in_the_prompt() -> None:
 async def test_copying_a_message_or_a_code_block_says_how(copied: list[str]) -> None:
     app = chat_app(conversation=talk("Show me", CODE))
     async with running(app) as pilot:
-        await until(pilot, lambda: len(app.chat.transcript.views[1].code_blocks) == 2)
+        await until(pilot, lambda: row_of(app, "ls") is not None)
         await pilot.press("escape", "y")
         await until(pilot, lambda: copied == [CODE])
         await pilot.press("u", "y")
@@ -75,6 +76,30 @@ async def test_copying_a_message_or_a_code_block_says_how(copied: list[str]) -> 
         await until(pilot, lambda: any("OSC 52" in n.message for n in app._notifications))
         await pilot.press("escape", "y")
         await until(pilot, lambda: copied[3:] == [CODE])
+
+
+async def test_code_block_by_code_block_each_is_brought_into_view(copied: list[str]) -> None:
+    blocks = "".join(f"Block {n}:\n\n```\ncode {n}\n```\n\n" + "words\n\n" * 20 for n in range(6))
+    app = chat_app(Script(context=10**6), talk("Show me", blocks, "Thanks", "Welcome"))
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("escape", "k", "k")
+        await until(pilot, lambda: app.chat.transcript.selected == app.chat.transcript.path[1].id)
+        for number in [*range(6), 0]:
+            await pilot.press("u")
+            await until(pilot, lambda number=number: row_of(app, f"code {number}") is not None)
+            await pilot.press("y")
+            await until(pilot, lambda number=number: copied[-1:] == [f"code {number}"])
+
+
+async def test_a_block_of_code_of_many_pieces_is_copied_whole(copied: list[str]) -> None:
+    code = "\n".join(f"line {n}" for n in range(500)) + "\n" + "x" * 9_000
+    app = chat_app(Script(context=10**6), talk("Show me", f"```\n{code}\n```\n\nDone."))
+    async with running(app) as pilot:
+        await until(pilot, lambda: row_of(app, "Done.") is not None)
+        await pilot.press("escape", "u")
+        await until(pilot, lambda: row_of(app, "line 0") is not None)
+        await pilot.press("y")
+        await until(pilot, lambda: copied == [code])
 
 
 async def test_editing_a_message_answers_it_again_and_brings_the_own_draft_back() -> None:
@@ -96,8 +121,7 @@ async def test_editing_a_message_answers_it_again_and_brings_the_own_draft_back(
         )
         await until(pilot, lambda: app.chat.bar.draft.text == "my draft")
         await until(pilot, lambda: app.session.versions(app.session.messages()[0].id) == (2, 2))
-        side = app.chat.transcript.views[0].query_one(".message-side")
-        assert "2/2" in str(side.render())
+        await until(pilot, lambda: "2/2" in words(app, 0))
 
 
 async def test_versions_are_flipped_and_what_was_removed_comes_back() -> None:
@@ -172,12 +196,14 @@ async def test_a_queued_message_follows_the_reply_that_is_being_written() -> Non
 async def test_the_mouse_does_what_the_keys_do(copied: list[str]) -> None:
     app = chat_app(conversation=talk("Show me", CODE))
     async with running(app) as pilot:
-        await until(pilot, lambda: len(app.chat.transcript.views[1].code_blocks) == 2)
-        await pilot.click(app.chat.transcript.views[0])
+        await until(pilot, lambda: row_of(app, "ls") is not None)
+        await pilot.click(Transcript, offset=place_of(app, "Show me"))
         await until(pilot, lambda: app.chat.transcript.selected == app.chat.transcript.path[0].id)
         assert app.chat.transcript.has_focus
-        await pilot.click(app.chat.transcript.views[1].code_blocks[1].query_one(".code-number"))
+        await pilot.click(Transcript, offset=place_of(app, "2 ⧉"))
         await until(pilot, lambda: copied == ["ls"])
+        await pilot.click(Transcript, offset=place_of(app, "python  1 ⧉"))
+        await until(pilot, lambda: copied == ["ls", "print(1)"])
         await pilot.click("KeyLine", offset=(2, 0))
         await until(pilot, lambda: app.chat.bar.prompt.has_focus)
 
@@ -198,8 +224,7 @@ async def test_a_link_is_shown_before_it_is_opened(
         await pilot.press("o")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
-        paragraph = app.chat.transcript.views[1].query("MarkdownParagraph").first()
-        await pilot.click(paragraph, offset=(1, 0))
+        await pilot.click(Transcript, offset=place_of(app, "bank"))
         await until(pilot, lambda: app.screen is not app.chat)
         await pilot.press("o")
         await until(pilot, lambda: opened == ["https://example.com/x"])
@@ -222,16 +247,16 @@ async def test_what_is_said_about_a_message_stands_beside_it() -> None:
         await pilot.press("escape", "g")
         await until(pilot, lambda: transcript.selected == transcript.path[0].id)
         await pilot.press("p")
-        side = transcript.views[0].query_one(".message-side", Static)
-        await until(pilot, lambda: "pinned" in str(side.content))
+        await until(pilot, lambda: "pinned" in words(app, 0))
+        assert not struck(app)
         await pilot.press("x")
-        await until(pilot, lambda: "not sent" in str(side.content))
-        assert transcript.views[0].has_class("-excluded")
+        await until(pilot, lambda: "not sent" in " ".join(words(app, 0)))
+        await until(pilot, lambda: {"One", "Two"} <= set(struck(app)))
+        assert {"One", "Two"} <= set(dimmed(app)) and "Three" not in struck(app)
         await pilot.press("j", "plus")
         await until(pilot, lambda: app.session.messages()[1].marks.rating == 1)
         await pilot.press("minus")
-        side = transcript.views[1].query_one(".message-side", Static)
-        await until(pilot, lambda: "−" in str(side.content))
+        await until(pilot, lambda: "−" in words(app, 1))
         await pilot.press("z", "z", "z", "z")
         await until(pilot, lambda: not any(m.marks for m in app.session.messages()))
         await pilot.press("Z")

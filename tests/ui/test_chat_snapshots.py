@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import NOON, chat_app, chat_of, idle, say, talk, until
+from tests.ui.painted import marked, row_of, rows, struck
 from tests.ui.pictures import Act, Picture
 from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation
@@ -86,9 +87,9 @@ async def ready(pilot: Pilot[Any]) -> None:
 async def stream(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     await say(pilot, "Tell me about lighthouses")
-    body = lambda: chat_of(pilot).transcript.views[-1].query(".reply-body").first()  # noqa: E731
-    await until(pilot, lambda: len(chat_of(pilot).transcript.views) % 2 == 0)
-    await until(pilot, lambda: str(getattr(body(), "text", "")).endswith("ships home."))
+    app = pilot.app
+    assert isinstance(app, TuiChat)
+    await until(pilot, lambda: row_of(app, "It guides ships home.") is not None)
     await until(
         pilot, lambda: "writing" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
     )
@@ -97,7 +98,7 @@ async def stream(pilot: Pilot[Any]) -> None:
 async def load(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: chat_of(pilot).session.loading is not None)
     await say(pilot, "Are you there?")
-    await until(pilot, lambda: len(chat_of(pilot).transcript.views) == 2)
+    await until(pilot, lambda: len(chat_of(pilot).transcript.path) == 2)
     await until(pilot, lambda: getattr(chat_of(pilot).loading_line.step, "elapsed_s", 0) == 14.0)
     await until(
         pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
@@ -115,7 +116,7 @@ async def fail(pilot: Pilot[Any]) -> None:
 async def push_out(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     chat_of(pilot).bar.prompt.insert("And then some more words " * 6)
-    await until(pilot, lambda: pilot.app.screen.query("ForgetLine"))
+    await until(pilot, lambda: any("not sent" in row for row in rows(chat_of(pilot).transcript)))
     await until(pilot, lambda: chat_of(pilot).bar.tokens and chat_of(pilot).bar.tokens > 25)
 
 
@@ -127,7 +128,9 @@ async def open_panel(pilot: Pilot[Any]) -> None:
 async def mark(pilot: Pilot[Any]) -> None:
     await ready(pilot)
     await pilot.press("escape", "g", "p", "j", "plus", "j", "x")
-    await until(pilot, lambda: len(pilot.app.screen.query(".-excluded")))
+    app = pilot.app
+    assert isinstance(app, TuiChat)
+    await until(pilot, lambda: struck(app))
 
 
 async def select_code(pilot: Pilot[Any]) -> None:
@@ -142,7 +145,9 @@ async def find(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: "1/" in str(chat.query_one("#find-count").visual))
     for field in chat.query("#find-text"):
         field.cursor_blink = False  # type: ignore[attr-defined]
-    await until(pilot, lambda: chat.transcript.views[-1].found.count)
+    app = pilot.app
+    assert isinstance(app, TuiChat)
+    await until(pilot, lambda: marked(app, is_current=True))
 
 
 LIGHTHOUSE = """\

@@ -14,8 +14,8 @@ from tests.ui.chat_app import NOON
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
 from tui_chat.ui.key_bindings import short_key
-from tui_chat.ui.message_notes import mark_text, meta_text, needs_plain, time_text, version_text
 from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text, title_texts
+from tui_chat.ui.transcript.message_notes import mark_text, meta_text, time_text, version_text
 from tui_chat.ui.widgets.loading_line import _of, _time_left
 
 REPLY = Message(
@@ -137,14 +137,6 @@ def test_loading_says_bytes_in_one_unit_and_the_time_left() -> None:
     assert _time_left(Loading("m", "fp16", "weights", gib, 4 * gib, 10.0)).strip() == "30 s left"
     assert _time_left(Loading("m", "fp16", "weights", gib, 4 * gib, 0.5)) == ""
     assert _time_left(Loading("m", "fp16", "weights", 1, 100, 60)).strip() == "99 min left"
-
-
-def test_large_replies_are_plain() -> None:
-    assert not needs_plain("word " * 1000)
-    assert "characters" in needs_plain("a" * 40_000)
-    assert "blocks" in needs_plain("- item\n" * 500)
-    assert "columns" in needs_plain("|" * 60)
-    assert not needs_plain("a line of a long paragraph\n" * 500)
 
 
 def test_keys_are_written_short() -> None:

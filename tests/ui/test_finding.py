@@ -10,10 +10,10 @@ import pytest
 from textual.widgets import Input, Static
 
 from tests.ui.chat_app import chat_app, idle, running, say, talk, until
+from tests.ui.painted import marked, message_rows, messages_in_view, row_of
 from tui_chat.chat.conversation import Message
 from tui_chat.ui.app import TuiChat
-from tui_chat.ui.shown_text import ShownTexts
-from tui_chat.ui.widgets.found_marks import CURRENT, MATCH
+from tui_chat.ui.transcript.shown_text import ShownTexts
 
 TALK = (
     "Do herons migrate?", "Some **herons** do, some do not.\n\n- grey herons: partly\n- others",
@@ -24,18 +24,6 @@ TALK = (
 def count(app: TuiChat) -> str:
     """What the bar says."""
     return str(app.chat.query_one("#find-count", Static).visual).removeprefix("↑ ↓  ")
-
-
-def marked(app: TuiChat, style: str = "") -> list[str]:
-    """The texts that are marked, in order."""
-    found = []
-    for view in app.chat.transcript.views:
-        for part in view.text_parts:
-            content = part.visual
-            for span in getattr(content, "spans", ()):
-                if span.style in ([style] if style else [MATCH, CURRENT]):
-                    found.append(content.plain[span.start : span.end])  # type: ignore[attr-defined]
-    return found
 
 
 async def test_matches_are_counted_marked_and_gone_through() -> None:
@@ -51,7 +39,7 @@ async def test_matches_are_counted_marked_and_gone_through() -> None:
         assert transcript.selected == transcript.path[0].id
         await pilot.press("down", "down")
         await until(pilot, lambda: count(app) == "3/4")
-        await until(pilot, lambda: marked(app, CURRENT) == ["heron"])
+        await until(pilot, lambda: marked(app, is_current=True) == ["heron"])
         assert transcript.selected == transcript.path[1].id
         await pilot.press("up", "up", "shift+enter")
         await until(pilot, lambda: count(app) == "4/4")
@@ -86,14 +74,12 @@ async def test_the_whole_path_is_searched_not_only_what_is_mounted() -> None:
     texts[7] = "the heron of long ago"
     app = chat_app(conversation=talk(*texts))
     async with running(app) as pilot:
-        assert app.chat.transcript.view(app.chat.transcript.path[7].id) is None
+        await until(pilot, lambda: row_of(app, "message 399") is not None)
+        assert 7 not in messages_in_view(app)
         await say(pilot, "/find the  HERON")
         await until(pilot, lambda: count(app) == "1/1")
         await until(pilot, lambda: marked(app) == ["the heron"])
-        transcript = app.chat.transcript
-        view = transcript.view(transcript.path[7].id)
-        assert view is not None
-        await until(pilot, lambda: transcript.region.contains_region(view.region))
+        assert "the heron of long ago" in " ".join(message_rows(app, 7))
 
 
 async def test_a_match_deep_in_a_long_message_is_brought_into_view() -> None:
@@ -102,15 +88,9 @@ async def test_a_match_deep_in_a_long_message_is_brought_into_view() -> None:
     app = chat_app(conversation=talk("Which?", "\n".join(lines), "Thanks"))
     async with running(app) as pilot:
         await pilot.press("ctrl+f", *"heron")
-
-        def is_seen() -> bool:
-            return any(
-                app.chat.transcript.region.contains_region(part.region)
-                for part in app.chat.transcript.views[1].text_parts
-                if "heron" in str(part.visual) and part.region
-            )
-
-        await until(pilot, is_seen)
+        await until(pilot, lambda: marked(app, is_current=True) == ["heron"])
+        row = row_of(app, "the heron")
+        assert row is not None and row > 3, "what is above it can be read, too"
 
 
 async def test_the_next_match_is_in_view_after_one_further_up() -> None:
@@ -122,25 +102,15 @@ async def test_the_next_match_is_in_view_after_one_further_up() -> None:
     ]
     app = chat_app(conversation=talk(*texts * 6))
     async with running(app, (80, 24)) as pilot:
-        transcript = app.chat.transcript
         await pilot.press("escape", "g", "ctrl+f", *", in short")
         for typed in ("code", ", in short", "nested"):
             app.chat.query_one("#find-text", Input).value = typed
-            await until(pilot, lambda typed=typed: marked(app, CURRENT) == [typed])
+            await until(pilot, lambda typed=typed: marked(app, is_current=True) == [typed])
             for _ in range(6):
+                before = count(app)
                 await pilot.press("enter")
-                await pilot.pause()
-
-            def is_seen(typed: str = typed) -> bool:
-                view = transcript.view(transcript.selected or "")
-                parts = view.text_parts if view is not None else ()
-                return any(
-                    transcript.region.contains_region(part.region)
-                    for part in parts
-                    if typed in str(part.visual) and part.region
-                )
-
-            await until(pilot, is_seen)
+                await until(pilot, lambda before=before: count(app) != before)
+                await until(pilot, lambda typed=typed: marked(app, is_current=True) == [typed])
 
 
 async def test_what_comes_while_the_bar_is_open_is_found_too() -> None:
@@ -166,8 +136,7 @@ async def test_marks_show_in_the_terminals_own_colours() -> None:
     async with running(app) as pilot:
         await pilot.press("ctrl+f", *"heron")
         await until(pilot, lambda: marked(app) == ["heron"] * 4)
-        await pilot.pause()
-        assert app.export_screenshot()
+        assert marked(app, is_current=True) == ["heron"]
 
 
 async def test_what_is_shown_is_found_whatever_marks_are_in_it() -> None:
@@ -181,7 +150,7 @@ async def test_what_is_shown_is_found_whatever_marks_are_in_it() -> None:
         assert count(app) == "2/2"
         await pilot.press("enter")
         await until(pilot, lambda: count(app) == "1/2")
-        await until(pilot, lambda: marked(app, CURRENT) == ["bold word"])
+        await until(pilot, lambda: marked(app, is_current=True) == ["bold word"])
         assert app.chat.transcript.selected == app.chat.transcript.path[1].id
         app.chat.query_one("#find-text", Input).value = "code & more than"
         await until(pilot, lambda: marked(app) == ["code & more than"])
@@ -196,7 +165,30 @@ async def test_a_place_never_reaches_from_one_block_into_the_next() -> None:
     async with running(app) as pilot:
         await pilot.press("ctrl+f", *"one two")
         await until(pilot, lambda: count(app) == "1/1")
-        await until(pilot, lambda: marked(app, CURRENT) == ["one two"])
+        await until(pilot, lambda: marked(app, is_current=True) == ["one two"])
+
+
+async def test_a_match_is_marked_where_its_text_is_wrapped_and_in_every_part_of_a_table() -> None:
+    words = "word " * 30 + "a rare bird"
+    table = f"| left | right |\n|---|---|\n| rare | {words} |\n| x | a rare thing |"
+    app = chat_app(conversation=talk(words, table, "- " + words, f"> {words}\n\n`a rare code`"))
+    async with running(app, (60, 50)) as pilot:
+        await pilot.press("ctrl+f", *"rare")
+        await until(pilot, lambda: count(app) == "6/7")
+        await until(pilot, lambda: marked(app) == ["rare"] * 7)
+        assert marked(app, is_current=True) == ["rare"]
+
+
+async def test_a_link_is_no_match_and_a_match_in_a_link_is_one() -> None:
+    app = chat_app(
+        conversation=talk("Q", "See [the heron](http://e.org) and [others](http://f.org).")
+    )
+    async with running(app) as pilot:
+        await until(pilot, lambda: row_of(app, "See the heron") is not None)
+        assert marked(app) == []
+        await pilot.press("ctrl+f", *"e")
+        await until(pilot, lambda: marked(app) == ["ee", "e", "e", "e"])
+        assert marked(app, is_current=True) == ["e"]
 
 
 async def test_typing_on_ends_the_search_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,26 +1,28 @@
-"""Another branch in the widgets of the one before: everything of it is shown, and nothing moves."""
+"""Another branch in the place of the one before: everything of it is shown, and nothing moves."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import NOON, chat_app, chat_of, running, until
-from tests.ui.test_finding import marked
-from tests.ui.test_transcript import filled
-from tui_chat.chat.conversation import Conversation, Message
+from tests.ui.painted import (
+    dimmed,
+    marked,
+    message_rows,
+    messages_in_view,
+    row_of,
+    rows,
+    shown,
+)
+from tests.ui.test_transcript import at_first
+from tui_chat.chat import conversation as conversations
+from tui_chat.chat.conversation import Conversation
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.app import TuiChat
-from tui_chat.ui.message_window import NEWEST
-from tui_chat.ui.widgets import mounted_messages
-from tui_chat.ui.widgets.forget_line import ForgetLine
-from tui_chat.ui.widgets.message_view import kind_of, view_of, views_by_place
 
 FORMS = (
     "**{0}**, in short.",
@@ -28,6 +30,12 @@ FORMS = (
     "| {0} | value |\n|---|---|\n| a | 1 |",
     "## {0}\n\n> quoted\n\nand said.",
 )
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message is written at the same time."""
+    monkeypatch.setattr(conversations, "now", lambda: NOON)
 
 
 def two_branches(count: int, shared: int = 0) -> Conversation:
@@ -48,44 +56,57 @@ def two_branches(count: int, shared: int = 0) -> Conversation:
 
 
 async def flip(pilot: Pilot[Any], branch: str, place: int = 0) -> None:
-    """Press the key that shows a branch, and wait until all of it that is mounted is shown."""
+    """Press the key that shows a branch, and wait until it is shown."""
     transcript = chat_of(pilot).transcript
     await pilot.press("right" if branch == "B" else "left")
     await until(pilot, lambda: transcript.path[place].text == f"What of {branch}{place}?")
-    await filled(pilot)
+    await until(pilot, lambda: row_of(app_of(pilot), f"What of {branch}{place}?") is not None)
 
 
-def shown(app: TuiChat) -> list[tuple[str, list[str]]]:
-    """The mounted messages, and the texts that stand there for each."""
-    return [
-        (view.message.text, [str(part.visual) for part in view.text_parts])
-        for view in app.chat.transcript.views
-    ]
+def app_of(pilot: Pilot[Any]) -> TuiChat:
+    app = pilot.app
+    assert isinstance(app, TuiChat)
+    return app
 
 
-async def test_another_branch_is_shown_whole_in_the_same_widgets() -> None:
-    async with running(chat_app(Script(context=10**6), two_branches(30))) as pilot:
-        transcript = chat_of(pilot).transcript
-        await pilot.press("escape", "g")
-        await until(pilot, lambda: transcript.selected == transcript.path[0].id)
-        await filled(pilot)
-        views, a = transcript.views, shown(pilot.app)  # type: ignore[arg-type]
-        await flip(pilot, "B")
-        assert transcript.views == views
-        assert transcript.selected == transcript.path[0].id
-        assert transcript.scroll_y == 0
-        b = shown(pilot.app)  # type: ignore[arg-type]
-        await flip(pilot, "A")
-        assert shown(pilot.app) == a  # type: ignore[arg-type]
-    chat = two_branches(30)
-    chat.flip(chat.path()[0].id, 1)
+def everything(app: TuiChat) -> list[str]:
+    """All rows of the transcript, from its start to its end."""
+    transcript, found = app.chat.transcript, list[str]()
+    before = transcript.scroll_offset.y
+    transcript.scroll_to(y=0)
+    while True:
+        top, page = transcript.scroll_offset.y, rows(transcript)
+        found += page[len(found) - top :]
+        if top >= transcript.max_scroll_y:
+            break
+        transcript.scroll_relative(y=transcript.size.height - 3)
+    transcript.scroll_to(y=before)
+    return found
+
+
+async def alone(chat: Conversation) -> list[str]:
+    """All rows of a chat that is opened where no other one was."""
     app = chat_app(Script(context=10**6), chat)
     async with running(app) as pilot:
-        transcript = app.chat.transcript
-        await pilot.press("escape", "g")
-        await until(pilot, lambda: transcript.selected == transcript.path[0].id)
-        await filled(pilot)
-        await until(pilot, lambda: shown(app) == b)
+        await at_first(app, pilot)
+        return everything(app)
+
+
+async def test_another_branch_is_shown_whole_in_the_place_of_the_one_before() -> None:
+    app = chat_app(Script(context=10**6), two_branches(30))
+    async with running(app) as pilot:
+        transcript = await at_first(app, pilot)
+        a = everything(app)
+        await flip(pilot, "B")
+        assert transcript.selected == transcript.path[0].id
+        assert transcript.scroll_y == 0
+        b = everything(app)
+        await flip(pilot, "A")
+        assert everything(app) == a
+    assert a == await alone(two_branches(30))
+    chat = two_branches(30)
+    chat.flip(chat.path()[0].id, 1)
+    assert b == await alone(chat)
 
 
 async def test_what_is_above_the_fork_stays_where_it_is() -> None:
@@ -94,14 +115,37 @@ async def test_what_is_above_the_fork_stays_where_it_is() -> None:
         transcript = app.chat.transcript
         await pilot.press("escape", "g", *"jjjjjjjj")
         await until(pilot, lambda: transcript.selected == transcript.path[8].id)
-        await filled(pilot)
         await pilot.pause()
-        rows = [view.region.y for view in transcript.views[:9]]
+        before, fork = rows(transcript), row_of(app, "What of A8?")
+        assert fork
         for branch in "BAB":
             await flip(pilot, branch, 8)
             await pilot.pause()
             assert transcript.selected == transcript.path[8].id
-            assert [view.region.y for view in transcript.views[:9]] == rows
+            assert rows(transcript)[:fork] == before[:fork]
+            assert row_of(app, f"What of {branch}8?") == fork
+
+
+async def test_what_is_above_the_fork_stays_where_it_is_while_it_is_out_of_view() -> None:
+    app = chat_app(Script(context=10**6), two_branches(20, shared=40))
+    async with running(app) as pilot:
+        transcript = app.chat.transcript
+        await until(pilot, lambda: transcript.max_scroll_y > 0)
+        transcript.scroll_to(y=21)
+        before = rows(transcript)
+        app.session.flip(transcript.path[40].id, 1)
+        await until(pilot, lambda: transcript.path[40].text == "What of B40?")
+        assert rows(transcript) == before
+
+
+async def test_the_reader_who_follows_the_end_sees_the_end_of_the_other_branch() -> None:
+    app = chat_app(Script(context=10**6), two_branches(21))
+    async with running(app) as pilot:
+        transcript = app.chat.transcript
+        await until(pilot, lambda: row_of(app, "What of A20?") is not None)
+        app.session.flip(transcript.path[0].id, 1)
+        await until(pilot, lambda: row_of(app, "What of B20?") is not None)
+        assert transcript.is_following
 
 
 async def test_branches_of_other_lengths_and_roles_are_shown_whole() -> None:
@@ -114,43 +158,38 @@ async def test_branches_of_other_lengths_and_roles_are_shown_whole() -> None:
             chat.append("user" if role == "u" else "assistant", f"{len(ends)}: **{place}**")
         ends.append(chat.leaf_id)
     app = chat_app(Script(context=10**6), chat)
-    async with running(app) as pilot:
-        transcript = app.chat.transcript
+    async with running(app, (100, 40)):
         for end in [*ends, *reversed(ends), ends[2], ends[0]]:
             chat.set_leaf(end)
-            await transcript.show(chat.path())
-            await filled(pilot)
-            assert [view.message for view in transcript.views] == chat.path()
-            children = [child for child in transcript.children if child in transcript.views]
-            assert children == transcript.views
-            for view in transcript.views:
-                text = view.message.text
-                is_reply = view.message.role == "assistant"
-                assert [str(part.visual) for part in view.text_parts] == [
-                    text.replace("*", "") if is_reply else text
-                ]
+            app.chat.transcript.show(chat.path())
+            assert list(messages_in_view(app)) == list(range(len(chat.path())))
+            for index, message in enumerate(chat.path()):
+                is_reply = message.role == "assistant"
+                text = message.text.replace("*", "") if is_reply else message.text
+                first = message_rows(app, index)[0]
+                assert first.lstrip("▎▌ ").startswith(text)
+                assert ("you" in first) is not is_reply
 
 
 async def test_what_is_dimmed_stays_so_until_the_other_branch_is_counted() -> None:
     app = chat_app(Script(context=220, reserve=50), two_branches(40))
     async with running(app, (100, 40)) as pilot:
-        transcript = app.chat.transcript
-        await pilot.press("escape", "g")
-        await until(pilot, lambda: transcript.selected == transcript.path[0].id)
-        await filled(pilot)
-        await until(pilot, lambda: transcript.views[0].has_class("-forgotten"))
+        transcript = await at_first(app, pilot)
+        await until(pilot, lambda: "What of A0?" in dimmed(app))
         other = app.session.conversation
         other.flip(other.path()[0].id, 1)
-        await transcript.show(other.path())  # no count follows
-        assert all(view.has_class("-forgotten") for view in transcript.views)
-        await transcript.open(other.path())
-        assert not any(view.has_class("-forgotten") for view in transcript.views)
-        assert not app.chat.query(ForgetLine)
+        path = other.path()
+        transcript.show(path)  # no count follows
+        questions = [path[i].text for i in messages_in_view(app) if i % 2 == 0]
+        assert len(questions) >= 5
+        assert [text for text in dimmed(app) if text.startswith("What of")] == questions
+        transcript.open(path)
+        assert not dimmed(app) and row_of(app, "┄┄") is None
 
 
 async def test_what_is_looked_for_is_marked_in_the_other_branch() -> None:
     app = chat_app(Script(context=10**6), two_branches(8))
-    async with running(app) as pilot:
+    async with running(app, (100, 60)) as pilot:
         transcript = app.chat.transcript
         await pilot.press("ctrl+f", *"what of b")
         await until(pilot, lambda: app.chat.query_one("#find-count"))
@@ -159,90 +198,36 @@ async def test_what_is_looked_for_is_marked_in_the_other_branch() -> None:
         await until(pilot, lambda: marked(app) == ["What of B"] * 4)
         app.session.flip(transcript.path[0].id, -1)
         await until(pilot, lambda: transcript.path[0].text == "What of A0?")
-        await filled(pilot)
         await until(pilot, lambda: marked(app) == [])
-        await until(pilot, lambda: shown(app)[0] == ("What of A0?", ["What of A0?"]))
+        assert "What of A0?" in rows(transcript)[0]
 
 
-async def test_a_message_that_grows_before_it_is_shown_is_shown_as_it_is_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(mounted_messages, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
+@pytest.mark.parametrize("place", [1, 19])
+async def test_a_message_that_grows_in_the_other_branch_is_shown_as_it_is_then(place: int) -> None:
     app = chat_app(Script(context=10**6), two_branches(30))
     async with running(app) as pilot:
-        transcript = app.chat.transcript
-        await pilot.press("escape", "g")
-        await until(pilot, lambda: transcript.selected == transcript.path[0].id)
-        await filled(pilot)
+        transcript = await at_first(app, pilot)
         app.session.conversation.flip(transcript.path[0].id, 1)
-        await transcript.show(app.session.messages())
-        assert "A19" in transcript.views[19].message.text
-        grown = replace(transcript.path[19], text="It has **grown**.")
-        transcript.show_message(grown)
-        await until(pilot, lambda: shown(app)[19] == (grown.text, ["It has grown."]))
+        path = [*app.session.messages()]
+        transcript.show(path)
+        path[place] = replace(path[place], text="It has **grown**.")
+        transcript.show_message(path[place])
+        transcript.select(place)
+        assert "It has grown." in shown(app)
+        transcript.select(0)
+        assert ("one of B1" in shown(app)) is (place != 1)
 
 
-async def test_a_chat_that_is_opened_over_another_is_shown_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(mounted_messages, "_AT_ONCE_S", 0.0)  # nothing out of sight is in time
+async def test_a_chat_that_is_opened_over_another_is_shown_whole() -> None:
     app = chat_app(Script(context=10**6), two_branches(30))
+    other = two_branches(30)
+    other.flip(other.path()[0].id, 1)
     async with running(app) as pilot:
-        await filled(pilot)
-        other = two_branches(30)
-        other.flip(other.path()[0].id, 1)
+        await until(pilot, lambda: row_of(app, "What of A28?") is not None)
         app.session.open_chat(other)
-        await until(pilot, lambda: app.chat.transcript.path[0].id == other.path()[0].id)
-        await filled(pilot)
-        await until(pilot, lambda: len(app.chat.transcript.views) == NEWEST)
-        path = other.path()[-NEWEST:]
-        assert [view.message.text for view in app.chat.transcript.views] == [m.text for m in path]
-        await until(pilot, lambda: all("B" in "".join(texts) for _, texts in shown(app)))
-        await go_and_give_up(app, pilot)
-
-
-async def go_and_give_up(app: TuiChat, pilot: Pilot[Any]) -> None:
-    """Go to the first message and give up waiting, as a search that is typed over does."""
-    transcript = app.chat.transcript
-    for index in (0, len(transcript.path) - 1, 3):
-        going = asyncio.ensure_future(transcript.select(index))
-        await asyncio.sleep(0)
-        going.cancel()
-        await filled(pilot)
-    await transcript.select(0)
-    await filled(pilot)
-    window = transcript.window
-    path = transcript.path[window.first : window.last]
-    assert [view.message.text for view in transcript.views] == [m.text for m in path]
-    await until(pilot, lambda: all("B" in "".join(texts) for _, texts in shown(app)))
-
-
-def messages(kinds: str, first: int) -> list[Message]:
-    return [
-        Message(f"{number:032x}", None, "user" if kind == "u" else "assistant", "", NOON)
-        for number, kind in enumerate(kinds, first)
-    ]
-
-
-KINDS = st.text("ua", max_size=8)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(KINDS, KINDS, st.text("ua", max_size=2)), max_size=4))
-def test_views_are_given_to_messages_in_their_places(parts: list[tuple[str, str, str]]) -> None:
-    old: list[Message] = []
-    new: list[Message] = []
-    for number, (gone, come, kept) in enumerate(parts):
-        first = number * 100
-        both = messages(kept, first + 50)
-        old += [*messages(gone, first), *both]
-        new += [*messages(come, first + 20), *both]
-    views = [view_of(message, (1, 1), NOON) for message in old]
-    given_to = views_by_place(views, new)
-    assert given_to.keys() <= {message.id for message in new} - {message.id for message in old}
-    by_id = {message.id: message for message in new}
-    assert all(isinstance(view, kind_of(by_id[key])) for key, view in given_to.items())
-    of = {view: key for key, view in given_to.items()}
-    ids = [of.get(view, view.message.id) for view in views]
-    order = [message.id for message in new]
-    assert [key for key in ids if key in by_id] == [key for key in order if key in ids]
+        await until(pilot, lambda: row_of(app, "What of B28?") is not None)
+        assert app.chat.transcript.is_following and app.chat.transcript.selected is None
+        assert not any("A" in row for row in everything(app) if "What of" in row)
+        await at_first(app, pilot)
+        seen = everything(app)
+    assert seen == await alone(other)

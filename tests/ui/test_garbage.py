@@ -1,15 +1,13 @@
-"""Garbage is collected when nobody is kept waiting, and what is out of sight is not laid out."""
+"""Garbage is collected when nobody is kept waiting."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from tests.ui.chat_app import chat_app, running, talk, until
-from tests.ui.test_transcript import filled
+from tests.ui.chat_app import chat_app, running
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.garbage import (
     AT_LEAST_EVERY,
@@ -19,9 +17,6 @@ from tui_chat.ui.garbage import (
     WORTH_IT,
     QuietCollector,
 )
-
-_PART = "Paragraph {} of a long reply.\n\n- one\n- two\n\n```\ncode\n```"
-LONG = "\n\n".join(_PART.format(number) for number in range(40))
 
 
 @pytest.fixture
@@ -72,37 +67,3 @@ async def test_the_app_takes_over_and_gives_back() -> None:
     async with running(app):
         assert gc.get_threshold() == (*before[:2], AT_LEAST_EVERY)
     assert gc.get_threshold() == before
-
-
-async def test_what_is_far_away_is_folded_and_comes_back_unchanged() -> None:
-    app = chat_app(Script(context=10**6), talk("A?", LONG, "B?", LONG))
-    async with running(app) as pilot:
-        await filled(pilot)
-        transcript = app.chat.transcript
-        await until(pilot, lambda: transcript.max_scroll_y > 400)
-        first, last = transcript.views[1], transcript.views[3]
-        await until(pilot, lambda: first.is_folded)
-        assert not last.is_folded
-        shown = set(app.screen._compositor.full_map)
-        assert len([w for w in last.walk_children() if w in shown]) < 200
-        assert len(list(last.walk_children())) > 300
-
-        places = {view: view.virtual_region for view in transcript.views}
-        transcript.scroll_to(y=0)
-        await until(pilot, lambda: not first.is_folded and last.is_folded)
-        assert {view: view.virtual_region for view in transcript.views} == places
-        lines = [strip.text for strip in app.screen._compositor.render_strips()]
-        assert any("Paragraph 0 of a long reply." in line for line in lines)
-
-
-async def test_a_folded_message_that_changes_is_laid_out_again() -> None:
-    app = chat_app(Script(context=10**6), talk("A?", "short", "B?", LONG))
-    async with running(app) as pilot:
-        await filled(pilot)
-        transcript = app.chat.transcript
-        view = transcript.views[1]
-        await until(pilot, lambda: view.is_folded)
-        height = view.virtual_region.height
-        message = view.message
-        view.show(replace(message, text=LONG), (1, 1), message.created)
-        await until(pilot, lambda: view.virtual_region.height > height + 100)

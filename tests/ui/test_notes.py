@@ -9,16 +9,15 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
+from tests.ui.painted import dimmed, message_rows, messages_in_view, row_of, rows
 from tests.ui.pictures import Act, Picture
 from tui_chat.chat import conversation as conversations
-from tui_chat.chat.conversation import Conversation
+from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed
 from tui_chat.chat.marks import Note
 from tui_chat.engine.scripted import Script
 from tui_chat.session import compacting
 from tui_chat.ui.app import TuiChat
-from tui_chat.ui.widgets.forget_line import ForgetLine
-from tui_chat.ui.widgets.message_view import NoteView
 
 NOTE = (
     "The user asked about **rivers**: the Rhine is 1,230 km long. 漢字 was mentioned once. Open: "
@@ -40,18 +39,33 @@ def app_of(pilot: Pilot[Any]) -> TuiChat:
     return app
 
 
-def note_view(pilot: Pilot[Any]) -> NoteView | None:
-    return next(iter(chat_of(pilot).transcript.query(NoteView)), None)
+def note_in(pilot: Pilot[Any]) -> Message | None:
+    """The note in the transcript."""
+    return next((m for m in chat_of(pilot).transcript.path if m.is_note), None)
 
 
-async def written(pilot: Pilot[Any], keep: int = 2) -> NoteView:
+def place_of_note(pilot: Pilot[Any]) -> int:
+    note = note_in(pilot)
+    assert note is not None
+    return chat_of(pilot).transcript.places[note.id]
+
+
+def note_rows(pilot: Pilot[Any]) -> list[str]:
+    """What is painted of the note, without its bar; nothing where it is not in view."""
+    if note_in(pilot) is None:
+        return []
+    found = message_rows(app_of(pilot), place_of_note(pilot))
+    return [row.lstrip("▎▌ ") for row in found]
+
+
+async def written(pilot: Pilot[Any], keep: int = 2) -> Message:
     """A note, after it was asked for by its command."""
     await say(pilot, f"/compact {keep}")
-    await until(pilot, lambda: (v := note_view(pilot)) is not None and not v.message.is_unfinished)
+    await until(pilot, lambda: (n := note_in(pilot)) is not None and not n.is_unfinished)
     await idle(pilot)
-    view = note_view(pilot)
-    assert view is not None
-    return view
+    note = note_in(pilot)
+    assert note is not None
+    return note
 
 
 def toasts(pilot: Pilot[Any]) -> list[str]:
@@ -60,31 +74,43 @@ def toasts(pilot: Pilot[Any]) -> list[str]:
 
 async def test_a_note_stands_below_the_forget_line_and_above_what_is_sent() -> None:
     async with running(chat_app(Script(replies=(NOTE,)), rivers())) as pilot:
-        view = await written(pilot)
-        transcript = chat_of(pilot).transcript
-        await until(pilot, lambda: transcript.query(ForgetLine).first().noted == 4)
-        line = transcript.query(ForgetLine).first()
-        assert (line.turns, line.noted) == (4, 4)
-        assert "4 turns above" in str(line.render()) and "stands for them" in str(line.render())
-        shown = [child for child in transcript.children if child.display]
-        place = shown.index(view)
-        assert shown[place - 1] is line
-        before, after = shown[place - 2], shown[place + 1]
-        assert before.has_class("-forgotten") and not after.has_class("-forgotten")
-        assert not view.has_class("-forgotten")
+        await written(pilot)
+        app, transcript = app_of(pilot), chat_of(pilot).transcript
+        await until(pilot, lambda: row_of(app, "stands for them") is not None)
+        row = row_of(app, "┄┄")
+        assert row is not None
+        assert "4 turns above" in rows(transcript)[row]
+        place = place_of_note(pilot)
+        assert messages_in_view(app)[place] == row + 2, "the line stands right above the note"
+        assert note_rows(pilot)[0] == "Note by guide, sent in place of the turns above"
+        assert "the Rhine is 1,230 km long. 漢字" in " ".join(note_rows(pilot))
+        assert rows(transcript)[row + 2].startswith("▎")
+        pale = dimmed(app)
+        assert "River 3 is a long one." in pale and "What about river 3?" in pale
+        assert not any("river 4" in text or "Rhine" in text for text in pale)
         assert chat_of(pilot).bar.prompt.has_focus
         assert any("sent in place of the turns above" in text for text in toasts(pilot))
+
+
+@pytest.mark.xfail(strict=True, reason="a note is shown as if the user had said it")
+async def test_a_note_is_shown_as_a_reply_is() -> None:
+    async with running(chat_app(Script(replies=(NOTE,)), rivers())) as pilot:
+        await written(pilot)
+        shown = " ".join(" ".join(note_rows(pilot)).split())
+        assert "The user asked about rivers: the Rhine is" in shown
+        assert "you" not in shown.replace("your", "")
 
 
 async def test_a_note_grows_while_somebody_types_and_esc_gives_it_up() -> None:
     script = Script(replies=("word " * 400,), token_s=0.01)
     async with running(chat_app(script, rivers())) as pilot:
         await say(pilot, "/compact 2")
-        await until(pilot, lambda: (v := note_view(pilot)) is not None and len(v.message.text) > 20)
+        await until(pilot, lambda: any("word word" in row for row in note_rows(pilot)))
+        assert "Esc stops it" in note_rows(pilot)[0]
         await pilot.press(*"hello")
         assert chat_of(pilot).bar.draft.full == "hello"
         await pilot.press("escape")
-        await until(pilot, lambda: note_view(pilot) is None)
+        await until(pilot, lambda: note_in(pilot) is None)
         await idle(pilot)
         assert chat_of(pilot).bar.draft.full == "hello"
         assert any("given up" in text for text in toasts(pilot))
@@ -93,10 +119,10 @@ async def test_a_note_grows_while_somebody_types_and_esc_gives_it_up() -> None:
 
 async def test_a_note_is_selected_copied_edited_removed_and_brought_back() -> None:
     async with running(chat_app(Script(replies=(NOTE,)), rivers())) as pilot:
-        view = await written(pilot)
+        note = await written(pilot)
         transcript = chat_of(pilot).transcript
-        await chat_of(pilot).go_to(view.message.id)
-        await until(pilot, lambda: transcript.selected == view.message.id)
+        await chat_of(pilot).go_to(note.id)
+        await until(pilot, lambda: transcript.selected == note.id)
         commands = app_of(pilot)._commands
         for action in ("pin", "exclude", "rate_good", "retry_message", "fork", "rank", "continue"):
             assert not commands._messages.can(action)
@@ -105,21 +131,22 @@ async def test_a_note_is_selected_copied_edited_removed_and_brought_back() -> No
         await pilot.press("y")
         await until(pilot, lambda: app_of(pilot)._clipboard == NOTE)
         await pilot.press("e")
-        await until(pilot, lambda: chat_of(pilot).bar.editing == view.message.id)
+        await until(pilot, lambda: chat_of(pilot).bar.editing == note.id)
         assert chat_of(pilot).bar.draft.full == NOTE
         chat_of(pilot).bar.prompt.load_full("We spoke of lakes.")
         await pilot.press("enter")
-        await until(pilot, lambda: view.message.text == "We spoke of lakes.")
-        assert "changed by you" in str(view.query(".note-head").first().render())
-        await chat_of(pilot).go_to(view.message.id)
+        await until(pilot, lambda: any("We spoke of lakes." in row for row in note_rows(pilot)))
+        assert "changed by you" in note_rows(pilot)[0]
+        await chat_of(pilot).go_to(note.id)
         await until(pilot, lambda: transcript.has_focus)
         await pilot.press("delete")
-        await until(pilot, lambda: note_view(pilot) is None)
+        await until(pilot, lambda: note_in(pilot) is None)
         await idle(pilot)
         assert len(transcript.path) == 12
-        assert not any(v.has_class("-forgotten") for v in transcript.views)
+        await until(pilot, lambda: not dimmed(app_of(pilot)))
+        assert row_of(app_of(pilot), "┄┄") is None
         await pilot.press("z")
-        await until(pilot, lambda: note_view(pilot) is not None)
+        await until(pilot, lambda: note_in(pilot) is not None)
 
 
 async def test_a_note_that_fails_before_it_begins_says_why() -> None:
@@ -131,7 +158,7 @@ async def test_a_note_that_fails_before_it_begins_says_why() -> None:
         assert notice.error is not None and notice.error.title == "It does not fit"
         assert "There is no note" in notice.error.detail
         await idle(pilot)
-        assert note_view(pilot) is None and len(chat_of(pilot).transcript.path) == 12
+        assert note_in(pilot) is None and len(chat_of(pilot).transcript.path) == 12
 
 
 async def test_what_cannot_be_summed_up_is_told() -> None:
@@ -140,7 +167,7 @@ async def test_what_cannot_be_summed_up_is_told() -> None:
         await until(pilot, lambda: any("every turn is still sent" in t for t in toasts(pilot)))
         await say(pilot, "/compact all")
         await until(pilot, lambda: any("takes a number of turns" in t for t in toasts(pilot)))
-        assert note_view(pilot) is None
+        assert note_in(pilot) is None
 
 
 async def test_the_inspector_shows_the_note_as_it_is_sent() -> None:
@@ -200,12 +227,15 @@ async def test_a_chat_opens_where_it_was_read_and_scrolls_from_there() -> None:
         await idle(pilot)
         await until(pilot, lambda: top_of(pilot) == (message.id, 0))
         transcript = chat_of(pilot).transcript
+        assert "What about river 15?" in rows(transcript)[0]
         for _ in range(20):
             await pilot.press("pageup")
             await pilot.pause()
-        await until(pilot, lambda: transcript.window.is_at_start and transcript.scroll_y == 0)
+        await until(pilot, lambda: transcript.scroll_y == 0)
+        assert "What about river 0?" in rows(transcript)[0]
         await pilot.press("ctrl+end")
-        await until(pilot, lambda: transcript.window.is_at_end and transcript.is_following)
+        await until(pilot, lambda: transcript.is_following)
+        assert row_of(app_of(pilot), "River 39 is a long one.") is not None
 
 
 @pytest.mark.parametrize("place", [{"message": "gone", "line": 3}, {"message": 3}, "x", None])
@@ -245,7 +275,7 @@ def looking_at_note(app: TuiChat, is_selected: bool = False) -> Act:
         chat = app.chat
         await until(pilot, lambda: app.session.state == "ready")
         await until(pilot, lambda: chat.counted is not None and chat.counted.view.noted_turns)
-        await idle(pilot)  # what is mounted meanwhile would move the place that is gone to
+        await idle(pilot)
         note = next(m for m in app.session.messages() if m.is_note)
         await chat.go_to(note.id, takes_focus=is_selected)
         if is_selected:
@@ -275,7 +305,7 @@ def test_note_growing(picture: Picture, still: None) -> None:
         await say(pilot, "/compact 2")
         await until(
             pilot,
-            lambda: (v := note_view(pilot)) is not None and v.message.text.endswith("longest."),
+            lambda: any(row.endswith("longest.") for row in note_rows(pilot)),
         )
 
     assert picture(app, (80, 24), act)

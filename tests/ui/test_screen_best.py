@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from tests.ui import chat_app as chats
 from tests.ui.chat_app import say, talk, until
+from tests.ui.painted import rows, words
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import Failed
 from tui_chat.engine.scripted import Script
@@ -45,7 +46,11 @@ async def written(app: TuiChat, pilot: Pilot[Any]) -> BestScreen:
     """The screen once every candidate is finished and shown."""
     screen = await opened(app, pilot)
     await until(pilot, lambda: not app.session.is_busy and not screen.is_writing)
-    await until(pilot, lambda: all(c.body.text == c.message.text for c in screen._columns))
+    session = app.session
+    await until(
+        pilot,
+        lambda: all(c.message.text == session.message(c.message.id).text for c in screen._columns),
+    )
     return screen
 
 
@@ -67,7 +72,7 @@ async def test_the_draft_is_answered_several_times_side_by_side() -> None:
         lines = shown(app)
         assert "Best of 4" in lines and "How is it done?" in lines
         row = next(line for line in lines.split("\n") if "The first way." in line)
-        assert "Another way." in row and "A third way, with code." in row and "last" in row
+        assert "Another way." in row and "A third way, with" in row and "last" in row
         heads = next(line for line in lines.split("\n") if "1 ✓ done" in line)
         assert all(f"{n} ✓ done" in heads for n in (1, 2, 3, 4)) and "3 tok" in heads
         await pilot.press("2")
@@ -139,10 +144,9 @@ async def test_choosing_one_that_is_still_written_lets_it_go_on_in_the_chat() ->
         await until(pilot, lambda: app.screen is app.chat)
         chosen = app.session.messages()[-1]
         assert app.session.versions(chosen.id) == (3, 4)
-        view = lambda: app.chat.transcript.view(chosen.id)  # noqa: E731
-        await until(pilot, lambda: view() is not None)
-        size = len(app.session.message(chosen.id).text)
-        await until(pilot, lambda: len(view().message.text) > size)  # type: ignore[union-attr]
+        await until(pilot, lambda: words(app, 1).count("word"))
+        count = words(app, 1).count("word")
+        await until(pilot, lambda: words(app, 1).count("word") > count)
         await pilot.press("escape")
         await chats.idle(pilot)
 
@@ -213,6 +217,39 @@ async def test_a_click_marks_a_column() -> None:
         await until(pilot, lambda: screen.current == 2)
         await pilot.press("9")  # there is no ninth
         assert app.screen is screen
+
+
+async def test_markdown_links_and_code_of_a_candidate_are_as_in_the_chat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reply = "A [link](http://e.org/x) and:\n\n```\nthe code\n```\n\nThe end."
+    async with running(Script(replies=(reply, reply))) as (app, pilot):
+        copied: list[str] = []
+        monkeypatch.setattr(BestScreen, "copy_text", lambda _, text: copied.append(text))
+        app.chat.bar.prompt.insert("How?")
+        await app.run_command("best", "2")
+        screen = await written(app, pilot)
+        page = screen._columns[1].page
+        await until(pilot, lambda: "The end." in " ".join(rows(page)))
+        lines = rows(page)
+        row = next(n for n, line in enumerate(lines) if "the code" in line)
+        left, top = page.gutter.top_left
+        await pilot.click(page, offset=(left + lines[row].index("⧉"), top + row))
+        await until(pilot, lambda: copied == ["the code"])
+        await pilot.click(page, offset=(left + lines[0].index("link"), top))
+        await until(pilot, lambda: app.screen is not screen)
+        assert "http://e.org/x" in shown(app)
+
+
+async def test_a_click_at_the_text_of_a_candidate_marks_it() -> None:
+    async with running() as (app, pilot):
+        app.chat.bar.prompt.insert("How?")
+        await pilot.press("f6")
+        screen = await written(app, pilot)
+        page = screen._columns[2].page
+        await until(pilot, lambda: "A third way" in rows(page)[0])
+        await pilot.click(page, offset=(page.gutter.left + 3, page.gutter.top))
+        await until(pilot, lambda: screen.current == 2)
 
 
 async def test_candidates_that_fail_say_why_and_cannot_be_chosen() -> None:

@@ -10,8 +10,8 @@ from textual.widgets import Input, TextArea
 
 from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, Stage, type_fast
-from tui_chat.ui.links import read_link
 from tui_chat.ui.screens.dialogs import ConfirmScreen, InputScreen, LinkScreen, MessageMenu
+from tui_chat.ui.transcript.links import read_link
 
 
 @pytest.mark.parametrize(

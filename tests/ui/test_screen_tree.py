@@ -6,12 +6,14 @@ from textual.pilot import Pilot
 
 from tests.ui import chat_app as chats
 from tests.ui.branching import branched, long_chat
+from tests.ui.painted import rows
 from tests.ui.piece_app import until
 from tests.ui.stage import Stage, session_for_tests
 from tui_chat.chat.conversation import Conversation
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.tree import TreeScreen
+from tui_chat.ui.transcript.message_list import MessageList
 
 
 async def opened(pilot: Pilot[None], app: Stage, chat: Conversation) -> TreeScreen:
@@ -36,6 +38,24 @@ async def test_every_node_says_what_it_is() -> None:
             assert text in shown
         assert text_of(screen) == "Choose seed and type a number.", "it begins at the end"
         assert "\x1b" not in shown and "\u202e" not in shown
+
+
+async def test_the_highlighted_message_is_shown_below_the_tree() -> None:
+    app = Stage(session=session_for_tests())
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot, app, branched())
+        preview = screen.query_one("#preview", MessageList)
+        await until(pilot, lambda: "Choose seed and type a number." in rows(preview)[0])
+        await pilot.press("end", "up", "up")
+        await until(pilot, lambda: text_of(screen).startswith("There are two ways"))
+        await until(
+            pilot,
+            lambda: [row.strip() for row in rows(preview)] == [
+                "There are two ways.", "", "1. Backspace on the value.",
+                "2. Apply the preset again.",
+            ],
+        )  # fmt: skip
+        assert not set("\x1b\u202e") & set(app.shown())
 
 
 async def test_enter_goes_to_a_message() -> None:

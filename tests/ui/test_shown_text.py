@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ui.chat_app import NOON
-from tests.ui.piece_app import until
-from tests.ui.test_growing_reply import PIECES, SIZE, TEXTS, ReplyApp
+from tests.ui.test_growing_reply import LONG_TEXTS, PIECES, SIZE, TEXTS, ReplyApp, painted
 from tui_chat.chat.conversation import Message
-from tui_chat.chat.matching import pattern_of
-from tui_chat.safe_text import safe_text
-from tui_chat.ui import shown_text
-from tui_chat.ui.message_notes import USER_CHARACTERS
-from tui_chat.ui.shown_text import ShownTexts, may_show, new_parser, shown_texts
+from tui_chat.chat.matching import occurrences, pattern_of
+from tui_chat.ui.transcript import shown_text
+from tui_chat.ui.transcript.shown_text import ShownTexts, may_show, new_parser, shown_texts
 
 MORE_PIECES = [
     *PIECES, "![a picture](p.png)", "[*two* words](<x y> 'title')", "[ref]", "[ref]: http://e.org\n",
@@ -35,23 +33,29 @@ def known(text: str) -> list[str]:
     return shown_texts(reply(text), new_parser())
 
 
-async def of_widgets(text: str) -> list[str]:
+def letters(rows: Sequence[str]) -> str:
+    """What is written in rows, without marks of lists and quotations, rules and the signs of code.
+
+    How a text is wrapped makes no difference.
+    """
+    return re.sub(r"[\W_]", "", "".join(rows))
+
+
+CODE_SIGN = re.compile(r"(\w+  )?\d+ ⧉$")
+NUMBER = re.compile(r"^\W*\d+[.)] ")
+
+
+@pytest.mark.parametrize("text", [*TEXTS.values(), *LONG_TEXTS.values()], ids=len)
+async def test_the_texts_are_those_on_the_screen(text: str) -> None:
     app = ReplyApp(text)
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: app.body.text == safe_text(text))
-        await pilot.pause()
-        return [str(part.visual) for part in app.body.text_parts if str(part.visual)]
-
-
-@pytest.mark.parametrize("text", [*TEXTS.values(), "x" * 40_000, "a\n\n" * 500], ids=len)
-async def test_the_texts_are_those_of_the_widgets(text: str) -> None:
-    assert known(text) == await of_widgets(text)
-
-
-@settings(max_examples=80, deadline=None)
-@given(SOURCES)
-def test_the_texts_of_any_reply_are_those_of_the_widgets(text: str) -> None:
-    assert known(text) == asyncio.run(of_widgets(text))
+        rows = [CODE_SIGN.sub("", row) for row in await painted(app, pilot)]
+    found = [NUMBER.sub("", row) for row in rows]
+    shown = [line for block in known(text) for line in block.split("\n")]
+    if "\n| " in text:  # cells that are wrapped stand side by side
+        assert sorted(letters(found)) == sorted(letters(shown))
+    else:
+        assert letters(found) == letters(shown)
 
 
 @settings(max_examples=500, deadline=None)
@@ -72,13 +76,24 @@ def test_most_of_what_has_not_the_words_is_passed_over() -> None:
     assert not may_show(reply(text), ["cold", "words"])
 
 
-def test_what_the_user_said_is_shown_as_it_is_up_to_a_length() -> None:
+def test_what_the_user_said_is_shown_as_it_is() -> None:
     def said(text: str) -> list[str]:
         return shown_texts(Message("1", None, "user", text, NOON), new_parser())
 
     assert said("not **bold**") == ["not **bold**"]
-    (long,) = said("a" * USER_CHARACTERS + "hidden")
-    assert "hidden" not in long and "6 characters more" in long
+    long = "words that go on " * 5_000 + "END"
+    assert "".join(said(long)) == long
+
+
+def test_a_match_is_known_by_its_message_its_block_and_its_place_there() -> None:
+    texts = [("m", ["a heron, a Heron", "none", "herons"]), ("n", ["the heron"])]
+    pattern = pattern_of("heron")
+    assert pattern is not None
+    found = occurrences(texts, pattern, 100)
+    assert [(o.message_id, o.part, o.ordinal) for o in found] == [
+        ("m", 0, 0), ("m", 0, 1), ("m", 2, 0), ("n", 0, 0),
+    ]  # fmt: skip
+    assert occurrences(texts, pattern, 2) == found[:2]
 
 
 def test_texts_are_parsed_once_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:

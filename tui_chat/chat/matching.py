@@ -151,8 +151,10 @@ class Occurrence:
     """One place in the messages of a chat."""
 
     message_id: str
+    part: int
+    """Which of the texts of the message, from 0."""
     ordinal: int
-    """Which one of its message, from 0."""
+    """Which match in that text, from 0."""
 
 
 def pattern_of(text: str) -> re.Pattern[str] | None:
@@ -179,8 +181,9 @@ def occurrences(
     """
     found: list[Occurrence] = []
     for message_id, texts in messages:
-        in_message = sum(1 for text in texts for _ in pattern.finditer(text))
-        found += [Occurrence(message_id, ordinal) for ordinal in range(in_message)]
+        for part, text in enumerate(texts):
+            count = sum(1 for _ in pattern.finditer(text))
+            found += [Occurrence(message_id, part, ordinal) for ordinal in range(count)]
         if len(found) >= most:
             return found[:most]
     return found

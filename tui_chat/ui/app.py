@@ -95,12 +95,6 @@ def run(session: ChatSession, settings: UiSettings) -> int:
     return code if isinstance(code, int) else app.return_code or 0
 
 
-def _import_messages() -> None:
-    """Import what shows messages. The first frame does without it, the first reply should not."""
-    import tui_chat.ui.widgets.message_view
-    import tui_chat.ui.widgets.reply_markdown  # noqa: F401
-
-
 def _palette_entries() -> type[Provider]:
     """What the palette offers; imported when it is opened."""
     from tui_chat.ui.palette import ActionCommands
@@ -212,7 +206,7 @@ class TuiChat(App[int]):
         for name in self.LATER_CSS:
             self.stylesheet.read(_HERE / name)
         self.stylesheet.parse()
-        if self.chat.transcript.views:
+        if self.chat.transcript.path:
             self.stylesheet.update(self.chat)
 
     def _choose_theme(self) -> None:
@@ -319,8 +313,9 @@ class TuiChat(App[int]):
 
     def _fetch_rest(self) -> None:
         """Get what the first frame did without and the first message should not wait for."""
+        import tui_chat.ui.transcript.shown_message  # noqa: F401
+
         self.session.begin_saving()
-        _import_messages()
 
     def _tell_notices(self) -> None:
         """Say what was wrong at the start; what there is no room for is in the log."""

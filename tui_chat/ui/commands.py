@@ -90,8 +90,8 @@ class Commands:
             "scroll_up": now(lambda: self._chat.transcript.scroll_page(-1)),
             "scroll_down": now(lambda: self._chat.transcript.scroll_page(1)),
             "follow": now(lambda: self._chat.transcript.follow()),
-            "previous_message": lambda _: self._select(-1),
-            "next_message": lambda _: self._select(1),
+            "previous_message": now(lambda: self._select(-1)),
+            "next_message": now(lambda: self._select(1)),
             "send": now(lambda: self._chat.bar.send()),
             "newline": now(lambda: self._chat.bar.newline()),
             "history_previous": now(lambda: self._chat.bar.history_previous()),
@@ -209,7 +209,7 @@ class Commands:
             if self._again("stop", "Press Esc again to stop loading."):
                 session.cancel()
         else:
-            await chat.focus_transcript()
+            chat.focus_transcript()
 
     async def _interrupt(self, _: str) -> None:
         app, session = self._app, self._app.session
@@ -407,8 +407,8 @@ class Commands:
         shown = f"System message: {current}" if current else "There is no system message."
         notify_plain(self._app.screen, shown, timeout=8)
 
-    async def _select(self, step: int) -> None:
+    def _select(self, step: int) -> None:
         transcript = self._chat.transcript
         if transcript.path:
             self._chat.set_focus(transcript, scroll_visible=False)
-            await transcript.select_step(step)
+            transcript.select_step(step)

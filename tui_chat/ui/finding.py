@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tui_chat.chat.conversation import Message
     from tui_chat.chat.matching import Occurrence
     from tui_chat.ui.screens.chat import ChatScreen
-    from tui_chat.ui.shown_text import ShownTexts
+    from tui_chat.ui.transcript.shown_text import ShownTexts
     from tui_chat.ui.widgets.find_bar import FindBar
 
 MOST = 9999
@@ -136,7 +136,7 @@ class Finding:
     ) -> list[Occurrence]:
         """Every place in what a path shows; a search that nobody waits for any more ends."""
         from tui_chat.chat.matching import occurrences
-        from tui_chat.ui.shown_text import ShownTexts
+        from tui_chat.ui.transcript.shown_text import ShownTexts
 
         if self._texts is None:
             self._texts = ShownTexts()
@@ -179,8 +179,9 @@ class Finding:
             transcript.mark_found(None)
             return
         place = self._found[self._at]
-        await transcript.select_message(place.message_id)
+        transcript.select_message(place.message_id)
         transcript.mark_found(pattern, place)
+        transcript.reveal_found()
 
     def _show(self) -> None:
         assert self.bar is not None

@@ -15,7 +15,7 @@ from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.widgets.transcript import Transcript
+    from tui_chat.ui.transcript.transcript import Transcript
 
 Command = Callable[[str], Awaitable[None]]
 _MENU = (
@@ -42,8 +42,8 @@ class MessageCommands:
         self.table: dict[str, Command] = {
             "message_down": lambda _: self._step(1),
             "message_up": lambda _: self._step(-1),
-            "message_first": lambda _: self._transcript.select(0),
-            "message_last": lambda _: self._transcript.select(len(self._transcript.path) - 1),
+            "message_first": self._first,
+            "message_last": self._last,
             "copy": self._copy,
             "code_block": self._code_block,
             "edit": self._edit,
@@ -76,8 +76,7 @@ class MessageCommands:
         if message is None or (message.is_note and action_id not in _OF_NOTES):
             return False
         if action_id == "code_block":
-            view = self._transcript.view(message.id)
-            return view is not None and bool(view.code_blocks)
+            return bool(self._transcript.codes(message.id))
         if action_id in ("edit", "retry_message", "delete") and session.is_busy:
             return False
         if action_id == "continue":
@@ -105,7 +104,13 @@ class MessageCommands:
         return message
 
     async def _step(self, step: int) -> None:
-        await self._transcript.select_step(step)
+        self._transcript.select_step(step)
+
+    async def _first(self, _: str) -> None:
+        self._transcript.select(0)
+
+    async def _last(self, _: str) -> None:
+        self._transcript.select(len(self._transcript.path) - 1)
 
     async def _copy(self, text: str) -> None:
         transcript = self._transcript
@@ -171,8 +176,8 @@ class MessageCommands:
         notify_plain(self._app.chat, "This is a new chat; the other one stays as it was.")
 
     async def _menu(self, _: str) -> None:
-        from tui_chat.ui.message_facts import message_facts
         from tui_chat.ui.screens.dialogs import MessageMenu
+        from tui_chat.ui.transcript.message_facts import message_facts
 
         message = self._one(True)
         title = _named(message).removeprefix("The ").capitalize()

@@ -107,7 +107,7 @@ class SessionMirror:
         if is_opened:
             await self._open_chat()
         elif is_changed:
-            await self._screen.transcript.show(self._path())
+            self._screen.transcript.show(self._path())
             self._screen.show_emptiness()
         if is_free:
             self._screen.kept.bring_draft_back(joins=True)
@@ -131,7 +131,7 @@ class SessionMirror:
         self._screen.bar.past.open_chat(escaped(m.text) for m in path if m.role == "user")
         if self._screen.bar.editing is not None:
             self._screen.bar.leave_edit()
-        await self._screen.transcript.open(path, self._session.place)
+        self._screen.transcript.open(path, self._session.place)
         self.shown_id = self._session.conversation.id
         self._screen.show_emptiness()
         self._screen.kept.bring_draft_back()

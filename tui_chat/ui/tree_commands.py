@@ -58,10 +58,10 @@ class TreeCommands:
         """Select a message that is on the active path by now."""
         chat = self._app.chat
         path = self._app.session.messages()
-        await chat.transcript.show(path)
+        chat.transcript.show(path)
         chat.set_focus(chat.transcript, scroll_visible=False)
         index = next((i for i, m in enumerate(path) if m.id == message_id), len(path) - 1)
-        await chat.transcript.select(index)
+        chat.transcript.select(index)
 
     async def _rank(self, _: str) -> None:
         from tui_chat.ui.screens.rank import RankScreen, ranking_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -25,18 +25,14 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 from tui_chat.ui.event_feed import EventFeed
-from tui_chat.ui.message_notes import rate_text
 from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
 from tui_chat.ui.status_text import LiveSpeed
+from tui_chat.ui.transcript.message_list import MessageList
+from tui_chat.ui.transcript.message_notes import rate_text
 from tui_chat.ui.widgets.candidate_column import CandidateColumn, sign_of
-
-if TYPE_CHECKING:
-    from textual.widgets import Markdown
-
-    from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
 LEAST_WIDTH = 26
 """Cells below which a column is no pleasure to read; then fewer of them are shown."""
@@ -248,16 +244,13 @@ class BestScreen(Sheet[Choice]):
     def action_scroll_text(self, pages: float, lines: int = 0) -> None:
         """Scroll the text of the marked candidate by so many pages and lines."""
         page = self._columns[self.current].page
-        page.anchor(False)
         step = round(pages * max(1, page.size.height - 1)) + lines
-        page.scroll_relative(y=step, animate=False, immediate=True)
+        page.scroll_relative(y=step)
 
     def action_scroll_to(self, end: bool) -> None:
         """Go to the start of the text of the marked candidate, or to its end and follow that."""
-        page = self._columns[self.current].page
-        page.anchor(end)
-        if not end:
-            page.scroll_home(animate=False, immediate=True)
+        column = self._columns[self.current]
+        column.page.hold(None if end else (column.message.id, 0))
 
     def action_stop_one(self) -> None:
         """Stop the marked candidate."""
@@ -292,14 +285,20 @@ class BestScreen(Sheet[Choice]):
             return
         self.dismiss((self.current + 1, outcome))
 
-    # What is pressed in the texts; by name, for Markdown is not imported before the first reply ---
+    # What is pressed in the texts -----------------------------------------------------------------
 
-    def on_code_block_copy_requested(self, event: CodeBlock.CopyRequested) -> None:
-        """Copy a code block."""
+    @on(MessageList.Pressed)
+    def _text_pressed(self, event: MessageList.Pressed) -> None:
+        event.stop()
+        self.current = self._ids.index(event.message_id)
+
+    @on(MessageList.CopyClicked)
+    def _copy_clicked(self, event: MessageList.CopyClicked) -> None:
         event.stop()
         self.copy_text(event.code)
 
-    async def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+    @on(MessageList.LinkClicked)
+    async def _link_clicked(self, event: MessageList.LinkClicked) -> None:
         """Ask before a link is opened, as the chat does."""
         event.stop()
-        await self.app.ask_about_link(event.href)  # type: ignore[attr-defined]
+        await self.app.ask_about_link(event.address)  # type: ignore[attr-defined]

@@ -34,6 +34,8 @@ from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
 from tui_chat.ui.side_panel import SidePanel
 from tui_chat.ui.toasts import ReadingRoom, keep_toasts_in
+from tui_chat.ui.transcript.message_list import MessageList
+from tui_chat.ui.transcript.transcript import Transcript
 from tui_chat.ui.widgets.empty_state import EmptyState
 from tui_chat.ui.widgets.follow_strip import FollowStrip
 from tui_chat.ui.widgets.key_line import KeyLine
@@ -43,14 +45,10 @@ from tui_chat.ui.widgets.prompt import Prompt
 from tui_chat.ui.widgets.prompt_bar import PromptBar
 from tui_chat.ui.widgets.split_line import SplitLine
 from tui_chat.ui.widgets.token_meter import MeterValues, TokenMeter
-from tui_chat.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from textual.widgets import Markdown
-
     from tui_chat.ui.widgets.find_bar import FindBar
     from tui_chat.ui.widgets.parameter_panel import ParameterPanel
-    from tui_chat.ui.widgets.reply_markdown import CodeBlock
 
 COMPACT, NARROW, LOW = 80, 50, 16
 """Below so many columns, columns and rows things are left out."""
@@ -166,6 +164,9 @@ class ChatScreen(Screen[None]):
         self.set_class(width < NARROW, "-narrow")
         self.set_class(height < LOW, "-low")
         self.bar.set_compact(width < COMPACT)
+        self.transcript.set_detail(
+            "narrow" if width < NARROW else "brief" if width < COMPACT else "full"
+        )
         self.panel.lay_out(width)
         self.call_after_refresh(self._figures.show)
 
@@ -338,8 +339,8 @@ class ChatScreen(Screen[None]):
             return  # the event that brings it is on its way
         (message_id, takes_focus), self._sought = self._sought, None
         if not takes_focus:
-            await self.transcript.bring_into_view(message_id)
-        elif await self.transcript.select_message(message_id):
+            self.transcript.bring_into_view(message_id)
+        elif self.transcript.select_message(message_id):
             self.set_focus(self.transcript, scroll_visible=False)
 
     # Focus and selection --------------------------------------------------------------------------
@@ -350,12 +351,12 @@ class ChatScreen(Screen[None]):
         # at once, and not with the next message: the next key may be here before it
         self.set_focus(self.bar.prompt)
 
-    async def focus_transcript(self) -> None:
+    def focus_transcript(self) -> None:
         """Go to the last message."""
         if self.transcript.path:
             self.set_focus(self.transcript, scroll_visible=False)
             if self.transcript.selected is None:
-                await self.transcript.select_step(0)
+                self.transcript.select_step(0)
 
     @on(Transcript.SelectionMoved)
     def _selection_moved(self, event: Transcript.SelectionMoved) -> None:
@@ -390,14 +391,16 @@ class ChatScreen(Screen[None]):
         if event.widget is self.bar.prompt:
             self.transcript.selected = None
 
-    # What is pressed in messages; by name, for Markdown is not imported before the first reply ----
+    # What is pressed in messages ------------------------------------------------------------------
 
-    async def on_code_block_copy_requested(self, event: CodeBlock.CopyRequested) -> None:
+    @on(MessageList.CopyClicked)
+    async def _copy_clicked(self, event: MessageList.CopyClicked) -> None:
         """Copy a code block."""
         event.stop()
         await self._host.run_command("copy", event.code)
 
-    async def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+    @on(MessageList.LinkClicked)
+    async def _link_clicked(self, event: MessageList.LinkClicked) -> None:
         """Ask before a link is opened."""
         event.stop()
-        await self._host.ask_about_link(event.href)
+        await self._host.ask_about_link(event.address)

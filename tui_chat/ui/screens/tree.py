@@ -13,15 +13,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.types import CSSPathType
-from textual.widgets import Static
 
 from tui_chat.errors import TuiChatError
-from tui_chat.safe_text import safe_line, safe_text
+from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
+from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.tree_rows import TreeRow, parent_index, tree_rows
 from tui_chat.ui.widgets.choice_list import GUTTER, ChoiceList
 from tui_chat.ui.widgets.token_meter import grouped
@@ -29,7 +29,6 @@ from tui_chat.ui.widgets.tree_line import most_guides, tree_line
 
 LOOK_EVERY_S = 0.5
 """How often it is looked whether the chat has gone on behind the screen."""
-_PREVIEW_CHARACTERS = 1200
 
 
 class TreeScreen(ListSheet[str]):
@@ -80,7 +79,7 @@ class TreeScreen(ListSheet[str]):
     def compose_body(self) -> ComposeResult:
         """Rows, and below them more of the highlighted message."""
         yield ChoiceList[TreeRow](self._draw, id="choices")
-        yield Static(id="preview", markup=False)
+        yield MessageList(is_framed=False, id="preview")
 
     def on_mount(self) -> None:
         """Show the tree, and go on showing it while a reply is written."""
@@ -147,9 +146,9 @@ class TreeScreen(ListSheet[str]):
         if hidden != self._hidden:
             self._hidden = hidden
             self.choices.redraw()
-        self.query_one("#preview", Static).update(
-            safe_text(row.message.text[:_PREVIEW_CHARACTERS].strip()) if row is not None else ""
-        )
+        preview = self.query_one("#preview", MessageList)
+        preview.set_path([row.message] if row is not None else [])
+        preview.hold((row.message.id, 0) if row is not None else None)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -1,14 +1,10 @@
-"""One candidate of several: how far it is, and its text as it grows.
-
-Owns where the reader is in it: the text grows below, and nothing above moves. Reads nothing; what
-it shows is given.
-"""
+"""One candidate of several: how far it is, and its text as it grows."""
 
 from __future__ import annotations
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message as TextualMessage
 from textual.widgets import Static
@@ -17,7 +13,7 @@ from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.safe_text import plain
-from tui_chat.ui.widgets.reply_body import ReplyBody
+from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.widgets.token_meter import grouped
 
 _ENDED = {"length": "cut by the length limit", "stop": "ended at a stop string"}
@@ -75,33 +71,26 @@ class CandidateColumn(Vertical):
         self.number = number
         self.message = message
         self._prefill: Prefill | None = None
-        self._body = ReplyBody(message.text)
-        self._page = _Page(self._body, Static(classes="candidate-error", markup=False))
+        self.page = MessageList(is_framed=False, classes="candidate-text")
+        """Its text, which grows below: nothing above moves unless the reader goes to the end."""
+        self.page.set_path([message])
+        self.page.hold((message.id, 0))
 
     def compose(self) -> ComposeResult:
         """Number, state and size; below them the text."""
         yield Static(classes="candidate-head", markup=False)
-        yield self._page
+        yield Static(classes="candidate-error", markup=False)
+        yield self.page
 
     def on_mount(self) -> None:
         """Show how far it is."""
         self._show_state()
 
-    @property
-    def body(self) -> ReplyBody:
-        """The text as it is laid out."""
-        return self._body
-
-    @property
-    def page(self) -> VerticalScroll:
-        """What scrolls the text."""
-        return self._page
-
     def show(self, message: Message, prefill: Prefill | None = None) -> None:
         """Show a newer state of the candidate."""
         self.message = message
         self._prefill = prefill or self._prefill
-        self._body.show(message.text)
+        self.page.show_message(message)
         if self.is_mounted:
             self._show_state()
 
@@ -125,7 +114,3 @@ class CandidateColumn(Vertical):
         """Ask to be the one that the keys are for, unless text was selected by dragging."""
         if not self.screen.get_selected_text():
             self.post_message(self.Pressed(self.number))
-
-
-class _Page(VerticalScroll, can_focus=False):
-    """Scrolls by the keys of the screen."""

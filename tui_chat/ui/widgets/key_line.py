@@ -121,11 +121,11 @@ class SheetKeys(KeyLine):
                 labels[binding.action] = (key, binding.description)
                 self._displays[key] = binding.key_display or ""
         keys = list(labels.values())
-        while len(keys) > 1 and self._width(keys) > self.size.width:
+        while len(keys) > 1 and self._key_width(keys) > self.size.width:
             del keys[-2]
         return keys
 
-    def _width(self, keys: list[tuple[str, str]]) -> int:
+    def _key_width(self, keys: list[tuple[str, str]]) -> int:
         """Cells of the line, gaps included."""
         gap = 3 if self.size.width >= 70 else 2
         pieces = [len(self._written(key)) + 1 + len(label) for key, label in keys]

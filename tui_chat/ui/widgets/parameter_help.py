@@ -36,10 +36,15 @@ class ParameterHelp(Vertical):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._help = Static(id="parameter-help", markup=False)
+        self._keys = Static(id="parameter-keys", markup=False)
+
     def compose(self) -> ComposeResult:
         """The help above, the keys below."""
-        yield Static(id="parameter-help", markup=False)
-        yield Static(id="parameter-keys", markup=False)
+        yield self._help
+        yield self._keys
 
     def show_parameter(self, spec: ParamSpec, maximum: float, editing: bool) -> None:
         """Explain a parameter.
@@ -69,8 +74,7 @@ class ParameterHelp(Vertical):
         self._show(f"{error.detail}. {error.hint}.", _EDITING_KEYS, is_error=True)
 
     def _show(self, text: str, keys: str, note: str = "", is_error: bool = False) -> None:
-        help_text = self.query_one("#parameter-help", Static)
-        help_text.set_class(is_error, "-error")
+        self._help.set_class(is_error, "-error")
         quiet = plain(f"\n{note}" if note else "").stylize("$text-muted")
-        help_text.update(plain(text) + quiet)
-        self.query_one("#parameter-keys", Static).update(plain(keys))
+        self._help.update(plain(text) + quiet)
+        self._keys.update(plain(keys))

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from tui_chat.chat.conversation import Message
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.message_notes import short_model
+from tui_chat.ui.transcript.message_notes import short_model
 from tui_chat.ui.tree_rows import TreeRow, guides
 from tui_chat.ui.widgets.line_view import fitted
 from tui_chat.ui.widgets.message_lines import first_words

@@ -1,7 +1,7 @@
-"""The text of a message as the screen shows it: Markdown without its marks, a text for each block.
+"""The texts that messages show, for a search through what is on the screen.
 
-Owns the parser that all replies go through, and which texts its tokens become. Makes no widgets, so
-that threads can search thousands of messages with it.
+Come here for what Ctrl+F looks at. It makes no widgets, so that threads can search thousands of
+messages with it.
 """
 
 from __future__ import annotations
@@ -11,68 +11,32 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from textual.content import Content
 
 from tui_chat.chat.conversation import Message
 from tui_chat.safe_text import safe_text
-from tui_chat.ui.message_notes import needs_plain, user_text
+from tui_chat.ui.transcript.blocks import Blocks
+from tui_chat.ui.transcript.drawing import content_of
+from tui_chat.ui.transcript.markdown import new_parser
 
 MOST_KEPT = 4_000_000
 """Characters of messages whose texts are kept for the next search."""
-_SPACES = re.compile(r"\s+")
 _MARKS = str.maketrans("", "", "*_~`\\[]<>!|")
 """What may stand within a word in Markdown, and not on the screen."""
 _HIDDEN = re.compile(r"\]\s*[(\[]|&|%|://|xn--", re.IGNORECASE)
 """Where more than that is hidden or changed: addresses of links, entities."""
 
 
-def new_parser() -> MarkdownIt:
-    """A parser of replies. It must not be shared among threads: it keeps its place in links.
-
-    Raw HTML is text. The stock widget would drop it in silence.
-    """
-    return MarkdownIt("gfm-like", {"html": False})
-
-
 def shown_texts(message: Message, parser: MarkdownIt) -> list[str]:
-    """The texts that a message shows, top to bottom, one for each widget that has any.
+    """The texts that a message shows, top to bottom, one for each of its blocks.
 
     Args:
         message: Any message.
         parser: One of this thread's own.
     """
-    if message.role != "assistant":
-        return [safe_text(user_text(message.text))]
-    text = safe_text(message.text)
-    return [text] if needs_plain(text) else [*filter(None, _texts(parser.parse(text)))]
-
-
-def _texts(tokens: Iterable[Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.type == "inline":
-            yield Content("".join(map(_inline_text, token.children or ()))).plain
-        elif token.type in ("fence", "code_block"):
-            yield Content("\n".join(token.content.rstrip().splitlines())).plain
-        elif token.type != "hr":
-            yield Content(token.content).plain
-
-
-def _inline_text(token: Token) -> str:
-    """What Textual's Markdown blocks show for a part of a line."""
-    match token.type:
-        case "text":
-            return _SPACES.sub(" ", token.content)
-        case "softbreak":
-            return " "
-        case "hardbreak":
-            return "\n"
-        case "code_inline":
-            return token.content
-        case "image":
-            alt = f"({token.attrs['alt']})" if token.attrs.get("alt") else ""
-            return "🖼  " + alt + "".join(child.content for child in token.children or ())
-    return ""
+    blocks = Blocks(parser if message.role == "assistant" else None)
+    blocks.show(safe_text(message.text))
+    blocks.read_all()
+    return [content_of(block, blocks.env).plain for block in blocks.list]
 
 
 def may_show(message: Message, words: list[str]) -> bool:

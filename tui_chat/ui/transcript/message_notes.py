@@ -1,26 +1,16 @@
-"""What is said beside a message: who, when, which version, how fast, how it ended.
+"""What stands beside and below a message: who, when, which version, how fast, how it ended.
 
-Pure functions from messages to short plain strings. Owns their wording and nothing else.
+Come here for the wording of these notes. They are pure functions from messages to short strings.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import pairwise
 
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.widgets.token_meter import grouped
-
-USER_CHARACTERS = 64 * 1024
-"""Characters of what the user said that are shown."""
-PLAIN_CHARACTERS = 32 * 1024
-"""Longer replies are shown as plain text: laying them out as Markdown would stall the screen."""
-PLAIN_BLOCKS = 400
-"""The same for replies of more blocks,"""
-PLAIN_COLUMNS = 40
-"""and for tables with more columns."""
 
 
 def time_text(message: Message, now: datetime) -> str:
@@ -138,31 +128,3 @@ def _reading_text(prefill: Prefill | None) -> str:
     if prefill is None or not prefill.new:
         return "reading"
     return f"reading {grouped(prefill.done)} / {grouped(prefill.new)} tok"
-
-
-def user_text(text: str) -> str:
-    """What is shown of what the user said, which is all of it unless it is very long."""
-    if len(text) <= USER_CHARACTERS:
-        return text
-    return f"{text[:USER_CHARACTERS]}\n… and {len(text) - USER_CHARACTERS:,} characters more"
-
-
-def needs_plain(text: str) -> str:
-    """Why a reply is shown as plain text; empty if Markdown can show it."""
-    if len(text) > PLAIN_CHARACTERS:
-        return f"long reply of {grouped(len(text))} characters, shown as plain text"
-    lines = text.split("\n")
-    if len(lines) > PLAIN_BLOCKS and sum(map(_begins_block, pairwise(lines))) > PLAIN_BLOCKS:
-        return f"reply of more than {PLAIN_BLOCKS} blocks, shown as plain text"
-    if any(line.count("|") > PLAIN_COLUMNS for line in lines):
-        return f"table of more than {PLAIN_COLUMNS} columns, shown as plain text"
-    return ""
-
-
-def _begins_block(lines: tuple[str, str]) -> bool:
-    """Whether the second line begins a paragraph, list item, quote or heading, more or less."""
-    before, line = lines
-    stripped = line.lstrip()
-    if not stripped:
-        return False
-    return not before.strip() or stripped[0] in "-*+>#|" or stripped[0].isdigit()

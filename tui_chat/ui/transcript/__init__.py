@@ -1,0 +1,1 @@
+"""The transcript: everything that was said, in one scrolling widget."""

@@ -1,0 +1,166 @@
+"""How a reply's Markdown is read: markdown-it's rules, changed where they would hide text.
+
+Come here for what counts as a list, a link or a formula. `blocks` makes of the parser's tokens what
+is shown; nothing here knows of screens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, blockquote, list_block, reference
+from markdown_it.rules_inline import StateInline, escape
+from markdown_it.token import Token
+
+MOST_LEVELS = 48
+"""Nesting of tokens from which a list or a quotation is shown as it is written. A list takes two
+levels and a quotation one; each also takes some of Python's stack."""
+_KEPT_ESCAPES = frozenset("[]()\\")
+"""Where a backslash stays: `\\[` and `\\\\` are TeX far more often than escapes."""
+_DOLLARS = re.compile(r"\$\$.+?\$\$|\$(?! )[^$\n]*?[^$\s\\]\$(?![0-9])", re.DOTALL)
+"""A formula in dollars. A single one follows pandoc's rule, by which prices are no formulas: no
+space inside the dollars, no digit after the second one."""
+_BRACKETS = {"(": "\\)", "[": "\\]"}
+
+
+class _Parser(MarkdownIt):
+    """Leaves addresses as they are written; the stock parser decodes and encodes parts of them."""
+
+    def normalizeLink(self, url: str) -> str:
+        return url
+
+    def normalizeLinkText(self, link: str) -> str:
+        return link
+
+
+def new_parser() -> MarkdownIt:
+    """A parser of replies: GitHub's Markdown, in which nothing is dropped.
+
+    Raw HTML is text, addresses stay as they are written, link definitions are shown, and what is
+    nested too deep is shown as it is written. A parser must not be shared among threads, since it
+    keeps its place in links.
+    """
+    parser = _Parser("gfm-like", {"html": False, "maxNesting": 2 * MOST_LEVELS})
+    block, inline = parser.block.ruler, parser.inline.ruler
+    block.at("list", _not_too_deep(list_block), {"alt": ["paragraph", "reference", "blockquote"]})
+    block.at(
+        "blockquote",
+        _not_too_deep(blockquote),
+        {"alt": ["paragraph", "reference", "blockquote", "list"]},
+    )
+    block.at("reference", _shown_reference)
+    block.before("fence", "formula", _formula_block, {"alt": ["paragraph", "blockquote", "list"]})
+    inline.at("escape", _escape)
+    inline.before("escape", "formula", _formula)
+    return parser
+
+
+def block_tokens(parser: MarkdownIt, source: str, env: dict[str, Any]) -> list[Token]:
+    """The blocks of a text. What is inside their lines is left to `inline_tokens`.
+
+    Args:
+        parser: One of this thread's own.
+        source: Safe text.
+        env: The link definitions that are known by now, which grow.
+    """
+    tokens: list[Token] = []
+    parser.block.parse(source, parser, env, tokens)
+    return tokens
+
+
+def inline_tokens(parser: MarkdownIt, text: str, env: dict[str, Any]) -> list[Token]:
+    """The words, marks and links of the lines of one block.
+
+    Args:
+        parser: One of this thread's own.
+        text: The text of the block, without the marks of the block itself.
+        env: The link definitions of the whole message.
+    """
+    return parser.parseInline(text, env)[0].children or []
+
+
+BlockRule = Callable[[StateBlock, int, int, bool], bool]
+
+
+def _not_too_deep(rule: BlockRule) -> BlockRule:
+    """A rule that leaves to the paragraph what is nested too deep, where it would be dropped."""
+
+    def limited(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return state.level < MOST_LEVELS and rule(state, start, end, silent)
+
+    return limited
+
+
+def _shown_reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Take a link definition, and show it. Footnotes are text, though they look like one."""
+    at = state.bMarks[start] + state.tShift[start]
+    if state.src.startswith("[^", at) or not reference(state, start, end, silent):
+        return False
+    if not silent:
+        token = state.push("definition", "", 0)
+        token.content = state.getLines(start, state.line, state.blkIndent, False)
+        token.map = [start, state.line]
+    return True
+
+
+def _escape(state: StateInline, silent: bool) -> bool:
+    """Take a backslash away, but not before brackets and backslashes."""
+    if not escape(state, silent):
+        return False
+    if not silent and state.tokens:
+        token = state.tokens[-1]
+        if token.type == "text_special" and token.content in _KEPT_ESCAPES:
+            token.content = token.markup
+    return True
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    """A formula within a line: `\\(x\\)`, `\\[x\\]`, `$x$` or `$$x$$`, to be shown as it stands."""
+    source, at = state.src, state.pos
+    if source[at] == "$":
+        match = _DOLLARS.match(source, at, state.posMax)
+        end = match.end() if match else -1
+    elif source[at] == "\\" and source[at + 1 : at + 2] in _BRACKETS:
+        close = source.find(_BRACKETS[source[at + 1]], at + 2, state.posMax)
+        end = close + 2 if close >= 0 else -1
+    else:
+        return False
+    if end < 0:
+        return False
+    if not silent:
+        state.push("formula", "", 0).content = source[at:end]
+    state.pos = end
+    return True
+
+
+def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A formula of several lines: from `\\[` or `$$` at the start of one to the end of another."""
+    if state.is_code_block(start):
+        return False
+    at = state.bMarks[start] + state.tShift[start]
+    opener = state.src[at : at + 2]
+    closer = {"\\[": "\\]", "$$": "$$"}.get(opener)
+    if closer is None:
+        return False
+    for line in range(start, end):
+        if state.isEmpty(line) or (line > start and state.sCount[line] < state.blkIndent):
+            return False
+        begin = at + 2 if line == start else state.bMarks[line] + state.tShift[line]
+        text = state.src[begin : state.eMarks[line]].rstrip()
+        if text.endswith(closer):
+            break
+        if closer in text:
+            return False  # something follows: a paragraph that begins with a formula
+    else:
+        return False
+    if line == start:
+        return False  # on one line it is a part of a paragraph
+    if not silent:
+        token = state.push("formula_block", "", 0)
+        token.content = state.getLines(start, line + 1, state.blkIndent, False)
+        token.map = [start, line + 1]
+        state.line = line + 1
+    return True

@@ -1,0 +1,105 @@
+"""Text selected with the mouse, by what is said rather than by where it stands on the screen.
+
+Textual asks for the offset of every cell. Ours are `Offset(character, line)`: a character of a
+block, and a number for the block that follows from its message's place in the path. So a selection
+stays on its words while heights change, while a reply grows and while the window is resized.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.geometry import Offset
+from textual.selection import Selection
+
+from tui_chat.ui.transcript.look import NO_SPAN
+
+if TYPE_CHECKING:
+    from tui_chat.ui.transcript.message_list import MessageList
+
+STRIDE = 1 << 24
+"""The line number of a message's first block is its place in the path times this."""
+
+
+class TextSelection:
+    """The selected text of a list of messages.
+
+    Args:
+        messages: The list.
+    """
+
+    def __init__(self, messages: MessageList) -> None:
+        self._messages = messages
+        self._bounds: tuple[Offset, Offset] | None = None
+
+    def clear(self) -> None:
+        """Select nothing, as when what was selected is not there any more."""
+        if self._bounds is not None and self._messages.is_attached:
+            self._messages.screen.clear_selection()
+
+    def select(self, index: int, row: int, is_whole: bool) -> None:
+        """Select the block of a row, or the whole message.
+
+        Args:
+            index: The message's place in the path.
+            row: Of the message.
+            is_whole: All of the message.
+        """
+        shown, line = self._messages.shown(index), index * STRIDE
+        last = max(0, len(shown.heights) - 1)
+        first = 0 if is_whole else max(0, min(shown.place(row)[0], last))
+        start, end = Offset(0, line + first), Offset(STRIDE, line + (last if is_whole else first))
+        self._messages.screen.selections = {self._messages: Selection(start, end)}
+
+    def show(self, selection: Selection | None) -> None:
+        """Mark what is selected in the messages that are near."""
+        old, self._bounds = self._bounds, None
+        messages = self._messages
+        if selection is not None and messages.path:
+            self._bounds = self._closed(selection)
+        for bounds in (old, self._bounds):
+            if bounds is not None:
+                first, last = (offset.y // STRIDE for offset in bounds)
+                for message_id, shown in messages.looked_at.items():
+                    index = messages.places[message_id]
+                    if first <= index <= last:
+                        shown.select_text(self.span(index))
+
+    def span(self, index: int) -> tuple[int, int, int, int]:
+        """The part of a message that is selected, as `ShownMessage.select_text` takes it."""
+        if self._bounds is None:
+            return NO_SPAN
+        start, end = self._bounds
+        line = index * STRIDE
+        if end.y < line or start.y >= line + STRIDE:
+            return NO_SPAN
+        first, character = (start.y - line, max(0, start.x)) if start.y >= line else (0, 0)
+        is_last = end.y < line + STRIDE
+        return first, character, *((end.y - line, max(0, end.x)) if is_last else (STRIDE, STRIDE))
+
+    def text(self, selection: Selection) -> str:
+        """What a selection holds, with an empty line between messages."""
+        if not self._messages.path:
+            return ""
+        self._bounds = self._closed(selection)
+        first, last = (offset.y // STRIDE for offset in self._bounds)
+        return "\n\n".join(
+            self._messages.opened(index).selected_text(*self.span(index))
+            for index in range(first, min(last + 1, len(self._messages.path)))
+        )
+
+    def _closed(self, selection: Selection) -> tuple[Offset, Offset]:
+        """Where a selection begins and ends; an open end is the edge of what is in view."""
+        top, height = self._messages.scroll_offset.y, self._messages.size.height
+        start, end = selection
+        return (
+            Offset(0, self._line_at(top)) if start is None else start,
+            Offset(STRIDE, self._line_at(top + height - 1)) if end is None else end,
+        )
+
+    def _line_at(self, row: int) -> int:
+        """The line number of a row of the list."""
+        index, within = self._messages.at(row)
+        shown = self._messages.shown(index)
+        block, _ = shown.place(within)
+        return index * STRIDE + max(0, min(block, len(shown.heights) - 1))
