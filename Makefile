@@ -3,14 +3,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+STEPS ?= 4000
 
-.PHONY: chat test lint format docs clean
+.PHONY: chat test walk lint format docs clean
 
 chat: $(VENV)/.installed
 	$(BIN)/tui-chat
 
 test: lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# A random walk through the real program, as long as you like: make walk STEPS=100000
+walk: $(VENV)/.installed-test
+	$(BIN)/python -m tests.e2e.walk --steps $(STEPS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MODEL),--model $(MODEL))
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ class PseudoTerminal:
         environ: The whole environment.
         size: Rows and columns.
         program: What to run instead of tui-chat.
+        folder: Where it runs; here if None.
     """
 
     def __init__(
@@ -46,12 +47,18 @@ class PseudoTerminal:
         environ: Mapping[str, str],
         size: tuple[int, int] = (30, 100),
         program: Sequence[str] = (sys.executable, "-m", "tui_chat"),
+        folder: Path | None = None,
     ) -> None:
         self.output = b""
         """Every byte that the program has written."""
         command = [*program, *arguments]
         self.child = pexpect.spawn(
-            command[0], command[1:], env=dict(environ), dimensions=size, timeout=PATIENCE_S
+            command[0],
+            command[1:],
+            env=dict(environ),
+            dimensions=size,
+            timeout=PATIENCE_S,
+            cwd=folder,
         )
         self.modes = termios.tcgetattr(self.child.child_fd)
         """The terminal's modes before the program could change them."""

@@ -1,18 +1,24 @@
 """The real screens, terminal and database with a model that speaks a script.
 
-Run by the tests in a pseudo-terminal, with a file that holds the script as JSON.
+Run by the tests in a pseudo-terminal, with a file that holds the script as JSON. Beside the fields
+of `Script` it may name `report`, a file to which the state of the screens is written at each
+SIGUSR1; `toast_s`, the seconds that a toast stays; and `model`, a real model instead of the script.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import pickle
 import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING, Any
 
 from tui_chat import ending, logs, paths, terminal
 from tui_chat.cli import full_screen
@@ -21,6 +27,12 @@ from tui_chat.engine.registry import load_registry
 from tui_chat.engine.scripted import Script, ScriptedBackend
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.writer import TranscriptWriter
+
+if TYPE_CHECKING:
+    from tui_chat.ui.app import TuiChat
+
+REPORTED = 16
+"""Messages at the end of the path that a report holds."""
 
 
 class RudeBackend(ScriptedBackend):
@@ -45,8 +57,81 @@ class RudeBackend(ScriptedBackend):
             time.sleep(60)
 
 
+def report_on_signal(file: Path) -> None:
+    """Have the screens write their state to a file at each SIGUSR1, on their own loop.
+
+    Args:
+        file: Replaced in one step each time; its `number` grows by one.
+    """
+    from tui_chat.ui import app
+
+    number = 0
+
+    def report(screens: TuiChat) -> None:
+        nonlocal number
+        if not screens._screen_stack:
+            return  # it ends
+        number += 1
+        part = file.with_suffix(".part")
+        part.write_bytes(pickle.dumps({"number": number, **state_of(screens)}))
+        part.replace(file)
+
+    def on_load(screens: TuiChat) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, report, screens)
+
+    app.TuiChat.on_load = on_load  # type: ignore[attr-defined]
+
+
+def state_of(screens: TuiChat) -> dict[str, Any]:
+    """Where somebody is in the screens, and the end of the chat that is shown."""
+    chat, session, focused = screens.chat, screens.session, screens.focused
+    path = session.messages()
+    return {
+        "screen": type(screens.screen).__name__,
+        "focus": "" if focused is None else focused.id or type(focused).__name__,
+        "draft": chat.bar.draft.full,
+        "is_editing": chat.bar.editing is not None,
+        "is_completing": chat.bar.is_completing,
+        "has_panel": chat.panel.is_open,
+        "has_find_bar": chat.finding.is_open,
+        "has_notice": chat.notice.error is not None,
+        "is_following": chat.transcript.is_following,
+        "is_busy": session.is_busy or chat.outbox.is_busy,
+        "state": session.state,
+        "selected": [chat.get_selected_text(), chat.bar.prompt.selected_text],
+        "size": tuple(screens.size),
+        "mouse": tuple(screens.mouse_position),
+        "chat": session.conversation.id,
+        "count": len(path),
+        "messages": [
+            (replace(m, params={}, stats=dict(m.stats)), session.versions(m.id))
+            for m in path[-REPORTED:]
+        ],
+    }
+
+
+def shorten_toasts(seconds: float) -> None:
+    """Have every toast go soon, whoever shows it."""
+    from tui_chat.ui import app
+
+    notify = app.TuiChat.notify
+
+    def short(self: TuiChat, message: str, **options: Any) -> None:
+        notify(self, message, **{**options, "timeout": seconds})
+
+    app.TuiChat.notify = short  # type: ignore[method-assign, assignment]
+
+
 def main() -> None:
     options = json.loads(Path(sys.argv[1]).read_text())
+    if report := options.pop("report", ""):
+        report_on_signal(Path(report))
+    if toast_s := options.pop("toast_s", 0.0):
+        shorten_toasts(toast_s)
+    if model := options.pop("model", ""):
+        from tui_chat.cli.typed import Typed
+
+        ending.exit_process(full_screen.open_chat(Typed(model=model)))
     is_stuck, noise = options.pop("is_stuck", False), options.pop("noise", "")
     if most := options.pop("most_file_bytes", 0):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
