@@ -33,15 +33,14 @@ from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
-from tui_chat.ui.driver import QuickEscDriver
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.key_bindings import bindings_of
-from tui_chat.ui.legacy_keys import learn_legacy_keys
 from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.textual_fixes.driver import TerminalDriver
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -135,11 +134,10 @@ class TuiChat(App[int]):
     ) -> None:
         self._mixed: tuple[Theme, dict[str, str]] | None = None
         self._has_chosen_theme = False
-        learn_legacy_keys()
         self._has_all_styles = bool(session.messages())
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
-            driver_class=None if constants.DRIVER else QuickEscDriver,
+            driver_class=None if constants.DRIVER else TerminalDriver,
             css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
         )
         self.session = session
