@@ -41,6 +41,7 @@ from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
+from tui_chat.ui.textual_fixes.key_order import KeyOrder, KeyOrPaste
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -152,6 +153,7 @@ class TuiChat(App[int]):
         self._without_colour = WithoutColour(self._page_colour)
         self._collector = QuietCollector(lambda: session.is_busy)
         self._is_quitting = False
+        self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
         self._model_names: list[tuple[str, str]] | None = None
@@ -365,14 +367,21 @@ class TuiChat(App[int]):
         return self._commands.label_of(action)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed too early; any key sends a notice away that has been read."""
+        """Keep what is typed too early, and let no key overtake another."""
         if self._early is not None and isinstance(event, events.Key | events.Paste):
             self._early.append(event)
             return
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            self.chat.notice.dismiss_if_read()
         if isinstance(event, events.InputEvent):
             self._collector.touched()
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _dispatch_key(self, event: KeyOrPaste) -> None:
+        """Any key sends a notice away that has been read."""
+        if isinstance(event, events.Key):
+            self.chat.notice.dismiss_if_read()
         await super().on_event(event)
 
     def save_theme(self, name: str) -> None:
