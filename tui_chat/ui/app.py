@@ -136,6 +136,8 @@ class TuiChat(App[int]):
         self._mixed: tuple[Theme, dict[str, str]] | None = None
         self._has_chosen_theme = False
         self._has_all_styles = bool(session.messages())
+        self.keymap: Mapping[str, str] = {}
+        """The user's keys by action id, as `set_keymap` was told them."""
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
             driver_class=None if constants.DRIVER else TerminalDriver,
@@ -365,6 +367,11 @@ class TuiChat(App[int]):
     def label_of(self, action: Action) -> str:
         """The footer's word for an action as things are."""
         return self._commands.label_of(action)
+
+    def set_keymap(self, keymap: Mapping[str, str]) -> None:
+        """Take the user's keys, and keep them for those who show keys."""
+        self.keymap = dict(keymap)
+        super().set_keymap(keymap)
 
     async def on_event(self, event: events.Event) -> None:
         """Keep what is typed too early, and let no key overtake another."""
