@@ -67,15 +67,19 @@ class _Way:
         self.left: deque[MessagePump] = deque(start.ancestors_with_self)
 
     @property
+    def is_typing(self) -> bool:
+        """Whether the key is a letter on its way to a field, or in it."""
+        is_field = isinstance(self.start, Input | TextArea)
+        return is_field and self.event.is_forwarded and _is_letter(self.event)
+
+    @property
     def is_typed(self) -> bool:
-        """Whether the key was a letter for a field, which is in it: nothing is left to be done."""
-        event = self.event
-        return (
-            isinstance(event, Key)
-            and event.was_taken
-            and event.is_printable
-            and isinstance(self.start, Input | TextArea)
-        )
+        """Whether the key was a letter for a field and is in it: nothing is left to be done."""
+        return self.is_typing and isinstance(self.event, Key) and self.event.was_taken
+
+
+def _is_letter(event: KeyOrPaste) -> bool:
+    return isinstance(event, events.Key) and event.is_printable
 
 
 class KeyOrder:
@@ -106,11 +110,19 @@ class KeyOrder:
         if isinstance(event, events.Key):
             event = Key(event.key, event.character)
         self._waiting.append(event)
-        if self._way is None or self._is_jammed:
+        if self._way is None or self._need_not_wait(self._way):
             await self._next()
 
+    def _need_not_wait(self, way: _Way) -> bool:
+        """Whether the next key can go behind the last one at once."""
+        if self._is_jammed:
+            return True
+        # Letters for one field stay in order in its own queue, and are painted together.
+        is_same = way.is_typing and self._start() is way.start
+        return is_same and _is_letter(self._waiting[0])
+
     async def _next(self) -> None:
-        """Dispatch the next key and follow its way; while there is a jam, all that wait."""
+        """Dispatch the next key, and those that need not wait for it; follow the last one's way."""
         self._end_way()
         while self._waiting:
             way = self._way = _Way(self._waiting.popleft(), self._start())
@@ -119,7 +131,7 @@ class KeyOrder:
             except BaseException:
                 self._end_way()
                 raise
-            if self._is_jammed and self._waiting:
+            if self._waiting and self._need_not_wait(way):
                 continue
             way.timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick, way)
             self._go_on(way)
