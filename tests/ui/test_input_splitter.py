@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
+from textual.messages import TerminalSupportsSynchronizedOutput
 
 from tui_chat.ui.textual_fixes.driver import PieceReader
 from tui_chat.ui.textual_fixes.input_splitter import (
@@ -128,6 +129,18 @@ def test_sequences_are_keys_and_what_is_unknown_is_dropped(
     data: bytes, expected: list[str]
 ) -> None:
     assert read(data) == expected
+
+
+def test_the_mouse_the_focus_and_reports_of_the_terminal_are_read() -> None:
+    reader = PieceReader()
+    data = b"\x1b[<35;10;20M\x1b[I\x1b[48;30;100;600;1000t\x1b[?2026;1$y\x1b[<0;3;4Mx"
+    messages = [m for piece in pieces_of([data]) for m in reader.events_of(piece)]
+    moved, focus, resized, report, pressed, key = messages
+    assert isinstance(moved, events.MouseMove) and (moved.x, moved.y) == (9, 19)
+    assert isinstance(focus, events.AppFocus)
+    assert isinstance(resized, events.Resize) and resized.size == (100, 30)
+    assert isinstance(report, TerminalSupportsSynchronizedOutput)
+    assert isinstance(pressed, events.MouseDown) and keys([key]) == ["x"]
 
 
 @pytest.mark.parametrize(
