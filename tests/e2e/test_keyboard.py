@@ -124,15 +124,17 @@ def test_text_behind_a_key_goes_where_that_key_leads(terminal: PseudoTerminal) -
 def test_a_continue_without_a_stop_changes_nothing(terminal: PseudoTerminal) -> None:
     for _ in range(3):
         os.kill(terminal.pid, signal.SIGCONT)
-    terminal.send(b"a")
-    terminal.wait_for("› a")
+    terminal.send(b"a word")
+    terminal.wait_for("› a word")
     os.kill(terminal.pid, signal.SIGTSTP)
     terminal.wait_until(lambda: _state(terminal.pid) == "T", "the process is stopped")
+    terminal.read()
     assert terminal.has_its_modes_back()
+    written = len(terminal.output)
     os.kill(terminal.pid, signal.SIGCONT)
-    terminal.wait_until(lambda: not terminal.has_its_modes_back(), "it has the terminal again")
-    terminal.send(b"bcdefghij")
-    terminal.wait_for("› abcdefghij( |$)")
+    terminal.wait_until(lambda: b"a word" in terminal.output[written:], "it paints again")
+    terminal.send(b" bcdefghij")
+    terminal.wait_for("› a word bcdefghij( |$)")
 
 
 def test_a_shell_with_jobs_stops_and_continues_the_chat(home: Path) -> None:

@@ -255,6 +255,8 @@ class TuiChat(App[int]):
 
     def on_mount(self) -> None:
         """Tell the prompt what can follow a command."""
+        # Textual enters the alternate screen after a stop and leaves it as empty as it finds it.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         session = self.session
         self.chat.bar.values = {
             "/theme": self._theme_names,

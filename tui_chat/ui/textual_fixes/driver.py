@@ -104,8 +104,9 @@ class TerminalDriver(LinuxDriver):
     # Taking and leaving ---------------------------------------------------------------------------
 
     def start_application_mode(self) -> None:
-        """Take the terminal; nothing where it is taken already."""
+        """Take the terminal; where it is taken already, only have it painted anew."""
         if self.has_terminal:
+            self.send_message(self.SignalResume())  # a stop that no handler saw may have been
             return
         self.has_terminal = True  # before the stop below, which ends with a SIGCONT
         while not self._is_in_foreground():  # continued by `bg`
