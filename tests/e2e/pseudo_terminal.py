@@ -135,6 +135,16 @@ class PseudoTerminal:
         for name in names:
             os.write(self.child.child_fd, KEYS.get(name, name).encode())
 
+    def send(self, data: bytes) -> None:
+        """Write bytes as they are, and take what the program writes meanwhile."""
+        limit = time.monotonic() + PATIENCE_S
+        while data:
+            _, can_write, _ = select.select([], [self.child.child_fd], [], 0.02)
+            if can_write:
+                data = data[os.write(self.child.child_fd, data[:4000]) :]
+            self.read()
+            assert time.monotonic() < limit, f"the program takes no input\n{self.text}"
+
     def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait until something is so; the screen is in the message if it never is."""
         limit = time.monotonic() + PATIENCE_S

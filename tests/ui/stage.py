@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -45,6 +45,7 @@ class Stage(PieceApp):
         self._session = session
         self.results: list[Any] = []
         self.commands: list[tuple[str, str]] = []
+        self.keymap: Mapping[str, str] = {}
 
     @property
     def session(self) -> ChatSession:

@@ -68,7 +68,7 @@ async def test_it_scrolls_filters_and_closes(size: tuple[int, int]) -> None:
 
 async def test_the_keys_are_those_of_the_user() -> None:
     app = Stage()
-    app.set_keymap({"regenerate": "ctrl+y,question_mark"})
+    app.keymap = {"regenerate": "ctrl+y,question_mark"}
     async with app.run_test(size=(100, 30)) as pilot:
         screen = HelpScreen("app")
         await app.show(screen, pilot)

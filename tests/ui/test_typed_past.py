@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from textual import events
-from textual._xterm_parser import XTermParser
 
 from tests.ui.chat_app import chat_app, chat_of, running, talk, until
-from tui_chat.ui.driver import ESCAPE_DELAY_S, escape_delay
-from tui_chat.ui.legacy_keys import learn_legacy_keys
+from tui_chat.ui.textual_fixes.driver import ESCAPE_DELAY_S, PieceReader, escape_delay
+from tui_chat.ui.textual_fixes.input_splitter import Sequence
 
 
 async def test_a_burst_over_the_transcript_is_typed_and_runs_no_command() -> None:
@@ -50,8 +49,7 @@ async def test_a_narrow_sheet_still_shows_how_to_leave() -> None:
 
 
 def test_alt_enter_of_a_plain_terminal_is_one_key() -> None:
-    learn_legacy_keys()
-    keys = [event.key for event in XTermParser().feed("\x1b\r") if isinstance(event, events.Key)]
+    keys = [e.key for e in PieceReader().events_of(Sequence("\x1b\r")) if isinstance(e, events.Key)]
     assert keys == ["alt+enter"]
 
 

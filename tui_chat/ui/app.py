@@ -33,15 +33,15 @@ from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
 from tui_chat.ui.commands import Commands
-from tui_chat.ui.driver import QuickEscDriver
 from tui_chat.ui.event_feed import EventFeed
 from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.key_bindings import bindings_of
-from tui_chat.ui.legacy_keys import learn_legacy_keys
 from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.textual_fixes.driver import TerminalDriver
+from tui_chat.ui.textual_fixes.key_order import KeyOrder, KeyOrPaste
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -129,11 +129,12 @@ class TuiChat(App[int]):
     ) -> None:
         self._mixed: tuple[Theme, dict[str, str]] | None = None
         self._has_chosen_theme = False
-        learn_legacy_keys()
         self._has_all_styles = bool(session.messages())
+        self.keymap: Mapping[str, str] = {}
+        """The user's keys by action id, as `set_keymap` was told them."""
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
-            driver_class=None if constants.DRIVER else QuickEscDriver,
+            driver_class=None if constants.DRIVER else TerminalDriver,
             css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
         )
         self.session = session
@@ -148,6 +149,7 @@ class TuiChat(App[int]):
         self._without_colour = WithoutColour(self._page_colour)
         self._collector = QuietCollector(lambda: session.is_busy)
         self._is_quitting = False
+        self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
         self._model_names: list[tuple[str, str]] | None = None
@@ -247,6 +249,8 @@ class TuiChat(App[int]):
 
     def on_mount(self) -> None:
         """Tell the prompt what can follow a command."""
+        # Textual enters the alternate screen after a stop and leaves it as empty as it finds it.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         session = self.session
         self.chat.bar.values = {
             "/theme": self._theme_names,
@@ -361,15 +365,27 @@ class TuiChat(App[int]):
         """The footer's word for an action as things are."""
         return self._commands.label_of(action)
 
+    def set_keymap(self, keymap: Mapping[str, str]) -> None:
+        """Take the user's keys, and keep them for those who show keys."""
+        self.keymap = dict(keymap)
+        super().set_keymap(keymap)
+
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed too early; any key sends a notice away that has been read."""
+        """Keep what is typed too early, and let no key overtake another."""
         if self._early is not None and isinstance(event, events.Key | events.Paste):
             self._early.append(event)
             return
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            self.chat.notice.dismiss_if_read()
         if isinstance(event, events.InputEvent):
             self._collector.touched()
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _dispatch_key(self, event: KeyOrPaste) -> None:
+        """Any key sends a notice away that has been read."""
+        if isinstance(event, events.Key):
+            self.chat.notice.dismiss_if_read()
         await super().on_event(event)
 
     def save_theme(self, name: str) -> None:

@@ -1,11 +1,12 @@
 """The keys of actions as the user has them now, for help, menus and the palette.
 
-Owns the reading of the keymap. Refuses to bind anything.
+Come here to show a key: the declared ones are not what somebody presses who has changed them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from textual.app import App
 from textual.keys import format_key
@@ -13,14 +14,22 @@ from textual.keys import format_key
 from tui_chat.actions import Action, describe_key
 
 
+@runtime_checkable
+class HasKeymap(Protocol):
+    """An app that remembers the keymap which it has set; Textual keeps its own to itself."""
+
+    keymap: Mapping[str, str]
+    """Keys by action id, separated by commas."""
+
+
 def pressed_keys(app: App[Any], action: Action) -> tuple[str, ...]:
     """The keys of an action in Textual's spelling, with the user's keymap applied.
 
     Args:
-        app: Whose keymap counts.
+        app: Whose keymap counts, where it has one.
         action: Its id is the id of its binding.
     """
-    changed = app._keymap.get(action.id)  # Textual has no public way to read its keymap
+    changed = app.keymap.get(action.id) if isinstance(app, HasKeymap) else None
     return action.keys if changed is None else tuple(key.strip() for key in changed.split(","))
 
 

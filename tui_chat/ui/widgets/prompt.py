@@ -1,6 +1,6 @@
 """The text area of the prompt: grows with the draft and folds long pastes to one token.
 
-Owns editing and the exactness of pastes. Sends nothing and knows no history; `PromptBar` does.
+A folded paste keeps its exact text here. Sending and history are the part of `PromptBar`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.document._document import EditResult, Location, Selection
-from textual.document._edit import Edit
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from tui_chat.ui.prompt_history import Draft, draft_of, is_long_paste, paste_label
 
@@ -95,9 +94,7 @@ class Prompt(TextArea):
         """Put a label for a text in the place of the selection."""
         label = paste_label(text, None, self._pastes)
         self._pastes[label] = text
-        result = self._replace_via_keyboard(label, *self.selection)
-        if result is not None:
-            self.move_cursor(result.end_location)
+        self._put(label)
         self.post_message(self.Pasted(self, label, text))
 
     def relabel(self, label: str, tokens: int) -> None:
@@ -121,7 +118,8 @@ class Prompt(TextArea):
                 return True
         return False
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a paste, folded where it is long; Textual would put it in as it is."""
         event.prevent_default()
         event.stop()
         if self.read_only:
@@ -129,17 +127,21 @@ class Prompt(TextArea):
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
         if is_long_paste(text):
             self.fold(text)
-        elif result := self._replace_via_keyboard(text, *self.selection):
-            self.move_cursor(result.end_location)
+        else:
+            self._put(text)
         self.focus()
+
+    def _put(self, text: str) -> None:
+        """Put a text in the place of the selection, with the cursor behind it."""
+        result = self.replace(text, *self.selection, maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
 
     def on_key(self, event: events.Key) -> None:
         """Take the joiners like any other character."""
         if event.character in _JOINERS and not self.read_only:
             event.stop()
             event.prevent_default()
-            if result := self._replace_via_keyboard(event.character, *self.selection):
-                self.move_cursor(result.end_location)
+            self._put(event.character)
 
     def action_cursor_line_end(self, select: bool = False) -> None:
         """Go to the end of the line; from there, ask to follow the transcript."""
@@ -172,11 +174,11 @@ class Prompt(TextArea):
                 yield start, start + len(label), label
                 start = line.find(label, start + len(label))
 
-    def _validate_selection(self, selection: Selection) -> Selection:
+    def validate_selection(self, selection: Selection) -> Selection:
         """Keep the cursor out of labels: a step into one leads to its other end."""
-        start, end = super()._validate_selection(selection)
         if not self._pastes:
-            return Selection(start, end)
+            return selection
+        start, end = selection
         before = self.selection.end
         return Selection(self._outside(start, before), self._outside(end, before))
 

@@ -1,0 +1,186 @@
+"""Hands keys to the screen one after the other, so that none overtakes another.
+
+Textual's fields (`TextArea`, `Input` of 8.2.8) take letters as they arrive, but editing keys only
+when they have bubbled up to the app as bindings. In one read, `lost`, Ctrl+U, `kept` comes out
+empty, and letters behind a key that opens a screen are typed below it. Unneeded once Textual lets
+a key take its whole way before it begins with the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.dom import DOMNode
+from textual.message_pump import MessagePump
+from textual.widgets import Input, TextArea
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.025
+_MOST_TICKS = 8
+"""How long a key is waited for at most. Counted in ticks, so that the time in which the loop stands
+still does not count."""
+_MOST_ROUNDS = 4
+"""How often a key's way is followed again because the focus has moved."""
+
+KeyOrPaste = events.Key | events.Paste
+
+
+class Key(events.Key):
+    """A key that knows whether somebody has taken it. Handlers find it by the name `on_key`."""
+
+    was_taken = False
+
+    def stop(self, stop: bool = True) -> Key:
+        """Take note that it goes no further."""
+        self.was_taken = stop
+        super().stop(stop)
+        return self
+
+
+class _Way:
+    """The way of one key: from what has the focus up to the app.
+
+    Args:
+        event: The key.
+        start: What has the focus.
+    """
+
+    def __init__(self, event: KeyOrPaste, start: DOMNode) -> None:
+        self.event = event
+        self.rounds = 0
+        self.ticks = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self.start_at(start)
+
+    def start_at(self, start: DOMNode) -> None:
+        """Begin the way, or begin it again elsewhere."""
+        self.start = start
+        self.rounds += 1
+        self.left: deque[MessagePump] = deque(start.ancestors_with_self)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the key is a letter on its way to a field, or in it."""
+        is_field = isinstance(self.start, Input | TextArea)
+        return is_field and self.event.is_forwarded and _is_letter(self.event)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the key was a letter for a field and is in it: nothing is left to be done."""
+        return self.is_typing and isinstance(self.event, Key) and self.event.was_taken
+
+
+def _is_letter(event: KeyOrPaste) -> bool:
+    return isinstance(event, events.Key) and event.is_printable
+
+
+class KeyOrder:
+    """The queue of keys and pastes before the app.
+
+    A marker is sent behind each key, through the queues of what has the focus and of all that is
+    above it, and the next key begins when the marker has come back to the app: then the key has
+    been handled, and so have been the messages that it caused on this way. Where that moved the
+    focus or opened a screen, the marker goes the new way as well.
+
+    Where a handler on the way is slow, keys do not wait for it: after `_MOST_TICKS` those that
+    wait are handed on, and so are the next ones until a marker comes through again.
+
+    Args:
+        app: Whose keys they are.
+        dispatch: What Textual does with a key; called in the app's own message loop.
+    """
+
+    def __init__(self, app: App[Any], dispatch: Callable[[KeyOrPaste], Awaitable[None]]) -> None:
+        self._app = app
+        self._dispatch = dispatch
+        self._waiting: deque[KeyOrPaste] = deque()
+        self._way: _Way | None = None
+        self._is_jammed = False
+
+    async def take(self, event: KeyOrPaste) -> None:
+        """Dispatch a key, or keep it until those before it have been handled."""
+        if isinstance(event, events.Key):
+            event = Key(event.key, event.character)
+        self._waiting.append(event)
+        if self._way is None or self._need_not_wait(self._way):
+            await self._next()
+
+    def _need_not_wait(self, way: _Way) -> bool:
+        """Whether the next key can go behind the last one at once."""
+        if self._is_jammed:
+            return True
+        # Letters for one field stay in order in its own queue, and are painted together.
+        is_same = way.is_typing and self._start() is way.start
+        return is_same and _is_letter(self._waiting[0])
+
+    async def _next(self) -> None:
+        """Dispatch the next key, and those that need not wait for it; follow the last one's way."""
+        self._end_way()
+        while self._waiting:
+            way = self._way = _Way(self._waiting.popleft(), self._start())
+            try:
+                await self._dispatch(way.event)
+            except BaseException:
+                self._end_way()
+                raise
+            if self._waiting and self._need_not_wait(way):
+                continue
+            way.timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick, way)
+            self._go_on(way)
+            return
+
+    def _start(self) -> DOMNode:
+        return self._app.focused or self._app.screen
+
+    def _end_way(self) -> None:
+        if self._way is not None and self._way.timer is not None:
+            self._way.timer.cancel()
+        self._way = None
+
+    # The marker -----------------------------------------------------------------------------------
+
+    def _go_on(self, way: _Way) -> None:
+        """Post the marker to the next of the way that takes messages; the app is the last."""
+        passed = events.Callback(callback=partial(self._passed, way))
+        while way.left and not way.left.popleft().post_message(passed):
+            pass
+
+    async def _passed(self, way: _Way) -> None:
+        if way is not self._way:
+            return
+        if way.left:
+            if way.is_typed and not self._is_jammed:
+                way.left = deque([self._app])
+            self._go_on(way)
+            return
+        start = self._start()
+        if start is not way.start and not way.is_typed and way.rounds < _MOST_ROUNDS:
+            way.start_at(start)
+            self._go_on(way)
+            return
+        self._is_jammed = False
+        await self._next()
+
+    def _tick(self, way: _Way) -> None:
+        if way is not self._way:
+            return
+        way.ticks += 1
+        if way.ticks < _MOST_TICKS:
+            way.timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick, way)
+            return
+        log.info("a key takes long; the next ones do not wait for it")
+        self._app.post_message(events.Callback(callback=partial(self._give_up, way)))
+
+    async def _give_up(self, way: _Way) -> None:
+        if way is self._way:
+            self._is_jammed = True
+            if self._waiting:
+                await self._next()
