@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from textual import constants, events
 from textual.app import App
@@ -156,6 +157,8 @@ class TuiChat(App[int]):
         self._is_quitting = False
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
+        self._pressed_in: WeakKeyDictionary[events.Key, Screen[Any]] = WeakKeyDictionary()
+        """The screens that keys on their way were pressed in."""
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
@@ -367,12 +370,20 @@ class TuiChat(App[int]):
         return self._commands.label_of(action)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed too early; any key sends a notice away that has been read."""
+        """Keep what is typed too early; any key sends a notice away that has been read.
+
+        A key that was pressed in a screen that has closed since is dropped: Textual would look for
+        what it does in the screen below, where a second Enter opens the menu of a message.
+        """
         if self._early is not None and isinstance(event, events.Key | events.Paste):
             self._early.append(event)
             return
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            self.chat.notice.dismiss_if_read()
+        if isinstance(event, events.Key):
+            if not event.is_forwarded:
+                self._pressed_in[event] = self.screen
+                self.chat.notice.dismiss_if_read()
+            elif self._pressed_in.get(event, self.chat) not in self.screen_stack:
+                return
         if isinstance(event, events.InputEvent):
             self._collector.touched()
         await super().on_event(event)
