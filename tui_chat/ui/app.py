@@ -51,7 +51,7 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
-from tui_chat.ui.toasts import MOST, make_room, paint_without
+from tui_chat.ui.toasts import MOST, Toasts
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -147,6 +147,8 @@ class TuiChat(App[int]):
         self.settings = settings or UiSettings()
         self.engine_ended = True
         """Whether the engine's thread has ended; known once the app has been left."""
+        self.toasts = Toasts(self)
+        """The notices that are up."""
         self._commands = Commands(self)
         self.chat = ChatScreen(session, self, clock)
         """The main screen."""
@@ -256,6 +258,7 @@ class TuiChat(App[int]):
 
     def on_mount(self) -> None:
         """Tell the prompt what can follow a command."""
+        self.screen_change_signal.subscribe(self, lambda _: self.toasts.show(), immediate=True)
         session = self.session
         self.chat.bar.values = {
             "/theme": self._theme_names,
@@ -345,9 +348,13 @@ class TuiChat(App[int]):
             self.screen.check_idle()
 
     def on_notify(self, event: Notify) -> None:
-        """Make room for a toast; Textual shows it after this."""
-        make_room(self, event.notification)
-        paint_without(self, event.notification)
+        """Show a toast of ours instead of Textual's."""
+        event.prevent_default()
+        self.toasts.add(event.notification)
+
+    def clear_notifications(self) -> None:
+        """Take every toast away."""
+        self.toasts.clear()
 
     # Actions --------------------------------------------------------------------------------------
 

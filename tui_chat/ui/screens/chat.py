@@ -33,7 +33,7 @@ from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
 from tui_chat.ui.side_panel import SidePanel
-from tui_chat.ui.toasts import ReadingRoom, keep_toasts_in
+from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.widgets.empty_state import EmptyState
 from tui_chat.ui.widgets.follow_strip import FollowStrip
 from tui_chat.ui.widgets.key_line import KeyLine
@@ -136,6 +136,7 @@ class ChatScreen(Screen[None]):
             yield self.bar
         yield self.meter
         yield self._key_line
+        yield ToastList()
 
     async def on_mount(self) -> None:
         """Show the session as it is."""
