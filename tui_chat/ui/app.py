@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from textual import constants, events
-from textual.app import App
 from textual.binding import BindingType
 from textual.color import Color
 from textual.filter import LineFilter
@@ -43,6 +42,7 @@ from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -109,7 +109,7 @@ def _palette_entries() -> type[Provider]:
     return ActionCommands
 
 
-class TuiChat(App[int]):
+class TuiChat(GuardedApp[int]):
     """The chat.
 
     Args:
