@@ -10,8 +10,8 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from textual import constants, events
+from textual.app import ScreenStackError
 from textual.binding import BindingType
 from textual.color import Color
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import Notify
 from textual.screen import Screen
@@ -109,6 +111,14 @@ def _palette_entries() -> type[Provider]:
     return ActionCommands
 
 
+class ChatDriver(QuickEscDriver):
+    """The driver, which the app learns of, since Textual has no public way to ask for it."""
+
+    def __init__(self, app: TuiChat, **options: Any) -> None:
+        super().__init__(app, **options)
+        app.terminal_driver = self
+
+
 class TuiChat(GuardedApp[int]):
     """The chat.
 
@@ -136,11 +146,14 @@ class TuiChat(GuardedApp[int]):
     ) -> None:
         self._mixed: tuple[Theme, dict[str, str]] | None = None
         self._has_chosen_theme = False
+        self._copied = ""
+        self.terminal_driver: Driver | None = None
+        """What writes to the terminal, once the app runs on one."""
         learn_legacy_keys()
         self._has_all_styles = bool(session.messages())
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
-            driver_class=None if constants.DRIVER else QuickEscDriver,
+            driver_class=None if constants.DRIVER else ChatDriver,
             css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
         )
         self.session = session
@@ -341,10 +354,12 @@ class TuiChat(GuardedApp[int]):
             text = f"There are {rest} more notices; Ctrl+L shows them."
             notify_plain(self.screen, text, severity="warning", timeout=10)
 
-    def _end_batch(self) -> None:
-        """Paint what has changed during a batch of changes; Textual waits for the next message."""
-        super()._end_batch()
-        if not self._batch_count and self._screen_stack:
+    @contextmanager
+    def batch_update(self) -> Generator[None, None, None]:
+        """Paint what has changed when a batch of changes ends; Textual waits for a message."""
+        with super().batch_update():
+            yield
+        with suppress(ScreenStackError):
             self.screen.check_idle()
 
     def on_notify(self, event: Notify) -> None:
@@ -408,17 +423,24 @@ class TuiChat(GuardedApp[int]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy in the background, and say which way it went."""
-        self._clipboard = text
+        self._copied = text
         self.run_worker(self._copy(text), group="copy", exit_on_error=False)
 
+    @property
+    def clipboard(self) -> str:
+        """What was copied last, for the fields that paste it."""
+        return self._copied
+
     async def _copy(self, text: str) -> None:
-        driver = self._driver
-        if driver is None:
-            return
         from tui_chat.ui import clipboard
 
-        result = await asyncio.to_thread(clipboard.copy, text, driver.write)
+        result = await asyncio.to_thread(clipboard.copy, text, self.write_terminal)
         notify_plain(self.screen, result.detail, severity="information" if result.ok else "warning")
+
+    def write_terminal(self, sequence: str) -> None:
+        """Write a control sequence past the screens; may be called from any thread."""
+        if self.terminal_driver is not None:
+            self.terminal_driver.write(sequence)
 
     async def ask_about_link(self, url: str) -> None:
         """Ask before a link of a reply is opened."""
