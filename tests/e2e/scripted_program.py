@@ -69,7 +69,7 @@ def report_on_signal(file: Path) -> None:
 
     def report(screens: TuiChat) -> None:
         nonlocal number
-        if not screens._screen_stack:
+        if not screens.screen_stack:
             return  # it ends
         number += 1
         part = file.with_suffix(".part")
@@ -122,6 +122,31 @@ def shorten_toasts(seconds: float) -> None:
     app.TuiChat.notify = short  # type: ignore[method-assign, assignment]
 
 
+def spoil(place: str, session: ChatSession) -> None:
+    """Let the opening of the help (`help`) or the first words of a reply (`chat`) fail.
+
+    What was typed is in a local variable then, as it often is.
+    """
+    from tui_chat.ui.screens.help import HelpScreen
+    from tui_chat.ui.session_mirror import SessionMirror
+
+    def fail_in_help(screen: HelpScreen) -> None:
+        typed = screen.app.screen_stack[0].query_one("#prompt").text
+        raise RuntimeError(f"a mistake after {len(typed)} characters")
+
+    async def fail_in_chat(mirror: SessionMirror, said: object) -> None:
+        if len(path := session.messages()) > 1 and path[1].text:
+            typed = path[0].text
+            raise RuntimeError(f"a mistake after {len(typed)} characters")
+        await apply(mirror, said)
+
+    apply = SessionMirror.apply
+    if place == "help":
+        HelpScreen.on_mount = fail_in_help
+    else:
+        SessionMirror.apply = fail_in_chat
+
+
 def main() -> None:
     options = json.loads(Path(sys.argv[1]).read_text())
     if report := options.pop("report", ""):
@@ -132,6 +157,7 @@ def main() -> None:
         from tui_chat.cli.typed import Typed
 
         ending.exit_process(full_screen.open_chat(Typed(model=model)))
+    crash = options.pop("crash", "")
     is_stuck, noise = options.pop("is_stuck", False), options.pop("noise", "")
     if most := options.pop("most_file_bytes", 0):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -148,6 +174,8 @@ def main() -> None:
     def program() -> int:
         from tui_chat.ui import app
 
+        if crash:
+            spoil(crash, session)
         return app.run(session, app.UiSettings())
 
     ending.exit_process(full_screen.run_screens(session, program, log_file))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.pseudo_terminal import PseudoTerminal
+from tests.e2e.pseudo_terminal import LEAVE_SCREEN, PseudoTerminal
 from tui_chat.chat.conversation import Conversation, Message
 
 Play = Callable[..., PseudoTerminal]
@@ -147,3 +147,34 @@ def test_a_full_disk_does_not_stop_a_chat(play: Play, home: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         text = connection.execute("SELECT text FROM messages WHERE role = 'user'").fetchone()
     assert text == ("fill it",)
+
+
+def test_a_crash_in_a_window_closes_it_and_the_chat_goes_on(
+    play: Play, saved_chat: Read, home: Path
+) -> None:
+    terminal = play(crash="help", replies=["Here I am."])
+    terminal.wait_for("Enter sends")
+    terminal.keys("secretword")
+    terminal.wait_for("secretword")
+    terminal.keys("F1")
+    terminal.wait_for("(?s)window, so it was closed.*secretword")
+    log = (home / "tui-chat" / "logs" / "tui-chat.log").read_text()
+    assert "RuntimeError: a mistake after 10 characters" in log and "secretword" not in log
+    terminal.keys("Enter")
+    terminal.wait_for("Here I am.")
+    terminal.keys("Ctrl+Q")
+    assert terminal.wait_exit() == 0
+    assert saved_chat().path()[0].text == "secretword"
+
+
+def test_a_crash_of_the_chat_ends_it_in_order(play: Play, saved_chat: Read, home: Path) -> None:
+    terminal = play(crash="chat", replies=["alpha " * 20], token_s=0.01)
+    terminal.wait_for("Enter sends")
+    terminal.keys("secretword", "Enter")
+    assert terminal.wait_exit() == 1
+    assert terminal.has_its_modes_back() and LEAVE_SCREEN in terminal.output
+    after = terminal.output.rpartition(LEAVE_SCREEN)[2]
+    assert b"The screens broke off. What happened is in" in after and b"Traceback" not in after
+    log = (home / "tui-chat" / "logs" / "tui-chat.log").read_text()
+    assert "RuntimeError: a mistake after 10 characters" in log and "secretword" not in log
+    assert saved_chat().path()[0].text == "secretword"

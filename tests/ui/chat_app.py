@@ -171,6 +171,14 @@ async def idle(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
+async def passed(pilot: Pilot[Any]) -> None:
+    """Wait until the app and its top screen have handled what is on its way to them by now."""
+    for node in (pilot.app, pilot.app.screen, pilot.app):
+        handled = asyncio.Event()
+        if node.call_later(handled.set):
+            await handled.wait()
+
+
 def chat_of(pilot: Pilot[Any]) -> ChatScreen:
     """The chat screen of a running app."""
     app = pilot.app

@@ -73,7 +73,7 @@ async def test_copying_a_message_or_a_code_block_says_how(copied: list[str]) -> 
         await until(pilot, lambda: copied[1:] == ["print(1)"])
         await pilot.press("u", "y")
         await until(pilot, lambda: copied[2:] == ["ls"])
-        await until(pilot, lambda: any("OSC 52" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("OSC 52" in n.message for n in app.toasts.present))
         await pilot.press("escape", "y")
         await until(pilot, lambda: copied[3:] == [CODE])
 
@@ -165,7 +165,7 @@ async def test_nothing_is_changed_while_a_reply_is_written() -> None:
         await pilot.pause()
         assert len(app.session.conversation) == count
         assert app.session.is_busy
-        assert any("still being written" in n.message for n in app._notifications)
+        assert any("still being written" in n.message for n in app.toasts.present)
         await app.run_command("stop")
         await idle(pilot)
 

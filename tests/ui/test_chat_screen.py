@@ -184,8 +184,8 @@ async def test_a_notice_stays_until_a_key_and_the_key_still_counts() -> None:
 async def test_notices_of_the_settings_are_told() -> None:
     app = chat_app(theme="no-such-theme", notices=("config.toml, line 3: no [/setting]",))
     async with running(app) as pilot:
-        await until(pilot, lambda: len(app._notifications) >= 2)
-        texts = [n.message for n in app._notifications]
+        await until(pilot, lambda: len(app.toasts.present) >= 2)
+        texts = [n.message for n in app.toasts.present]
         assert any("[/setting]" in text for text in texts)
         assert any("no-such-theme" in text for text in texts)
 
@@ -201,10 +201,10 @@ async def test_a_disk_that_failed_for_a_moment_is_told_afterwards(tmp_path: Path
     app = TuiChat(session, UiSettings(theme="night"), STILL)
     async with running(app) as pilot:
         await until(pilot, lambda: "not saved: the disk is full" in painted(app))
-        assert not app._notifications, "the title line says it"
+        assert not app.toasts.present, "the title line says it"
         switch.error = None
-        await until(pilot, lambda: len(app._notifications) > 0)
-        (told,) = app._notifications
+        await until(pilot, lambda: len(app.toasts.present) > 0)
+        (told,) = app.toasts.present
         assert (told.severity, told.message) == (
             "warning", "Everything is saved again. It was not for a while: the disk is full.",
         )  # fmt: skip

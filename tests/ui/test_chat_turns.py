@@ -224,4 +224,4 @@ def page(app: TuiChat) -> str:
 
 def told(app: TuiChat) -> str:
     """The notifications of now."""
-    return "\n".join(notification.message for notification in app._notifications)
+    return "\n".join(notification.message for notification in app.toasts.present)

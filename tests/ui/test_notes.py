@@ -69,7 +69,7 @@ async def written(pilot: Pilot[Any], keep: int = 2) -> Message:
 
 
 def toasts(pilot: Pilot[Any]) -> list[str]:
-    return [str(n.message) for n in app_of(pilot)._notifications]
+    return [n.message for n in app_of(pilot).toasts.present]
 
 
 async def test_a_note_stands_below_the_forget_line_and_above_what_is_sent() -> None:
@@ -129,7 +129,7 @@ async def test_a_note_is_selected_copied_edited_removed_and_brought_back() -> No
         await app_of(pilot).run_command("rank")
         await until(pilot, lambda: any("That is a note" in text for text in toasts(pilot)))
         await pilot.press("y")
-        await until(pilot, lambda: app_of(pilot)._clipboard == NOTE)
+        await until(pilot, lambda: app_of(pilot).clipboard == NOTE)
         await pilot.press("e")
         await until(pilot, lambda: chat_of(pilot).bar.editing == note.id)
         assert chat_of(pilot).bar.draft.full == NOTE

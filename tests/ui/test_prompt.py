@@ -173,10 +173,10 @@ async def test_an_unknown_command_names_the_nearest_and_stays() -> None:
     async with running(app) as pilot:
         await say(pilot, "/theem night")
         await until(pilot, lambda: app.chat.bar.draft.text == "/theem night")
-        await until(pilot, lambda: any("/theme" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("/theme" in n.message for n in app.toasts.present))
         await pilot.press("ctrl+c")
         await say(pilot, "/set temperature=9")
-        await until(pilot, lambda: any("out of range" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("out of range" in n.message for n in app.toasts.present))
 
 
 async def test_completion_offers_commands_and_their_values() -> None:
@@ -216,7 +216,7 @@ async def test_ctrl_c_clears_then_stops_then_quits() -> None:
         await until(pilot, lambda: app.session.messages()[-1].status == "stopped")
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.is_running)
-        await until(pilot, lambda: any("again to quit" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("again to quit" in n.message for n in app.toasts.present))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.return_value == 0)
         assert app.engine_ended
@@ -253,7 +253,7 @@ async def test_the_editor_gets_the_whole_draft_and_gives_it_back(
         await until(pilot, lambda: app.chat.bar.draft.full == f"{PASTE}\nchanged")
         monkeypatch.setenv("VISUAL", "no-such-editor-here")
         await pilot.press("ctrl+g")
-        await until(pilot, lambda: any("not installed" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("not installed" in n.message for n in app.toasts.present))
         await until(pilot, lambda: app.chat.bar.draft.full == f"{PASTE}\nchanged")
 
 

@@ -60,7 +60,7 @@ def shown(app: TuiChat) -> str:
 
 
 def told(app: TuiChat) -> str:
-    return " ".join(n.message for n in app._notifications)
+    return " ".join(n.message for n in app.toasts.present)
 
 
 async def test_the_draft_is_answered_several_times_side_by_side() -> None:
@@ -298,7 +298,7 @@ async def test_a_temperature_of_0_is_refused_and_the_draft_comes_back() -> None:
 async def test_what_is_no_number_of_candidates_is_refused(argument: str) -> None:
     async with running(conversation=talk("How?", "First.")) as (app, pilot):
         await say(pilot, f"/best {argument}")
-        await until(pilot, lambda: app._notifications or app.chat.notice.error is not None)
+        await until(pilot, lambda: app.toasts.present or app.chat.notice.error is not None)
         assert app.screen is app.chat and len(app.session.conversation) == 2
 
 

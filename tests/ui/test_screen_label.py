@@ -169,5 +169,5 @@ async def test_the_chat_says_how_many_are_labelled() -> None:
         await pilot.press("y", "tab", "n", "escape")
         await chats.until(pilot, lambda: app.screen is app.chat)
         await chats.until(
-            pilot, lambda: any("2 messages labelled" in n.message for n in app._notifications)
+            pilot, lambda: any("2 messages labelled" in n.message for n in app.toasts.present)
         )

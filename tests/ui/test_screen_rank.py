@@ -127,7 +127,7 @@ async def test_the_slash_command_ranks_the_last_reply() -> None:
         assert last.marks.rank == 0 and last.text == "Choose seed and type a number."
         await pilot.press("escape", "g", "o")
         await chats.until(
-            pilot, lambda: any("nothing to rank" in n.message for n in app._notifications)
+            pilot, lambda: any("nothing to rank" in n.message for n in app.toasts.present)
         )
 
 
@@ -137,6 +137,6 @@ async def test_there_is_nothing_to_rank_in_an_empty_chat() -> None:
         for action_id in ("rank", "label"):
             await app.run_command(action_id)
         await chats.until(
-            pilot, lambda: any("no message yet" in n.message for n in app._notifications)
+            pilot, lambda: any("no message yet" in n.message for n in app.toasts.present)
         )
         assert app.screen is app.chat

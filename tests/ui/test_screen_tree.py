@@ -196,7 +196,7 @@ async def test_nothing_is_gone_to_while_a_reply_is_written() -> None:
         await chats.until(pilot, lambda: isinstance(app.screen, TreeScreen))
         await pilot.press("end", "enter", "delete")
         await chats.until(
-            pilot, lambda: any("still being written" in n.message for n in app._notifications)
+            pilot, lambda: any("still being written" in n.message for n in app.toasts.present)
         )
         assert isinstance(app.screen, TreeScreen)
         await pilot.press("escape")

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from textual._compositor import Compositor
 from textual.geometry import Region, Size
 from textual.notifications import Notification
+from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets._toast import Toast
 
 from tests.ui.chat_app import chat_app, chat_of, running, talk, until
+from tests.ui.stage import HOSTILE
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.safe_text import notify_plain
-from tui_chat.ui.toasts import MOST, crowded_out
+from tui_chat.ui.screens.dialogs import InputScreen
+from tui_chat.ui.toasts import MOST, Toast, crowded_out
 
 LONG = "Something happened that takes more than one line of a toast to say, and then some more. "
 TALK = talk(*(["Question?", "Answer.\n\n" * 10] * 4))
@@ -48,22 +50,15 @@ async def test_toasts_stay_above_the_loading_line_and_the_prompt(size: tuple[int
         for text in (LONG, LONG, "A second one", LONG * 2, "The last one"):
             notify_plain(chat, text, severity="warning")
 
-        def shown() -> list[Toast]:
-            return [toast for toast in chat.query(Toast) if toast.region.height]
+        def are_above() -> bool:
+            places = [toast.region for toast in chat.query(Toast) if toast.region.height]
+            return all(place.bottom <= chat.loading_line.region.y for place in places)
 
-        def last() -> bool:
-            return any("The last one" in str(toast.render()) for toast in shown())
-
-        await until(pilot, last)
-        await until(pilot, lambda: len(shown()) <= MOST)
-        await until(
-            pilot, lambda: all(t.region.bottom <= chat.loading_line.region.y for t in shown())
-        )
+        await until(pilot, lambda: "The last one" in shown(chat) and len(shown(chat)) <= MOST)
+        await until(pilot, are_above)
         chat.bar.prompt.insert("a\nb\nc\nd")
         await until(pilot, lambda: chat.bar.prompt.region.height >= 3)
-        await until(
-            pilot, lambda: all(t.region.bottom <= chat.loading_line.region.y for t in shown())
-        )
+        await until(pilot, are_above)
 
 
 async def test_a_toast_is_painted_over_though_its_removal_went_unnoticed(
@@ -95,3 +90,57 @@ async def test_a_toast_is_painted_over_though_its_removal_went_unnoticed(
         await until(pilot, lambda: not chat.query(Toast))
         painted.clear()
         await until(pilot, lambda: any(region.contains_region(place) for region in painted))
+
+
+def shown(screen: Screen[Any]) -> list[str]:
+    """The texts of the toasts that are painted on a screen."""
+    toasts = [toast for toast in screen.query(Toast) if toast.region.height]
+    return [str(toast.render()) for toast in sorted(toasts, key=lambda toast: toast.region.y)]
+
+
+async def test_a_toast_outlives_the_sheet_that_gave_it_and_goes_over_the_next_one() -> None:
+    app = chat_app(Script(), TALK)
+    async with running(app) as pilot:
+        chat = chat_of(pilot)
+        await app.push_screen(sheet := InputScreen("Name"))
+        notify_plain(sheet, "Said by the sheet", timeout=60)
+        await until(pilot, lambda: shown(sheet) == ["Said by the sheet"])
+        notify_plain(sheet, "And this", timeout=60)
+        sheet.dismiss(None)
+        await until(pilot, lambda: shown(chat) == ["Said by the sheet", "And this"])
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen is not chat and len(shown(app.screen)) == 2)
+        await until(pilot, lambda: not shown(chat))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is chat and len(shown(chat)) == 2)
+
+
+async def test_a_toast_goes_by_a_click_and_by_its_time() -> None:
+    app = chat_app(Script(), TALK)
+    async with running(app) as pilot:
+        chat = chat_of(pilot)
+        notify_plain(chat, "Clicked", timeout=60)
+        await until(pilot, lambda: shown(chat) == ["Clicked"])
+        await pilot.click(Toast)
+        await until(pilot, lambda: not chat.query(Toast) and not app.toasts.present)
+        notify_plain(chat, "Brief", timeout=0.05)
+        await until(pilot, lambda: app.toasts.present)
+        await until(pilot, lambda: not chat.query(Toast) and not app.toasts.present)
+
+
+async def test_what_a_toast_says_is_never_markup() -> None:
+    app = chat_app(Script(), TALK)
+    async with running(app) as pilot:
+        app.notify(f"[b]bold[/b] [/foo] {HOSTILE}", title="[i]title", timeout=60)
+        await until(pilot, lambda: shown(app.chat))
+        (text,) = shown(app.chat)
+        assert text.startswith("[i]title\n[b]bold[/b] [/foo] [@click=app.quit]x[/]")
+        assert not set("\x1b\x07\u202e") & set(text)
+
+
+async def test_only_one_toast_where_the_screen_is_low() -> None:
+    app = chat_app(Script(), TALK)
+    async with running(app, (60, 12)) as pilot:
+        for text in ("One", "Two", "Three"):
+            notify_plain(app, text, severity="warning", timeout=60)
+        await until(pilot, lambda: shown(app.chat) == ["Three"])

@@ -10,17 +10,19 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from textual import constants, events
-from textual.app import App
+from textual.app import ScreenStackError
 from textual.binding import BindingType
 from textual.color import Color
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import Notify
 from textual.screen import Screen
@@ -40,6 +42,7 @@ from tui_chat.ui.messages import EngineBatch
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
 from tui_chat.ui.textual_fixes.key_order import KeyOrder, KeyOrPaste
 from tui_chat.ui.themes import (
@@ -50,7 +53,7 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
-from tui_chat.ui.toasts import MOST, make_room, paint_without
+from tui_chat.ui.toasts import MOST, Toasts
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -102,7 +105,15 @@ def _palette_entries() -> type[Provider]:
     return ActionCommands
 
 
-class TuiChat(App[int]):
+class ChatDriver(TerminalDriver):
+    """The driver, which the app learns of, since Textual has no public way to ask for it."""
+
+    def __init__(self, app: TuiChat, **options: Any) -> None:
+        super().__init__(app, **options)
+        app.terminal_driver = self
+
+
+class TuiChat(GuardedApp[int]):
     """The chat.
 
     Args:
@@ -129,18 +140,23 @@ class TuiChat(App[int]):
     ) -> None:
         self._mixed: tuple[Theme, dict[str, str]] | None = None
         self._has_chosen_theme = False
+        self._copied = ""
+        self.terminal_driver: Driver | None = None
+        """What writes to the terminal, once the app runs on one."""
         self._has_all_styles = bool(session.messages())
         self.keymap: Mapping[str, str] = {}
         """The user's keys by action id, as `set_keymap` was told them."""
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
-            driver_class=None if constants.DRIVER else TerminalDriver,
+            driver_class=None if constants.DRIVER else ChatDriver,
             css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
         )
         self.session = session
         self.settings = settings or UiSettings()
         self.engine_ended = True
         """Whether the engine's thread has ended; known once the app has been left."""
+        self.toasts = Toasts(self)
+        """The notices that are up."""
         self._commands = Commands(self)
         self.chat = ChatScreen(session, self, clock)
         """The main screen."""
@@ -152,6 +168,8 @@ class TuiChat(App[int]):
         self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
+        self._pressed_in: WeakKeyDictionary[events.Key, Screen[Any]] = WeakKeyDictionary()
+        """The screens that keys on their way were pressed in."""
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
@@ -251,6 +269,7 @@ class TuiChat(App[int]):
         """Tell the prompt what can follow a command."""
         # Textual enters the alternate screen after a stop and leaves it as empty as it finds it.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self.screen_change_signal.subscribe(self, lambda _: self.toasts.show(), immediate=True)
         session = self.session
         self.chat.bar.values = {
             "/theme": self._theme_names,
@@ -334,16 +353,22 @@ class TuiChat(App[int]):
             text = f"There are {rest} more notices; Ctrl+L shows them."
             notify_plain(self.screen, text, severity="warning", timeout=10)
 
-    def _end_batch(self) -> None:
-        """Paint what has changed during a batch of changes; Textual waits for the next message."""
-        super()._end_batch()
-        if not self._batch_count and self._screen_stack:
+    @contextmanager
+    def batch_update(self) -> Generator[None, None, None]:
+        """Paint what has changed when a batch of changes ends; Textual waits for a message."""
+        with super().batch_update():
+            yield
+        with suppress(ScreenStackError):
             self.screen.check_idle()
 
     def on_notify(self, event: Notify) -> None:
-        """Make room for a toast; Textual shows it after this."""
-        make_room(self, event.notification)
-        paint_without(self, event.notification)
+        """Show a toast of ours instead of Textual's."""
+        event.prevent_default()
+        self.toasts.add(event.notification)
+
+    def clear_notifications(self) -> None:
+        """Take every toast away."""
+        self.toasts.clear()
 
     # Actions --------------------------------------------------------------------------------------
 
@@ -375,9 +400,13 @@ class TuiChat(App[int]):
         if self._early is not None and isinstance(event, events.Key | events.Paste):
             self._early.append(event)
             return
+        if isinstance(event, events.Key) and event.is_forwarded and self._is_late(event):
+            return
         if isinstance(event, events.InputEvent):
             self._collector.touched()
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            if isinstance(event, events.Key):
+                self._pressed_in[event] = self.screen
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -386,7 +415,18 @@ class TuiChat(App[int]):
         """Any key sends a notice away that has been read."""
         if isinstance(event, events.Key):
             self.chat.notice.dismiss_if_read()
+            is_text = event.is_printable and self.focused is self.chat.bar.prompt
+            if self._is_late(event) and not is_text:
+                return
         await super().on_event(event)
+
+    def _is_late(self, event: events.Key) -> bool:
+        """Whether the screen that a key was pressed in has closed since.
+
+        Textual would look for what the key does in the screen below, where a second Enter opens the
+        menu of a message. Text goes on to the prompt, for none of it may be lost.
+        """
+        return self._pressed_in.get(event, self.chat) not in self.screen_stack
 
     def save_theme(self, name: str) -> None:
         """Keep a theme for the next time."""
@@ -401,17 +441,24 @@ class TuiChat(App[int]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy in the background, and say which way it went."""
-        self._clipboard = text
+        self._copied = text
         self.run_worker(self._copy(text), group="copy", exit_on_error=False)
 
+    @property
+    def clipboard(self) -> str:
+        """What was copied last, for the fields that paste it."""
+        return self._copied
+
     async def _copy(self, text: str) -> None:
-        driver = self._driver
-        if driver is None:
-            return
         from tui_chat.ui import clipboard
 
-        result = await asyncio.to_thread(clipboard.copy, text, driver.write)
+        result = await asyncio.to_thread(clipboard.copy, text, self.write_terminal)
         notify_plain(self.screen, result.detail, severity="information" if result.ok else "warning")
+
+    def write_terminal(self, sequence: str) -> None:
+        """Write a control sequence past the screens; may be called from any thread."""
+        if self.terminal_driver is not None:
+            self.terminal_driver.write(sequence)
 
     async def ask_about_link(self, url: str) -> None:
         """Ask before a link of a reply is opened."""

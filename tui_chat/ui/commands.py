@@ -262,10 +262,10 @@ class Commands:
         self._app.push_screen(LogScreen(paths.log_file()))
 
     def _palette(self) -> None:
-        from textual.command import CommandPalette
+        from tui_chat.ui.palette import Palette
 
         self._app.register_themes()
-        self._app.push_screen(CommandPalette())
+        self._app.push_screen(Palette())
 
     async def _model(self, name: str) -> None:
         if name:

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
 
 from tui_chat.actions import ACTIONS, Action
 from tui_chat.chat.known_names import PRECISION_NAMES
@@ -21,8 +24,26 @@ from tui_chat.errors import ParameterError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
 from tui_chat.ui.key_names import keys_of
+from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.themes import kind_of
+
+
+class Palette(CommandPalette, ClosesOnce[None]):
+    """Textual's palette, which does not search or run anything more once it closes.
+
+    What was typed and chosen in the same moment as Esc, or as a first Enter, is still on its way
+    to it then, and its list may be gone.
+    """
+
+    @on(Input.Changed)
+    @on(Input.Submitted)
+    @on(OptionList.OptionHighlighted)
+    @on(OptionList.OptionSelected)
+    def _drop_if_over(self, event: Message) -> None:
+        if self.is_over:
+            event.stop()
+            event.prevent_default()
 
 
 class CommandApp(Protocol):

@@ -7,6 +7,7 @@ without markup. Refuses to parse anything: a string shown from here is shown as 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from rich.segment import Segment
 from rich.style import Style
@@ -78,7 +79,7 @@ def plain_line(text: str, limit: int = 0) -> Content:
 
 
 def notify_plain(
-    node: App[object] | Widget,
+    node: App[Any] | Widget,
     message: str,
     *,
     title: str = "",

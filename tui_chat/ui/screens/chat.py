@@ -33,7 +33,7 @@ from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.session_mirror import SessionMirror
 from tui_chat.ui.side_panel import SidePanel
-from tui_chat.ui.toasts import ReadingRoom, keep_toasts_in
+from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.transcript import Transcript
 from tui_chat.ui.widgets.empty_state import EmptyState
@@ -134,6 +134,7 @@ class ChatScreen(Screen[None]):
             yield self.bar
         yield self.meter
         yield self._key_line
+        yield ToastList()
 
     async def on_mount(self) -> None:
         """Show the session as it is."""

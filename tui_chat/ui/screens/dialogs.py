@@ -109,7 +109,8 @@ class _Text(TextArea):
         """Begin a new line."""
         self.insert("\n")
 
-    async def _on_key(self, event: events.Key) -> None:
+    def on_key(self, event: events.Key) -> None:
+        """Leave Enter to the screen, before the text area takes it as a new line."""
         if event.key == "enter":
             event.prevent_default()
 

@@ -17,15 +17,14 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.geometry import Region
 from textual.reactive import reactive
-from textual.screen import ModalScreen
 from textual.types import CSSPathType
 from textual.widgets import Input, Label, Static
 from textual.worker import Worker, WorkerState
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui import clipboard
-from tui_chat.ui.safe_text import notify_plain, plain, plain_line
+from tui_chat.ui.safe_text import plain, plain_line
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.key_line import SheetKeys
 
@@ -66,7 +65,7 @@ class Filter(Field):
         super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
 
 
-class Sheet(ModalScreen[R], Generic[R]):
+class Sheet(ClosesOnce[R], Generic[R]):
     """A modal screen whose result is `R`, or None where the user steps back.
 
     Each one ends its bindings with `CLOSE`.
@@ -195,16 +194,8 @@ class Sheet(ModalScreen[R], Generic[R]):
             self.failed(event.worker.error)
 
     def copy_text(self, text: str) -> None:
-        """Copy a text and say where it went."""
-        driver = self.app._driver  # Textual's own clipboard call writes through it as well
-        if driver is not None:
-            self.read(
-                lambda: clipboard.copy(text, driver.write),
-                lambda result: notify_plain(
-                    self, result.detail, severity="information" if result.ok else "warning"
-                ),
-                group="copy",
-            )
+        """Copy a text; the app says where it went."""
+        self.app.copy_to_clipboard(text)
 
 
 class ListSheet(Sheet[R], Generic[R]):
