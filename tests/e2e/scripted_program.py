@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -77,7 +78,13 @@ def report_on_signal(file: Path) -> None:
         part.replace(file)
 
     def on_load(screens: TuiChat) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, report, screens)
+        loop = asyncio.get_running_loop()
+
+        def on_signal(*_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(report, screens)
+
+        signal.signal(signal.SIGUSR1, on_signal)  # stays when the loop has ended
 
     app.TuiChat.on_load = on_load  # type: ignore[attr-defined]
 

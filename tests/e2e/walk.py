@@ -50,6 +50,7 @@ LEFT_OUT = frozenset({
     "paste-keys",  # ESC, CR and BEL in a bracketed paste are typed as keys
     "closing-list",  # two keys, or a key and a click, to a screen that closes: ScreenStackError
     "palette-esc",  # Esc while the command palette searches: NoMatches
+    "model-path",  # Enter on a path that is no directory in the list of models (F3): it ends
     "palette-click",  # a click on a row of the palette that the search has just taken away
     "lone-cont",  # a SIGCONT without a SIGTSTP, as after a SIGSTOP: no key is read any more
     "row-not-laid-out",  # a row of a message is asked for before it is laid out: AssertionError
@@ -61,6 +62,7 @@ LEFT_OUT = frozenset({
 _KNOWN = {
     "closing-list": r"ScreenStackError|ScreenError: Can't await screen\.dismiss",
     "palette-esc": r"NoMatches",
+    "model-path": r"ModelNotFoundError",
     "palette-click": r"IndexError: list index out of range \(_on_click",
     "row-not-laid-out": r"AssertionError \(_compose",
 }
@@ -1097,7 +1099,7 @@ class Walk:
         self._catch_up()
         limit = time.monotonic() + REPLY_S
         pressed: list[tuple[bytes, str]] = []
-        in_vain = 0
+        in_vain, is_sure = 0, False
         while (state := self._state()) is not None:
             if time.monotonic() > limit or len(pressed) > 16:
                 tried = "\n".join(f"{key!r} {before}" for key, before in pressed[-8:])
@@ -1115,7 +1117,13 @@ class Walk:
                 or state["has_find_bar"] or state["has_notice"]
             )  # fmt: skip
             if is_main and is_home and not state["draft"]:
-                return state
+                if is_sure:
+                    return state
+                is_sure = True  # but what was pressed before may still open something
+                terminal.rest(0.06, 0.4)
+                self._catch_up()
+                continue
+            is_sure = False
             key = _ESC
             if is_main and state["focus"] == "prompt" and state["draft"]:
                 is_stuck = state["selected"][1] and "selected-draft" in self.left_out
@@ -1129,6 +1137,7 @@ class Walk:
                 key = b"\x1b[<0;9;%dM\x1b[<0;9;%dm" % (row + 1, row + 1)
                 self.known["lost-focus"] += 1
             pressed.append((key, _short(state)))
+            self._recent.append(key)  # Ctrl+C on a draft that was just cleared may leave
             terminal.send(key)
             self._catch_up()
             before = _place(state)

@@ -156,7 +156,6 @@ async def test_a_failed_load_says_that_the_old_model_is_back() -> None:
         await until(pilot, lambda: app.session.messages()[-1].status == "complete")
 
 
-@pytest.mark.xfail(strict=True, reason="a reply more than a window away is not laid out or counted")
 async def test_the_reader_who_scrolled_up_is_left_alone_and_told_of_new_lines() -> None:
     story = Script(replies=["A line.\n\n" * 60], token_s=0.01)
     app = chat_app(story, talk(*(["Question?", "Answer.\n\n" * 10] * 4)))

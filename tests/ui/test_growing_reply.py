@@ -242,7 +242,6 @@ def test_a_long_text_that_grows_has_the_blocks_of_one_that_is_read_at_once(
     assert parts(after(cut(text, step))) == parts(read(text))
 
 
-@pytest.mark.xfail(strict=True, reason="the gap above an empty quotation depends on the last line")
 @settings(max_examples=1000, deadline=None)
 @given(STEPS)
 @example(["- a\n1. >\n", "word"])
@@ -253,7 +252,6 @@ def test_however_a_text_grows_its_blocks_are_those_of_one_that_is_read_at_once(
     assert parts(after(steps)) == parts(read("".join(steps)))
 
 
-@pytest.mark.xfail(strict=True, reason="the gap above an empty quotation depends on the last line")
 @settings(max_examples=500, deadline=None)
 @given(STEPS)
 @example(["- ===\n-    > \n", "word "])
@@ -265,7 +263,6 @@ def test_however_a_text_is_cut_its_blocks_are_those_of_one_that_is_read_at_once(
         assert parts(after(steps)) == parts(read("".join(steps)))
 
 
-@pytest.mark.xfail(strict=True, reason="a formula that is not closed yet is gone on from within")
 @settings(max_examples=1000, deadline=None)
 @given(ALL_STEPS)
 @example(["\\[\na\n+ b\n", "\\]"])
@@ -278,20 +275,17 @@ def test_however_formulas_grow_their_blocks_are_those_of_ones_that_are_read_at_o
     assert parts(after(steps)) == parts(read("".join(steps)))
 
 
-@pytest.mark.xfail(strict=True, reason="the beginning of an address is taken for the whole of it")
 @pytest.mark.parametrize("step", [1, 7])
 def test_a_link_leads_where_its_definition_says_however_that_has_grown(step: int) -> None:
     text = "See [x].\n\n[x]: http://example.org/page\n\nMore."
     assert addresses(after(cut(text, step))) == {"X": "http://example.org/page"}
 
 
-@pytest.mark.xfail(strict=True, reason="the last line of a long paragraph is gone on from")
 def test_a_long_paragraph_ends_where_a_list_begins() -> None:
     lines = ("x" * 3999 + "\n") * 2
     assert parts(after([lines + "*", " word"])) == parts(read(f"{lines}* word"))
 
 
-@pytest.mark.xfail(strict=True, reason="the rows above one with too many cells stay a table")
 def test_a_long_table_that_turns_out_to_have_too_many_cells_is_shown_as_it_is_written() -> None:
     table = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 200 + "| 1 | 2 | 3 |\n"
     assert parts(after(cut(table, 50))) == parts(read(table))
@@ -362,7 +356,6 @@ def test_the_pieces_of_a_text_are_all_of_it(text: str) -> None:
         assert all(text.count("\n", begin, end) < 2 for begin, end, _ in cuts)
 
 
-@pytest.mark.xfail(strict=True, reason="a line as long as a piece is followed by an empty row")
 def test_no_row_is_added_where_a_line_is_as_long_as_a_piece() -> None:
     line = "a" * blocks_module.PIECE_CHARACTERS
     made = read(f"```\n{line}\nb\n```\n")

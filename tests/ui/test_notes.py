@@ -92,7 +92,6 @@ async def test_a_note_stands_below_the_forget_line_and_above_what_is_sent() -> N
         assert any("sent in place of the turns above" in text for text in toasts(pilot))
 
 
-@pytest.mark.xfail(strict=True, reason="a note is shown as if the user had said it")
 async def test_a_note_is_shown_as_a_reply_is() -> None:
     async with running(chat_app(Script(replies=(NOTE,)), rivers())) as pilot:
         await written(pilot)

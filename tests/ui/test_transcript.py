@@ -254,7 +254,6 @@ async def test_a_message_too_long_to_be_read_at_once_can_be_scrolled_through() -
         assert transcript.max_scroll_y > 39_900
 
 
-@pytest.mark.xfail(strict=True, reason="what comes while the list is hidden is never laid out")
 async def test_messages_that_come_while_the_list_is_hidden_are_painted_with_it() -> None:
     app = ReplyApp("before")
     async with app.run_test(size=SIZE) as pilot:
@@ -317,7 +316,6 @@ async def test_two_clicks_select_a_block() -> None:
         await until(pilot, lambda: app.screen.get_selected_text() == "First block here.")
 
 
-@pytest.mark.xfail(strict=True, reason="Textual selects everything on the screen after that")
 async def test_three_clicks_select_a_message() -> None:
     app = chat_app(conversation=talk("Q", "First *block* here.\n\nSecond one.", "Thanks"))
     async with running(app) as pilot:

@@ -8,6 +8,7 @@ the message is. `drawing` turns a block into rows.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, takewhile
@@ -34,6 +35,7 @@ SLICE = 16_384
 QUOTE = "▎ "
 BULLETS = ("• ", "◦ ", "▪ ")
 _OPENERS = frozenset({"blockquote_open", "bullet_list_open", "ordered_list_open", "list_item_open"})
+_MAY_BEGIN_FORMULA = re.compile(r"[\s>*+\-0-9.)]*(\$\$|\\\[)")
 _CELL_MARKS = re.compile(r"[|\s\\]")
 
 
@@ -113,7 +115,9 @@ class Blocks:
         self.list: list[Block] = []
         """The blocks, as far as the text has been read."""
         self.env: dict[str, Any] = {}
-        """The link definitions of the text."""
+        """The link definitions of the text, as markdown-it wants them."""
+        self._references: dict[str, Any] = {}
+        """Those that can't change any more."""
 
     @property
     def is_read(self) -> bool:
@@ -134,7 +138,8 @@ class Blocks:
         if not text.startswith(self.text):
             self._start, self._taken = Start(), 0
             self.list.clear()
-            self.env.clear()
+            self._references.clear()
+            self.env = {}
         self.text = text
         return self._start.blocks
 
@@ -147,13 +152,18 @@ class Blocks:
         end = min(len(self.text), max(self._taken, self._start.at) + SLICE)
         if end < len(self.text):  # at the end of a line, if there is one
             end = self.text.rfind("\n", self._taken + 1, end) + 1 or end
-        known = len(self.env.get("references", ()))
         start = self._start
         rest = self.text[start.at : end]
+        before = self.env.get("references", {})
+        # what the last block defines is read again, and may be another address by now
+        self.env = {"references": dict(self._references)}
         if self._parser is None:
             made, self._start = _as_source(rest, start)
         else:
-            made, self._start = _Reader(self._parser, self.env, rest, start).read()
+            reader = _Reader(self._parser, self.env, rest, start)
+            made, self._start = reader.read()
+            for label in reader.final_labels:
+                self._references[label] = self.env["references"][label]
         self._taken = end
         old = self.list[start.blocks :]
         same = 0
@@ -162,7 +172,7 @@ class Blocks:
                 break
             same += 1
         self.list[start.blocks + same :] = made[same:]
-        if len(self.env.get("references", ())) != known:
+        if self.env["references"] != before:
             for block in self.list:
                 block.drawn = None  # a link may have got an address
             return 0
@@ -172,6 +182,17 @@ class Blocks:
         """Read the whole text at once."""
         while not self.is_read:
             self.read()
+
+
+def _is_long(text: str) -> bool:
+    """Whether a paragraph is shown as it is written. Its last line may not be complete."""
+    before = text.rfind("\n") + 1
+    longest = max(before, len(text) - before)
+    return (
+        longest > MARKDOWN_CHARACTERS
+        or text.count("[", 0, before) > MOST_BRACKETS
+        or (text.count("[", before) > MOST_BRACKETS)
+    )
 
 
 def pieces(text: str) -> Iterator[tuple[int, int, str]]:
@@ -185,7 +206,7 @@ def pieces(text: str) -> Iterator[tuple[int, int, str]]:
     start = 0
     while True:
         limit, end, lines = start + PIECE_CHARACTERS, start, 0
-        while lines < PIECE_LINES and (at := text.find("\n", end, limit)) >= 0:
+        while lines < PIECE_LINES and (at := text.find("\n", end, limit + 1)) >= 0:
             end, lines = at + 1, lines + 1
         if lines < PIECE_LINES and len(text) <= limit:
             break
@@ -224,6 +245,27 @@ class _Reader:
         self._blocks: list[Block] = []
         self._codes = start.codes
         self._containers: list[_Container] = []
+        self._labels: list[tuple[int, str]] = []
+        self._last_line = self._last_certain_line()
+
+    @property
+    def final_labels(self) -> list[str]:
+        """The links that are defined before the place where the reading goes on."""
+        final = self._next.blocks - self._first.blocks
+        return [label for index, label in self._labels if index < final]
+
+    def _last_certain_line(self) -> int:
+        """The last line that is known to begin a block, if it does.
+
+        The last line is not complete: `3` may become `3. item`. And where a formula may be open,
+        which ends with an empty line at the latest, all that follows may turn out to be part of it.
+        """
+        last = len(self._lines) - 1
+        begin = last
+        while begin and self._lines[begin - 1].strip(" \t>"):
+            begin -= 1
+        has_formula = any(map(_MAY_BEGIN_FORMULA.match, self._lines[begin:]))
+        return begin if has_formula and begin < last else last - 1
 
     def read(self) -> tuple[list[Block], Start]:
         """The blocks, and where to go on when there is more of the text."""
@@ -246,7 +288,8 @@ class _Reader:
 
     def _open(self, token: Token) -> None:
         if token.type == "blockquote_open":
-            self._containers.append(_Container("quote", QUOTE, QUOTE))
+            begin = token.map[0] if token.map else 0
+            self._containers.append(_Container("quote", QUOTE, QUOTE, line=begin))
         elif token.type == "list_item_open":
             parent = self._containers[-1]
             if parent.kind == "bullets":
@@ -286,9 +329,9 @@ class _Reader:
         """Take note of a place in the source, and of what `Start` has to know of it."""
         at = self._first.at + offset - len(self._first.opener)
         is_same = at <= self._first.at and self._first.kind is not None
-        # what the last line begins is not known before its end: `3` may become `3. item`
-        is_last = offset >= self._offsets[-2] and offset in self._offsets
-        if is_same or (is_last and known.get("kind") != "source"):
+        line = bisect_left(self._offsets, offset)
+        is_line_start = self._offsets[line] == offset
+        if is_same or (is_line_start and line > self._last_line):
             return
         blocks = self._first.blocks + len(self._blocks)
         self._next = Start(at, blocks, self._codes, **known)
@@ -314,6 +357,8 @@ class _Reader:
         elif token.type == "hr":
             self._add(Block("rule", ""), line)
         elif token.content:
+            if token.type == "definition" and token.info:
+                self._labels.append((len(self._blocks), token.info))
             self._add(Block("source", token.content), line)
         return at + 1
 
@@ -325,8 +370,12 @@ class _Reader:
         text = inline.content
         if self._goes_on("source"):
             opener = self._first.opener
-            self._long_text(text.removeprefix(opener), line, len(opener))
-        elif len(text) > MARKDOWN_CHARACTERS or text.count("[") > MOST_BRACKETS:
+            rest = text[len(opener) :]
+            if rest:
+                self._long_text(rest, line, len(opener))
+            else:  # something else follows the paragraph
+                self._first = replace(self._first, gap=1, joint=None)
+        elif _is_long(text):
             self._long_text(text, line, self._source.find(text[:80], self._offsets[line]))
         elif not text:  # a heading of nothing
             self._add(Block("source", self._lines[line].strip()), line)
@@ -336,11 +385,13 @@ class _Reader:
             self._add(Block("text", text), line)
 
     def _long_text(self, text: str, line: int, offset: int) -> None:
-        """Add a paragraph as it is written. What comes later is read as words of it."""
+        """Add a paragraph as it is written."""
         joint: str | None = None
         for begin, end, after in pieces(text):
             if begin and not self._containers:
-                self._go_on_from(offset + begin, kind="source", opener="x")
+                # what comes later is read as words of the paragraph that the opener begins
+                opener = "x\n" if joint else "x"
+                self._go_on_from(offset + begin, kind="source", opener=opener)
             self._add(Block("source", text[begin:end], joint=joint), line)
             joint = after
 
@@ -373,21 +424,28 @@ class _Reader:
                 if token.type == "th_open":
                     aligns.append(str(token.attrs.get("style", "")).rpartition(":")[2] or "left")
         lines = self._lines[line:end]
-        if not all(map(self._has_all, (lines[0], *lines[2:]), rows)):
-            self._add(Block("source", "\n".join(lines)), line)
-            return
         head, body = tuple(rows[0]), [tuple(row) for row in rows[1:]]
         opener = "\n".join(lines[:2]) + "\n"
-        first = self._first.first if self._goes_on("table") else None
+        goes_on = self._goes_on("table")
+        first = self._first.first if goes_on else None
         for at in range(0, max(1, len(body)), PIECE_LINES):
             if at and not self._containers:
                 offset = self._offsets[line + 2 + at]
                 self._go_on_from(offset, kind="table", opener=opener, first=first)
             part = (head, *body[at : at + PIECE_LINES])
-            block = Block("table", "", rows=part, aligns=tuple(aligns), first=first)
-            block.joint = None if first is None else "\n"
+            written = lines[2 + at : 2 + at + PIECE_LINES]
+            if not at and not goes_on:
+                written = [lines[0], *written]
+            shown = part if len(written) == len(part) else part[1:]
+            if all(map(self._has_all, written, shown)):
+                block = Block("table", "", rows=part, aligns=tuple(aligns), first=first)
+            else:  # a row has more cells than there are columns
+                head_lines = [] if at or goes_on else lines[:2]
+                source = [*head_lines, *lines[2 + at : 2 + at + PIECE_LINES]]
+                block = Block("source", "\n".join(source))
+            block.joint = None if not at and not goes_on else "\n"
             self._add(block, line)
-            first = first or block
+            first = first or (block if block.kind == "table" else None)
 
     def _has_all(self, line: str, cells: Sequence[str]) -> bool:
         """Whether the cells are all that is in a line; the parser drops those without a column."""

@@ -20,6 +20,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions
 
+from tui_chat.safe_text import safe_line
 from tui_chat.ui.transcript.blocks import Block
 from tui_chat.ui.transcript.code_colours import coloured_code
 from tui_chat.ui.transcript.look import Palette
@@ -129,8 +130,7 @@ def _wrapped(
 
 def code_label(block: Block) -> str:
     """What stands beside the first row of a code block: its language, its number, a copy sign."""
-    language = block.info.split()[0][:24] if block.info else ""
-    return f"{language}  {block.number} ⧉" if language else f"{block.number} ⧉"
+    return f"{safe_line(block.info, 40)}  {block.number} ⧉".lstrip()
 
 
 def _code_rows(
@@ -304,6 +304,8 @@ def _inline(tokens: Sequence[Token]) -> Content:
             open_marks.append((length, styles))
         elif token.nesting < 0 and open_marks:
             begin, styles = open_marks.pop()
+            if begin == length and token.type == "link_close":
+                add(str(styles[-1].meta["link"]) if isinstance(styles[-1], Style) else "")
             spans.extend(Span(begin, length, style) for style in styles if length > begin)
         elif token.type == "softbreak":
             add(" ")

@@ -149,8 +149,13 @@ NO_SPAN = (0, 0, 0, 0)
 """First block and character of the selected text, last block and the character after the last."""
 
 
+def is_reply(message: Message) -> bool:
+    """Whether the model wrote a message, be it a reply or a note; what it writes is Markdown."""
+    return message.role == "assistant" or message.is_note
+
+
 def estimated_height(message: Message, width: int) -> int:
     """About how many rows a message takes that nobody has looked at yet."""
     text = message.text
-    foot = 2 if message.role == "assistant" else 1
+    foot = 2 if is_reply(message) else 1
     return foot + 1 + text.count("\n") + len(text) // max(LEAST_TEXT, width)

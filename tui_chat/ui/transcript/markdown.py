@@ -97,10 +97,13 @@ def _not_too_deep(rule: BlockRule) -> BlockRule:
 def _shown_reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Take a link definition, and show it. Footnotes are text, though they look like one."""
     at = state.bMarks[start] + state.tShift[start]
+    known = len(state.env.get("references", ()))
     if state.src.startswith("[^", at) or not reference(state, start, end, silent):
         return False
     if not silent:
         token = state.push("definition", "", 0)
+        references = state.env.get("references", {})
+        token.info = next(reversed(references)) if len(references) > known else ""
         token.content = state.getLines(start, state.line, state.blkIndent, False)
         token.map = [start, state.line]
     return True

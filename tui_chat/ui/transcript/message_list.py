@@ -212,16 +212,21 @@ class MessageList(ScrollView, can_focus=False):
         if index is None:
             return
         self._path[index] = message
-        if self._is_near(index):
-            row = self.shown(index).show(message, self._versions(message.id), self._clock())
-            if row is not None:
-                self._item_changed(index, row)
+        item = self._items.get(message.id)
+        if item is None or not item.is_open:
+            self._heights.measure(index, estimated_height(message, self._message_width))
+            self._settle()
+            return
+        row = item.show(message, self._versions(message.id), self._clock())
+        if row is not None:
+            self._item_changed(index, row)
 
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
         """Show how far the prompt of a reply has been read."""
         index = self._index.get(message_id)
-        if index is not None and self._is_near(index):
-            self.shown(index).show_prefill(prefill)
+        item = self._items.get(message_id)
+        if index is not None and item is not None:
+            item.show_prefill(prefill)
             self._item_changed(index, 0)
 
     def showing(self, index: int) -> Showing:
@@ -232,12 +237,6 @@ class MessageList(ScrollView, can_focus=False):
         """Called when heights or the reader's place may have changed."""
 
     # Layout ---------------------------------------------------------------------------------------
-
-    def _is_near(self, index: int) -> bool:
-        """Whether a message is in view, or within a window of it."""
-        top, height = self.scroll_offset.y, self.size.height
-        begin = self._heights.top(index)
-        return begin < top + 2 * height and begin + self._heights[index] > top - height
 
     @property
     def _room(self) -> Size:
@@ -291,6 +290,7 @@ class MessageList(ScrollView, can_focus=False):
         """Lay out what is in view and one window around it, and scroll so that nothing moves."""
         width, height = self._room
         if not width or not height or not self.is_attached:
+            self._look = None  # what is shown meanwhile is laid out when there is room again
             return
         if self._look is None or self._look.width != self._message_width:
             self._look = self._new_look()
@@ -495,8 +495,13 @@ class MessageList(ScrollView, can_focus=False):
         text = self._selection.text(selection)
         return (text, "\n") if text else None
 
+    @property
+    def select_container(self) -> Widget:
+        """What three clicks select, for Textual; `on_click` selects what is meant."""
+        return self
+
     def text_select_all(self) -> None:
-        """Do nothing: Textual would select every message, and `on_click` selects what is meant."""
+        """Do nothing: Textual would select every message."""
 
     # The mouse ------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from tui_chat.ui.transcript.look import (
     Look,
     Palette,
     Showing,
+    is_reply,
 )
 from tui_chat.ui.transcript.markdown import new_parser
 from tui_chat.ui.transcript.message_notes import (
@@ -76,7 +77,7 @@ class ShownMessage:
         self.showing = NOTHING_DONE
         self.heights = Heights()
         """Of the blocks, with the gaps above them."""
-        self.blocks = Blocks(_parser() if message.role == "assistant" else None)
+        self.blocks = Blocks(_parser() if is_reply(message) else None)
         self._raw = ""
         self._version: tuple[int, int] | None = None
         self._now = message.created
@@ -231,12 +232,12 @@ class ShownMessage:
         palette = look.palette(*self.showing.states)
         self._side = ""
         self._above, self._below = [], []
-        room = look.width - (2 if look.is_narrow else 3)
+        room = look.width - (0 if not look.is_framed else 2 if look.is_narrow else 3)
         if look.is_framed:
             self._side = "" if look.is_narrow else self._side_text()
             if message.is_note:
                 self._above = _short_rows(note_text(message), room, palette, "note-head")
-            if message.role == "assistant":
+            if is_reply(message):
                 self._below = self._foot(look, palette, room)
             self._below.append(Strip.blank(0))
             if self.showing.forget_line is not None:
@@ -256,7 +257,7 @@ class ShownMessage:
 
     def _side_text(self) -> str:
         signs = side_text(self.message, self._version or (1, 1))
-        if self.message.role == "assistant":
+        if is_reply(self.message):
             return signs
         who = f"you  {time_text(self.message, self._now)}"
         return f"{signs}  {who}" if signs else who
@@ -368,13 +369,12 @@ class ShownMessage:
         """A row with its bar, its margins and what stands beside it."""
         look = self._look
         assert look is not None
-        ground = palette.named["text"].rich_style
+        ground = palette.named["text" if has_bar else "page"].rich_style
         here = RichStyle.from_meta({"offset": (start, line)})
         segments: list[Segment] = []
-        if look.is_framed:
-            bar, style = self._bar(palette) if has_bar else (" ", palette.named["page"].rich_style)
-            segments.append(Segment(bar, style + here))
-            segments.append(Segment(" ", ground + here if has_bar else style + here))
+        if look.is_framed and has_bar:
+            bar, style = self._bar(palette)
+            segments += [Segment(bar, style + here), Segment(" ", ground + here)]
         elif not strip:
             segments.append(Segment(" ", ground + here))
         has_text = False

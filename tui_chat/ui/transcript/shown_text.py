@@ -16,6 +16,7 @@ from tui_chat.chat.conversation import Message
 from tui_chat.safe_text import safe_text
 from tui_chat.ui.transcript.blocks import Blocks
 from tui_chat.ui.transcript.drawing import content_of
+from tui_chat.ui.transcript.look import is_reply
 from tui_chat.ui.transcript.markdown import new_parser
 
 MOST_KEPT = 4_000_000
@@ -33,7 +34,7 @@ def shown_texts(message: Message, parser: MarkdownIt) -> list[str]:
         message: Any message.
         parser: One of this thread's own.
     """
-    blocks = Blocks(parser if message.role == "assistant" else None)
+    blocks = Blocks(parser if is_reply(message) else None)
     blocks.show(safe_text(message.text))
     blocks.read_all()
     return [content_of(block, blocks.env).plain for block in blocks.list]
@@ -47,7 +48,7 @@ def may_show(message: Message, words: list[str]) -> bool:
         words: As they are looked for, at least one.
     """
     text = safe_text(message.text)
-    if message.role != "assistant" or _HIDDEN.search(text):
+    if not is_reply(message) or _HIDDEN.search(text):
         return True
     # without spaces, of which those at the ends of code are left out
     wanted = re.escape("".join(words).translate(_MARKS))
