@@ -262,7 +262,7 @@ async def test_messages_that_come_while_the_list_is_hidden_are_painted_with_it()
         await until(pilot, lambda: not app.list.region)
         app.list.set_path([replace(app.message, id="2", text="after")])
         app.list.display = True
-        await until(pilot, lambda: "after" in rows(app.list)[0])
+        await until(pilot, lambda: any("after" in row for row in rows(app.list)))
 
 
 # The selection and the mouse ----------------------------------------------------------------------

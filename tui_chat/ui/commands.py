@@ -178,6 +178,8 @@ class Commands:
             return "Close"
         if session.is_busy:
             return "Stop"
+        if chat.focused is None:
+            return "Prompt"
         if chat.bar.editing is not None:
             return "Back"
         if chat.transcript.has_focus:
@@ -198,6 +200,8 @@ class Commands:
             await chat.finding.close()
         elif session.is_busy:
             session.cancel()
+        elif chat.focused is None:
+            chat.focus_prompt()
         elif chat.bar.editing is not None:
             chat.bar.leave_edit()
         elif chat.transcript.has_focus:
@@ -218,6 +222,7 @@ class Commands:
             selected = chat.get_selected_text() or chat.bar.prompt.selected_text
             if selected:
                 chat.clear_selection()
+                chat.bar.prompt.move_cursor(chat.bar.prompt.cursor_location)  # selects nothing
                 app.copy_to_clipboard(selected)
                 return
             if chat.bar.draft:

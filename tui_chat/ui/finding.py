@@ -13,6 +13,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from textual.worker import WorkType
+
     from tui_chat.chat.conversation import Message
     from tui_chat.chat.matching import Occurrence
     from tui_chat.ui.screens.chat import ChatScreen
@@ -106,9 +108,12 @@ class Finding:
             self._look(self._text, moves=False)
 
     def _look(self, text: str, moves: bool) -> None:
-        self._screen.run_worker(
-            self._find(text, moves), group="find", exclusive=True, exit_on_error=False
-        )
+        async def find() -> None:
+            await self._find(text, moves)
+
+        # not the coroutine itself, which may be cancelled before it begins
+        work: WorkType[None] = find
+        self._screen.run_worker(work, group="find", exclusive=True, exit_on_error=False)
 
     async def _find(self, text: str, moves: bool) -> None:
         """Find, show how often, and go to the place nearest to where the reader is."""

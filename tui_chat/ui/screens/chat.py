@@ -369,6 +369,13 @@ class ChatScreen(Screen[None]):
         event.stop()
         self._strip.lines = self.transcript.unseen_lines
 
+    def on_key(self, event: events.Key) -> None:
+        """Type into the prompt where nothing has the focus, as after a click beside the window."""
+        if self.focused is None and event.is_printable and event.character is not None:
+            event.stop()
+            self.focus_prompt()
+            self.bar.prompt.insert(event.character)
+
     @on(Transcript.Typed)
     def _typed(self, event: Transcript.Typed) -> None:
         event.stop()

@@ -33,7 +33,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
+from tui_chat.errors import TuiChatError
 from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.screen_hints import in_screens
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,9 @@ class GuardedApp(App[R], Generic[R]):
             return False
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
+        if isinstance(error, TuiChatError):  # no crash, but what somebody should be told
+            notify_plain(self, in_screens(error).one_line, severity="warning", timeout=6)
+            return True
         place = _place_of(error, pump)
         if place is None:
             return False

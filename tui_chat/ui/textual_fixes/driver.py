@@ -10,8 +10,8 @@ It differs from `textual.drivers.linux_driver` (8.2.8) in three things:
 - `SIGCONT` without a stop before, as `kill -CONT` sends it, makes Textual start a second input
   thread and take the modes of the running program for those of the shell.
 
-Unneeded once Textual does the first as `input_splitter` says, waits for the rest of a sequence no
-longer than it is told, and takes the terminal only when it does not have it.
+It would be unneeded if Textual did the first as `input_splitter` says, waited for the rest of
+a sequence no longer than it is told, and took the terminal only when it does not have it.
 """
 
 from __future__ import annotations

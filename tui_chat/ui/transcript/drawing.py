@@ -140,6 +140,8 @@ def _code_rows(
     style = palette.named["code"]
     ground = style.rich_style
     content = content_of(block, env, palette.uses_terminal_colours)
+    if palette.is_dim:
+        content = content.without_spans
     room = max(1, width - 4)
     label = "" if block.joint is not None else code_label(block)
     first = content.plain.partition("\n")[0]

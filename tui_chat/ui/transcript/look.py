@@ -24,7 +24,10 @@ STYLES = (
 """What has a style of its own; `screens/messages.tcss` says what it looks like."""
 CHOSEN = {"code": "code-chosen", "code-number": "code-number-chosen"}
 """The styles of a code block that is chosen."""
-KEPT = ("bar-selected", "code-number")
+DIMMED = (
+    "text", "muted", "heading", "title", "code", "inline-code", "link", "table-header", "bar-user",
+)  # fmt: skip
+"""The styles that change with what is not sent: those of the text itself, and the user's bar."""
 COMPONENTS = frozenset(
     f"messages--{name}"
     for name in (*STYLES, *CHOSEN.values(), "selected", "forgotten", "excluded", "match")
@@ -44,6 +47,8 @@ class Palette:
     """Reads a style of the theme, such as `$text-muted italic`."""
     uses_terminal_colours: bool = False
     """Whether the theme leaves colours to the terminal."""
+    is_dim: bool = False
+    """Whether all of a text has one colour, since it is not sent."""
 
     def get(self, style: str | Style) -> Style:
         """A style by its name; others as the theme reads them."""
@@ -85,19 +90,22 @@ class Palettes:
         after = [name for name in states if name in ("forgotten", "excluded")]
         chosen = CHOSEN if "chosen" in states else {}
         named = {
-            # what shows where the reader is keeps its colour whatever was done with the message
             name: mixed(
-                *before, "text", chosen.get(name, name), *(after if name not in KEPT else ())
+                *before, "text", chosen.get(name, name), *(after if name in DIMMED else ())
             )
             for name in STYLES
         }
         named["page"] = widget.visual_style
+        named["ground"] = mixed(*before, "text")
         named["match"] = widget.get_visual_style("messages--match", partial=True)
         named["current-match"] = Style(bold=True, reverse=True)
         named["selection"] = widget.screen.get_visual_style("screen--selection", partial=True)
         variables = widget.app.theme_variables
         return Palette(
-            named, lambda style: Style.parse(style, variables), widget.app.native_ansi_color
+            named,
+            lambda style: Style.parse(style, variables),
+            uses_terminal_colours=widget.app.native_ansi_color,
+            is_dim=bool(after),
         )
 
 

@@ -475,7 +475,11 @@ class MessageList(ScrollView, can_focus=False):
         if not self._path or row >= self._heights.total or self._look is None:
             return Strip([Segment(" " * width, page)], width)
         index, within = self._heights.at(row)
-        strip = self.shown(index).row(within, index * STRIDE)
+        shown = self.shown(index)
+        if not shown.is_open:  # what came in view since is laid out after this frame
+            self.brought_up(index)
+            self.call_later(self.lay_out)
+        strip = shown.row(within, index * STRIDE)
         return strip.adjust_cell_length(width, page)
 
     # Text that is selected ------------------------------------------------------------------------

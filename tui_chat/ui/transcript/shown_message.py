@@ -265,7 +265,7 @@ class ShownMessage:
     def _foot(self, look: Look, palette: Palette, room: int) -> list[Strip]:
         """How a reply ended at the left, and its figures at the right."""
         message = self.message
-        facts = "" if look.is_narrow else meta_text(message, self._now, look.is_brief)
+        facts = meta_text(message, self._now, look.is_brief or look.is_narrow)
         mark = safe_line(mark_text(message, self._prefill))
         name = "failed" if message.status == "failed" else "muted"
         rows = _short_rows(mark, room - len(facts) - 2, palette, name) if mark else []
@@ -300,6 +300,8 @@ class ShownMessage:
         last = max(0, len(self.heights) - 1)
         if at < 0:
             return self._framed(self._above[y], palette, 0, number)
+        if at >= end + len(self._below):
+            return self._framed(Strip.blank(0), palette, 0, number + last, has_bar=False)
         if at >= end:
             below = self._below[min(at - end, len(self._below) - 1)]
             is_foot = at - end < len(self._below) - self._rows_after_foot
@@ -369,7 +371,7 @@ class ShownMessage:
         """A row with its bar, its margins and what stands beside it."""
         look = self._look
         assert look is not None
-        ground = palette.named["text" if has_bar else "page"].rich_style
+        ground = palette.named["ground" if has_bar else "page"].rich_style
         here = RichStyle.from_meta({"offset": (start, line)})
         segments: list[Segment] = []
         if look.is_framed and has_bar:
@@ -407,7 +409,7 @@ class ShownMessage:
             return "▎", palette.named["bar-note"].rich_style
         if self.message.role == "user":
             return "▎", palette.named["bar-user"].rich_style
-        return " ", palette.named["text"].rich_style
+        return " ", palette.named["ground"].rich_style
 
     # Where things are -----------------------------------------------------------------------------
 

@@ -352,6 +352,7 @@ class ParameterPanel(Vertical, can_focus=True):
         editor, self._editor, self._error = self._editor, None, None
         if editor is not None:
             had_focus = editor.has_focus
+            editor.disabled = True  # a terminal that gets the focus back would give it to this
             await editor.remove()
             if had_focus:
                 self.focus(scroll_visible=False)
