@@ -45,19 +45,7 @@ from tui_chat.ui.transcript.message_notes import (
     time_text,
 )
 
-LEFT_OUT = frozenset({
-    "no-utf8",  # bytes that are no UTF-8 end the program
-    "paste-keys",  # ESC, CR and BEL in a bracketed paste are typed as keys
-    "closing-list",  # two keys, or a key and a click, to a screen that closes: ScreenStackError
-    "palette-esc",  # Esc while the command palette searches: NoMatches
-    "model-path",  # Enter on a path that is no directory in the list of models (F3): it ends
-    "palette-click",  # a click on a row of the palette that the search has just taken away
-    "lone-cont",  # a SIGCONT without a SIGTSTP, as after a SIGSTOP: no key is read any more
-    "row-not-laid-out",  # a row of a message is asked for before it is laid out: AssertionError
-    "mouse-beyond",  # a press or the wheel outside the window takes the focus from the prompt
-    "lost-focus",  # F2 or a focus report while a value begins to be typed: Esc is dead from then on
-    "selected-draft",  # Ctrl+C copies what is selected in the prompt, and never clears or leaves
-})  # fmt: skip
+LEFT_OUT: frozenset[str] = frozenset()
 """Kinds of steps that are known to fail, with the reason. Take one out when it is mended."""
 _KNOWN = {
     "closing-list": r"ScreenStackError|ScreenError: Can't await screen\.dismiss",

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from textual import constants, events
 from textual.app import ScreenStackError
@@ -44,7 +43,7 @@ from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
-from tui_chat.ui.textual_fixes.key_order import KeyOrder, KeyOrPaste
+from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrPaste
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -168,8 +167,6 @@ class TuiChat(GuardedApp[int]):
         self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
         """Keys from before there was a prompt to take them; None once there is one."""
-        self._pressed_in: WeakKeyDictionary[events.Key, Screen[Any]] = WeakKeyDictionary()
-        """The screens that keys on their way were pressed in."""
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
@@ -405,8 +402,6 @@ class TuiChat(GuardedApp[int]):
         if isinstance(event, events.InputEvent):
             self._collector.touched()
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            if isinstance(event, events.Key):
-                self._pressed_in[event] = self.screen
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -426,7 +421,8 @@ class TuiChat(GuardedApp[int]):
         Textual would look for what the key does in the screen below, where a second Enter opens the
         menu of a message. Text goes on to the prompt, for none of it may be lost.
         """
-        return self._pressed_in.get(event, self.chat) not in self.screen_stack
+        screen = event.pressed_in if isinstance(event, Key) else None
+        return screen is not None and screen not in self.screen_stack
 
     def save_theme(self, name: str) -> None:
         """Keep a theme for the next time."""

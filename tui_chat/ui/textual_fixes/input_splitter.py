@@ -3,8 +3,8 @@
 Textual's parser (`textual._xterm_parser`, 8.2.8) is fed with whole pieces only, for three reasons:
 it types an escape sequence inside a bracketed paste as keys, it glues what follows an unknown
 sequence in the same read to it, and its reader ends the program at a byte that is no UTF-8.
-Unneeded once Textual takes everything between `ESC[200~` and `ESC[201~` as it is, decodes with
-replacement characters, and drops sequences that it does not know.
+It would be unneeded if Textual took everything between `ESC[200~` and `ESC[201~` as it is, decoded
+with replacement characters, and dropped sequences that it does not know.
 
 Pure: bytes and times in, pieces out, so that a test can cut a stream wherever it likes.
 """

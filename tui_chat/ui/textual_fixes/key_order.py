@@ -2,8 +2,8 @@
 
 Textual's fields (`TextArea`, `Input` of 8.2.8) take letters as they arrive, but editing keys only
 when they have bubbled up to the app as bindings. In one read, `lost`, Ctrl+U, `kept` comes out
-empty, and letters behind a key that opens a screen are typed below it. Unneeded once Textual lets
-a key take its whole way before it begins with the next.
+empty, and letters behind a key that opens a screen are typed below it. It would be
+unneeded if Textual let a key take its whole way before it begins with the next.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from textual import events
 from textual.app import App
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
+from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Key(events.Key):
     """A key that knows whether somebody has taken it. Handlers find it by the name `on_key`."""
 
     was_taken = False
+    pressed_in: Screen[Any] | None = None
+    """The screen that was on top when it was pressed."""
 
     def stop(self, stop: bool = True) -> Key:
         """Take note that it goes no further."""
@@ -109,6 +112,7 @@ class KeyOrder:
         """Dispatch a key, or keep it until those before it have been handled."""
         if isinstance(event, events.Key):
             event = Key(event.key, event.character)
+            event.pressed_in = self._app.screen
         self._waiting.append(event)
         if self._way is None or self._need_not_wait(self._way):
             await self._next()

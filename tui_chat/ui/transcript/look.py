@@ -90,9 +90,7 @@ class Palettes:
         after = [name for name in states if name in ("forgotten", "excluded")]
         chosen = CHOSEN if "chosen" in states else {}
         named = {
-            name: mixed(
-                *before, "text", chosen.get(name, name), *(after if name in DIMMED else ())
-            )
+            name: mixed(*before, "text", chosen.get(name, name), *(after if name in DIMMED else ()))
             for name in STYLES
         }
         named["page"] = widget.visual_style
