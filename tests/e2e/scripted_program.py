@@ -8,6 +8,7 @@ SIGUSR1; `toast_s`, the seconds that a toast stays; and `model`, a real model in
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import pickle
@@ -85,6 +86,7 @@ def report_on_signal(file: Path) -> None:
                 loop.call_soon_threadsafe(report, screens)
 
         signal.signal(signal.SIGUSR1, on_signal)  # stays when the loop has ended
+        atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)  # and Python's end does not
 
     app.TuiChat.on_load = on_load  # type: ignore[attr-defined]
 

@@ -62,6 +62,8 @@ BLOCK = 12
 """Steps that are made together, as a scene on one of the screens."""
 CHECK_EVERY = 5
 """Blocks from one check to the next."""
+HOVER_S = 1.0
+"""Seconds after which the mouse is moved again."""
 HANG_S = 20.0
 """How long nothing may happen after a key, on a machine that is busy with other things."""
 PAINT_S = 10.0
@@ -506,7 +508,7 @@ _OUTPUT = re.compile(
     r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
     r"|\x1b\[(?P<private>[<>=?]?)(?P<numbers>[0-9;:]*)(?P<between>[ !\"$']*)(?P<final>[@-~])"
     r"|\x1b\](?P<command>[0-9]+);[^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|(?P<control>[\r\n\x07\b])"  # the last one is how the system echoes while nobody reads
+    r"|(?P<control>[\r\n\x07\b\t])"  # the last two are what the system echoes while nobody reads
     r"|(?P<keypad>\x1b[=>78cM])"
 )
 _BEGUN = re.compile(r"\x1b(?:\[[<>=?]?[0-9;:]*[ !\"$']*|\][^\x07\x1b]*\x1b?)?\Z")
@@ -1146,7 +1148,11 @@ class Walk:
         self._hovers = self._hovers % 90 + 1
         self.terminal.send(b"\x1b[<35;%d;1M" % (self._hovers + 1))
         limit = time.monotonic() + HANG_S
+        again = time.monotonic() + HOVER_S
         while (state := self._state()) is not None and state["mouse"] != (self._hovers, 0):
+            if time.monotonic() > again:  # an editor may have had the terminal, and read it
+                again += HOVER_S
+                self.terminal.send(b"\x1b[<35;%d;1M" % (self._hovers + 1))
             if time.monotonic() > limit:
                 raise Fault("hang", f"a move of the mouse is not read: {_short(state)}")
             self.terminal.read(0.005)
