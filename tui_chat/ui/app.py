@@ -43,7 +43,7 @@ from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
-from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrPaste
+from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrMouse
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -401,12 +401,17 @@ class TuiChat(GuardedApp[int]):
             return
         if isinstance(event, events.InputEvent):
             self._collector.touched()
-        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+        is_mouse = isinstance(event, events.MouseEvent)
+        if (
+            isinstance(event, events.Key | events.Paste | events.MouseEvent)
+            and not event.is_forwarded
+            and (self._key_order.is_busy or not is_mouse)
+        ):
             await self._key_order.take(event)
         else:
             await super().on_event(event)
 
-    async def _dispatch_key(self, event: KeyOrPaste) -> None:
+    async def _dispatch_key(self, event: KeyOrMouse) -> None:
         """Any key sends a notice away that has been read."""
         if isinstance(event, events.Key):
             self.chat.notice.dismiss_if_read()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
-from textual import on
+from textual import events, on
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.message import Message
@@ -42,6 +42,12 @@ class Palette(CommandPalette, ClosesOnce[None]):
     @on(OptionList.OptionSelected)
     def _drop_if_over(self, event: Message) -> None:
         if self.is_over:
+            event.stop()
+            event.prevent_default()
+
+    def on_click(self, event: events.Click) -> None:
+        """Drop a click that is beyond the window by now; Textual asks what stands there."""
+        if not self.region.contains_point(event.screen_offset):
             event.stop()
             event.prevent_default()
 

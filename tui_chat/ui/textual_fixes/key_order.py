@@ -32,6 +32,7 @@ _MOST_ROUNDS = 4
 """How often a key's way is followed again because the focus has moved."""
 
 KeyOrPaste = events.Key | events.Paste
+KeyOrMouse = events.Key | events.Paste | events.MouseEvent
 
 
 class Key(events.Key):
@@ -81,7 +82,7 @@ class _Way:
         return self.is_typing and isinstance(self.event, Key) and self.event.was_taken
 
 
-def _is_letter(event: KeyOrPaste) -> bool:
+def _is_letter(event: KeyOrMouse) -> bool:
     return isinstance(event, events.Key) and event.is_printable
 
 
@@ -101,18 +102,23 @@ class KeyOrder:
         dispatch: What Textual does with a key; called in the app's own message loop.
     """
 
-    def __init__(self, app: App[Any], dispatch: Callable[[KeyOrPaste], Awaitable[None]]) -> None:
+    def __init__(self, app: App[Any], dispatch: Callable[[KeyOrMouse], Awaitable[None]]) -> None:
         self._app = app
         self._dispatch = dispatch
-        self._waiting: deque[KeyOrPaste] = deque()
+        self._waiting: deque[KeyOrMouse] = deque()
         self._way: _Way | None = None
         self._is_jammed = False
 
-    async def take(self, event: KeyOrPaste) -> None:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a key is being handled. What the mouse does then has to wait, too."""
+        return self._way is not None and not self._is_jammed
+
+    async def take(self, event: KeyOrMouse) -> None:
         """Dispatch a key, or keep it until those before it have been handled."""
         if isinstance(event, events.Key):
             event = Key(event.key, event.character)
-            event.pressed_in = self._app.screen
+            event.pressed_in = next(reversed(self._app.screen_stack), None)
         self._waiting.append(event)
         if self._way is None or self._need_not_wait(self._way):
             await self._next()
@@ -129,7 +135,11 @@ class KeyOrder:
         """Dispatch the next key, and those that need not wait for it; follow the last one's way."""
         self._end_way()
         while self._waiting:
-            way = self._way = _Way(self._waiting.popleft(), self._start())
+            event = self._waiting.popleft()
+            if isinstance(event, events.MouseEvent):
+                await self._dispatch(event)
+                continue
+            way = self._way = _Way(event, self._start())
             try:
                 await self._dispatch(way.event)
             except BaseException:

@@ -12,6 +12,7 @@ from threading import local
 from typing import Any
 
 from markdown_it.token import Token
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.content import Content, Span
@@ -128,9 +129,10 @@ def _wrapped(
 # Code ---------------------------------------------------------------------------------------------
 
 
-def code_label(block: Block) -> str:
+def code_label(block: Block, width: int) -> str:
     """What stands beside the first row of a code block: its language, its number, a copy sign."""
-    return f"{safe_line(block.info, 40)}  {block.number} ⧉".lstrip()
+    label, short = f"{safe_line(block.info, 24)}  {block.number} ⧉".lstrip(), f"{block.number} ⧉"
+    return label if cell_len(label) <= width else set_cell_size(short, min(len(short), width))
 
 
 def _code_rows(
@@ -143,20 +145,18 @@ def _code_rows(
     if palette.is_dim:
         content = content.without_spans
     room = max(1, width - 4)
-    label = "" if block.joint is not None else code_label(block)
-    first = content.plain.partition("\n")[0]
+    label = "" if block.joint is not None else code_label(block, room)
     rows = _wrapped(content, room, style, palette, marks)
-    if label and len(first) + len(label) > width - 5:  # no room beside the code: a row above it
-        rows.insert(0, Row(Strip.blank(0), 0))
+    if label and rows[0].strip.cell_length + cell_len(label) > width - 5:
+        rows.insert(0, Row(Strip.blank(0), 0))  # no room beside the code: a row above it
     result: list[Row] = []
     for number, row in enumerate(rows):
         padded = [Segment("  ", ground), *row.strip]
         fill = width - 2 - row.strip.cell_length
         if label and not number:
             sign = palette.named["code-number"] + Style.from_meta({"copy": block.number})
-            shown = label[-max(0, width - 4) :]
-            fill -= len(shown) + 1
-            padded += [Segment(" " * fill, ground), Segment(shown, sign.rich_style)]
+            fill -= cell_len(label) + 1
+            padded += [Segment(" " * fill, ground), Segment(label, sign.rich_style)]
             padded.append(Segment(" ", ground))
         else:
             padded.append(Segment(" " * fill, ground))

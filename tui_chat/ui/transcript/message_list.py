@@ -200,8 +200,11 @@ class MessageList(ScrollView, can_focus=False):
         self._heights.estimate_from(0, rows)
         self._items = {key: item for key, item in self._items.items() if key in self._index}
         if place is not None:
-            index = self._index.get(held or "", min(place.message, len(path) - 1))
-            self._anchor = replace(place, message=index) if path else None
+            index = self._index.get(held or "")
+            if index is not None:
+                self._anchor = replace(place, message=index)
+            else:  # what was at the top is gone: what stands in its place now
+                self._anchor = _Place(min(place.message, len(path) - 1), None, 0) if path else None
         if not is_longer:
             self._selection.clear()
         self.lay_out()
@@ -257,7 +260,8 @@ class MessageList(ScrollView, can_focus=False):
             self.refresh()
         elif first < top + height:
             begin = max(0, first - top)
-            self.refresh(Region(0, begin, self.size.width, height - begin))
+            left, above = self.gutter.top_left
+            self.refresh(Region(left, above + begin, self.size.width, height - begin))
 
     def lay_out(self) -> None:
         """Lay out and paint what is in view, after something about the messages has changed."""

@@ -14,6 +14,7 @@ from itertools import islice
 from unicodedata import category
 
 from markdown_it import MarkdownIt
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.content import Content
@@ -242,7 +243,7 @@ class ShownMessage:
             self._below.append(Strip.blank(0))
             if self.showing.forget_line is not None:
                 self._below += [self._forget_line(look), Strip.blank(0)]
-        beside = len(self._side) + SIDE_GAP if self._side else 0
+        beside = cell_len(self._side) + SIDE_GAP if self._side else 0
         width = max(LEAST_TEXT, room - beside)
         if width != self._text_width:
             self._text_width = width
@@ -268,10 +269,10 @@ class ShownMessage:
         facts = meta_text(message, self._now, look.is_brief or look.is_narrow)
         mark = safe_line(mark_text(message, self._prefill))
         name = "failed" if message.status == "failed" else "muted"
-        rows = _short_rows(mark, room - len(facts) - 2, palette, name) if mark else []
+        rows = _short_rows(mark, room - cell_len(facts) - 2, palette, name) if mark else []
         if facts or not (rows or look.is_narrow):
             first = rows[0] if rows else Strip.blank(0)
-            gap = Strip([Segment(" " * max(0, room - len(facts) - first.cell_length))])
+            gap = Strip([Segment(" " * max(0, room - cell_len(facts) - first.cell_length))])
             shown = Strip([Segment(facts, palette.named["facts"].rich_style)])
             rows[:1] = [Strip.join([first, gap, shown])]
         return rows
@@ -398,7 +399,7 @@ class ShownMessage:
         if side and self._side:
             shown = palette.named["side"].rich_style
             margin = 0 if look.is_narrow else 1
-            framed = framed.extend_cell_length(width - margin - len(self._side), ground)
+            framed = framed.extend_cell_length(width - margin - cell_len(self._side), ground)
             framed = Strip.join([framed, Strip([Segment(self._side, shown)])])
         return framed.adjust_cell_length(width, ground)
 

@@ -149,6 +149,21 @@ class Prompt(TextArea):
             self.post_message(self.EndPressed())
         super().action_cursor_line_end(select)
 
+    def undo(self) -> None:
+        """Take the last edit back.
+
+        Textual lays the shorter text out before it moves the cursor, which must not be beyond it.
+        """
+        if self.history.undo_stack:
+            self.move_cursor((0, 0))
+        super().undo()
+
+    def redo(self) -> None:
+        """Do the last edit again that was taken back."""
+        if self.history.redo_stack:
+            self.move_cursor((0, 0))
+        super().redo()
+
     @property
     def is_at_first_row(self) -> bool:
         """Whether the cursor is in the first row as it is shown, wrapped."""
