@@ -243,3 +243,17 @@ def test_the_best_of_several_is_chosen_and_remembered(play: Play, saved_chat: Re
     assert chosen.text == "Another way."
     assert len(chat.siblings(chosen.id)) == 4
     assert [p.chosen for p in chat.details.preferences] == [chosen.id]
+
+
+def test_opening_the_chat_that_is_being_written_leaves_its_reply_alone(
+    play: Play, saved_chat: Read
+) -> None:
+    terminal = play(replies=["alpha " * 200 + "omega"], token_s=0.01)
+    terminal.wait_for("Enter sends")
+    terminal.keys("go", "Enter")
+    terminal.wait_for("alpha alpha")
+    terminal.keys("/open last", "Enter")
+    terminal.wait_for(r"(?s)omega.*guide · \d+ tok")
+    terminal.keys("Ctrl+Q")
+    assert terminal.wait_exit() == 0
+    assert [m.status for m in saved_chat().path()] == ["complete", "complete"]

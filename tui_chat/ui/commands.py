@@ -337,7 +337,9 @@ class Commands:
             return
         session = self._app.session
         conversation = await asyncio.to_thread(session.load_chat, chat_id)
-        await asyncio.to_thread(session.open_chat, conversation)
+        is_being_written = conversation.id == session.conversation.id and session.is_busy
+        if not is_being_written:  # what is saved of that reply is older than what is here
+            await asyncio.to_thread(session.open_chat, conversation)
         self._chat.focus_prompt()
 
     def _new(self) -> None:
