@@ -609,3 +609,14 @@ async def test_a_block_that_cannot_be_drawn_is_shown_as_it_is_written(
 async def test_a_rule_is_drawn() -> None:
     ((first, _, rule, *_),) = await at_once(["a\n\n---\n\nb"])
     assert first.strip() == "a" and set(rule.strip()) == {"─"}
+
+
+def test_what_was_drawn_is_kept_as_a_text_grows() -> None:
+    grown, text = Blocks(PARSER), "[x]: http://e.org\n\n"
+    for _ in range(60):
+        text += "Some **words** of a [link][x].\n\n- an item\n- another\n\n"
+        grown.show(text)
+        grown.read_all()
+        assert sum(block.drawn is None for block in grown.list) <= 5
+        for block in grown.list:
+            block.drawn = "as it was"

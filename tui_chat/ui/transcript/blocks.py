@@ -154,7 +154,7 @@ class Blocks:
             end = self.text.rfind("\n", self._taken + 1, end) + 1 or end
         start = self._start
         rest = self.text[start.at : end]
-        before = self.env.get("references", {})
+        known = self.env.get("references", {})
         # what the last block defines is read again, and may be another address by now
         self.env = {"references": dict(self._references)}
         if self._parser is None:
@@ -172,7 +172,7 @@ class Blocks:
                 break
             same += 1
         self.list[start.blocks + same :] = made[same:]
-        if self.env["references"] != before:
+        if self.env["references"] != known:
             for block in self.list:
                 block.drawn = None  # a link may have got an address
             return 0
@@ -188,11 +188,8 @@ def _is_long(text: str) -> bool:
     """Whether a paragraph is shown as it is written. Its last line may not be complete."""
     before = text.rfind("\n") + 1
     longest = max(before, len(text) - before)
-    return (
-        longest > MARKDOWN_CHARACTERS
-        or text.count("[", 0, before) > MOST_BRACKETS
-        or (text.count("[", before) > MOST_BRACKETS)
-    )
+    brackets = max(text.count("[", 0, before), text.count("[", before))
+    return longest > MARKDOWN_CHARACTERS or brackets > MOST_BRACKETS
 
 
 def pieces(text: str) -> Iterator[tuple[int, int, str]]:
