@@ -205,7 +205,13 @@ class ShownMessage:
         first = min(first, len(self.heights))
         rows = [estimated_rows(block, self._text_width) for block in self.blocks.list[first:]]
         self.heights.estimate_from(first, rows)
-        self._composed.clear()
+        self._compose_again(first)
+
+    def _compose_again(self, index: int) -> None:
+        """Drop the rows from a block on, which are others by now."""
+        first = len(self._above) + self.heights.top(index)
+        for key in [key for key in self._composed if key[0] >= first]:
+            del self._composed[key]
 
     def measure(self, top: int, bottom: int) -> list[Block]:
         """Draw the blocks between two of its rows; returns those that were not drawn before."""
@@ -220,7 +226,7 @@ class ShownMessage:
             if not self.heights.is_measured(index):
                 drawn.append(block)
                 if self.heights.measure(index, block.gap + len(self._rows(block))):
-                    self._composed.clear()
+                    self._compose_again(index)
             index += 1
         return drawn
 
