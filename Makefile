@@ -10,8 +10,9 @@ STEPS ?= 4000
 chat: $(VENV)/.installed
 	$(BIN)/tui-chat
 
+# Two processes share two cores: a thread of its own for each, since torch's would wait for each other.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # A random walk through the real program, as long as you like: make walk STEPS=100000
 walk: $(VENV)/.installed-test
