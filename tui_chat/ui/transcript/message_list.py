@@ -181,7 +181,8 @@ class MessageList(ScrollView, can_focus=False):
         """Leave out some of what stands beside and below the messages."""
         if detail != self._detail:
             self._detail = detail
-            self._lay_out_again()
+            self._look = None
+            self.lay_out()
 
     def set_path(self, path: Sequence[Message]) -> None:
         """Show other messages. Those that were there stay where they are."""
@@ -267,12 +268,6 @@ class MessageList(ScrollView, can_focus=False):
         """Lay out and paint what is in view, after something about the messages has changed."""
         self._settle()
         self.refresh()
-
-    def _lay_out_again(self) -> None:
-        """Lay everything out for another width or another theme."""
-        self._look = None
-        self._palettes.clear()
-        self.lay_out()
 
     def notify_style_update(self) -> None:
         """Another theme, or other styles."""
