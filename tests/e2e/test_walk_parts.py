@@ -1,32 +1,14 @@
-"""A random walk finds no fault; how it is made of a seed, and what it compares, is right itself."""
+"""The parts of a random walk work: steps made of a seed, its terminal, and what it compares."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
-from tests.e2e.walk import (
-    COLUMNS,
-    Check,
-    Painted,
-    Send,
-    difference,
-    painted_letters,
-    steps_of,
-    walk_or_fail,
-)
+from tests.e2e import walk_steps
+from tests.e2e.painted_terminal import COLUMNS, Painted
+from tests.e2e.walk_expected import difference, painted_letters
+from tests.e2e.walk_steps import Check, Send, steps_of
 from tui_chat.chat.conversation import Message
-
-SEEDS = (1, 2, 3, 4, 5, 6, 7, 8)
-STEPS = 500
-"""Of each seed: 4 000 in all."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_walk_finds_no_fault(seed: int) -> None:
-    walk_or_fail(seed, STEPS, shrink_s=60.0)
 
 
 def test_a_step_depends_on_the_seed_and_its_number_alone() -> None:
@@ -37,7 +19,7 @@ def test_a_step_depends_on_the_seed_and_its_number_alone() -> None:
 
 def test_a_step_can_be_pasted_from_its_repr() -> None:
     for step in steps_of(5, 300):
-        assert eval(repr(step), vars(__import__("tests.e2e.walk", fromlist=["walk"]))) == step
+        assert eval(repr(step), vars(walk_steps)) == step
 
 
 def test_the_terminal_places_text_and_wide_characters() -> None:
