@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ui.chat_app import NOON
-from tests.ui.test_growing_reply import LONG_TEXTS, PIECES, SIZE, TEXTS, ReplyApp, painted
+from tests.ui.replies import LONG_TEXTS, PIECES, SIZE, TEXTS, ReplyApp, painted
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.matching import occurrences, pattern_of
 from tui_chat.ui.transcript import shown_text

@@ -21,7 +21,7 @@ from tests.ui.painted import (
     shown,
     words,
 )
-from tests.ui.test_growing_reply import SIZE, ReplyApp
+from tests.ui.replies import SIZE, ReplyApp
 from tui_chat.engine.scripted import Script
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.transcript.transcript import Transcript
