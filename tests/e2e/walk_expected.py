@@ -71,6 +71,8 @@ def expected(messages: Sequence[tuple[Message, tuple[int, int]]]) -> Expected:
     return result
 
 
+MOST_EMPTY = 4
+"""Empty rows that follow each other where all is well, as between two functions of a code block."""
 _LABEL = re.compile(r"(?:\S+  )?\d+ ⧉$")
 
 
@@ -106,7 +108,7 @@ def difference(lines: Sequence[str], state: dict[str, Any]) -> str:
     if shown == wanted.text and is_whole:
         return ""
     if shown and wanted.text.endswith(shown):
-        if any(rows[:3]) and (len(shown) < len(wanted.text) or not is_whole):
+        if any(rows[: MOST_EMPTY + 1]) and (len(shown) < len(wanted.text) or not is_whole):
             return ""
         return f"the text above is missing: {wanted.text[: -len(shown)][-80:]!r}"
     return f"painted  ...{shown[-400:]}\nexpected ...{wanted.text[-400:]}"
