@@ -3,9 +3,10 @@
     python -m benchmarks.paced_chat JSON
 
 JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s`, `messages`
-(how many the chat has already), and perhaps `every` and `resume` (a saved chat to go on with).
-Every so many tokens, by default a hundred, it reports how many there were, when, and the processor
-time that the whole process has used.
+(how many the chat has already), and perhaps `every`, `context` (tokens; a reply takes half of them
+at most) and `resume` (a saved chat to go on with). Every so many tokens, by default a hundred, it
+reports how many there were, when, the processor time that the whole process has used, and its
+memory in bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from pathlib import Path
 from threading import Event
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
 from tui_chat.chat.events import Delta, EngineEvent
 from tui_chat.engine.backend import Emit, GenerateRequest
@@ -51,6 +54,7 @@ class PacedBackend(ScriptedBackend):
                         "tokens": written,
                         "cpu_s": time.process_time(),
                         "at": time.monotonic(),
+                        "rss": psutil.Process().memory_info().rss,
                     }
                     os.write(self._fd, json.dumps(facts).encode() + b"\n")
                 written += 1
@@ -70,7 +74,7 @@ def main(wanted: dict[str, Any]) -> int:
 
     terminal.require_terminal()
     log_file = logs.configure()
-    context = 8192
+    context = wanted.get("context", 8192)
     script = Script(
         [wanted["reply"]], token_s=1 / wanted["tokens_per_s"], context=context, reserve=context // 2
     )

@@ -2,7 +2,8 @@
 
     python -m benchmarks.screen WHAT [--rounds N]
 
-WHAT is one of first-paint, first-token, key-echo, cancel, open, long-reply, decode and idle.
+WHAT is one of first-paint, first-token, key-echo, cancel, open, extremes, long-reply,
+longest-reply, decode and idle.
 
 Each prints a line for people and ends with one JSON line. Ratios come from alternating rounds in
 one run, since machines are noisy.
@@ -240,6 +241,55 @@ def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
     }
 
 
+EXTREMES = {
+    "newlines": "a\n" + "\n" * 50_000 + "b",
+    "fences": "```py\nx = 1\n```\n\n" * 10_000,
+    "rules": "---\n\n" * 20_000,
+    "line": "lorem ipsum " * 83_333,
+    "list": "".join(f"{'  ' * level}- level {level}\n" for level in range(200)),
+}
+"""Replies that are costly to lay out."""
+
+
+def extremes(rounds: int) -> dict[str, float]:
+    """Opening a chat with such a reply: from Enter in the list of chats to its end on the screen,
+    and the slowest echo of ten keys that are typed from then on.
+    """
+    from tui_chat.chat.conversation import Conversation
+    from tui_chat.storage.writer import TranscriptWriter
+
+    figures: dict[str, float] = {}
+    for name, text in EXTREMES.items():
+        shown, echoes = [], []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as home:
+                conversation = Conversation(title="The chat")
+                conversation.append("user", "Say much")
+                conversation.append("assistant", f"{text}\n\nEND OF IT")
+                writer = TranscriptWriter(Path(home) / "transcripts.db").start()
+                writer.save_conversation(conversation)
+                writer.close()
+                with chat(Path(home)) as program:
+                    ready(program)
+                    program.send("\x0f")
+                    program.wait_for(lambda text: "The chat" in text)
+                    read_for(program, 0.5)
+                    program.send("\r")
+                    began = time.perf_counter()
+                    program.wait_for(lambda text: "END OF IT" in text)
+                    shown.append(time.perf_counter() - began)
+                    slowest = 0.0
+                    for typed in ("abcdefghij"[: n + 1] for n in range(10)):
+                        began = time.perf_counter()
+                        program.send(typed[-1])
+                        program.wait_for(lambda text, t=f"› {typed}": t in text, 10)
+                        slowest = max(slowest, time.perf_counter() - began)
+                    echoes.append(slowest)
+        figures[f"{name}_s"] = statistics.median(shown)
+        figures[f"{name}_key_ms"] = statistics.median(echoes) * 1000
+    return figures
+
+
 def long_reply(rounds: int, tokens: int = 2000) -> dict[str, float]:
     """Processor time and pace of a reply that comes at 100 tokens/s, in its last quarter against
     its second, in a new chat and in one of 2,000 messages.
@@ -264,6 +314,30 @@ def long_reply(rounds: int, tokens: int = 2000) -> dict[str, float]:
     return figures
 
 
+def longest_reply(rounds: int, tokens: int = 200_000) -> dict[str, float]:
+    """The same for a reply of 200,000 tokens that comes at 2,000 tokens/s, with the memory that it
+    takes against the length of its text.
+    """
+    costs, paces, sizes = [], [], []
+    text = long_text(tokens)
+    for _ in range(rounds):
+        marks = _paced(text, 2000, 0, every=1000, context=1 << 19)
+        at = {mark["tokens"]: mark for mark in marks}
+        second, last = (
+            {key: at[end][key] - at[end - tokens // 4][key] for key in ("cpu_s", "at")}
+            for end in (tokens // 2, tokens)
+        )
+        costs.append(last["cpu_s"] / second["cpu_s"])
+        paces.append(second["at"] / last["at"])
+        sizes.append((marks[-1]["rss"] - marks[0]["rss"]) / len(text))
+    return {
+        "cpu_ratio": statistics.median(costs),
+        "pace_ratio": statistics.median(paces),
+        "memory_of_text": statistics.median(sizes),
+        "characters": len(text),
+    }
+
+
 def long_text(words: int) -> str:
     """Markdown as models write it: headings, paragraphs, lists and code, over and over."""
     part = (
@@ -276,14 +350,15 @@ def long_text(words: int) -> str:
     return part * (words // count + 1)
 
 
-def _paced(reply: str, tokens_per_s: float, messages: int) -> list[dict[str, float]]:
+def _paced(reply: str, tokens_per_s: float, messages: int, **more: int) -> list[dict[str, float]]:
     """What `benchmarks.paced_chat` reported of one reply."""
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory() as folder, open(reading, "rb", buffering=0) as pipe:
         wanted = {"folder": folder, "fd": writing, "reply": reply, "messages": messages,
-                  "tokens_per_s": tokens_per_s}  # fmt: skip
+                  "tokens_per_s": tokens_per_s, **more}  # fmt: skip
         argv = (sys.executable, "-m", "benchmarks.paced_chat", json.dumps(wanted))
-        expected = len(reply.split()) // paced_chat.EVERY * paced_chat.EVERY
+        every = more.get("every", paced_chat.EVERY)
+        expected = len(reply.split()) // every * every
         environment = {"TUI_CHAT_HOME": folder}
         with PseudoTerminal(argv, environment, pass_fds=(writing,)) as terminal:
             os.close(writing)
@@ -341,7 +416,9 @@ MEASUREMENTS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
     "key-echo": (key_echo, 300),
     "cancel": (cancel, 20),
     "open": (open_transcript, 5),
+    "extremes": (extremes, 3),
     "long-reply": (long_reply, 3),
+    "longest-reply": (longest_reply, 1),
     "decode": (decode, 5),
 }
 
