@@ -19,6 +19,7 @@ from tests.ui.painted import (
     row_of,
     rows,
     shown,
+    strips,
     words,
 )
 from tests.ui.replies import SIZE, ReplyApp
@@ -306,6 +307,32 @@ async def test_text_is_selected_over_rows_and_messages_and_copied_as_it_is_shown
         assert app.screen.get_selected_text() == (
             "question\n\nSome bold words.\n\n• an item\n• another one\n\ncode\n\nThe end"
         )
+
+
+async def test_tabs_of_code_are_copied_as_tabs() -> None:
+    app = chat_app(conversation=talk("Q", "```\nif x:\n\ta\tb\n\t\tc\n```"))
+    async with running(app) as pilot:
+        await until(pilot, lambda: row_of(app, "if x:") is not None)
+        await pilot.click(Transcript, offset=place_of(app, "if x:"), times=2)
+        await until(pilot, lambda: app.screen.get_selected_text() == "if x:\n\ta\tb\n\t\tc")
+
+
+async def test_what_can_be_clicked_stands_out_under_the_pointer() -> None:
+    app = chat_app(conversation=talk("Q", "A [page](https://e.org/) here.\n\n```py\nx\n```"))
+
+    def standing_out() -> str:
+        segments = [segment for strip in strips(app.chat.transcript) for segment in strip]
+        return "".join(s.text for s in segments if s.style is not None and s.style.reverse)
+
+    async with running(app) as pilot:
+        await until(pilot, lambda: row_of(app, "page") is not None)
+        for word, found in (("page", "page"), ("here", ""), ("⧉", "py  1 ⧉"), ("Q", "")):
+            await pilot.hover(Transcript, offset=place_of(app, word))
+            await until(pilot, lambda found=found: standing_out() == found)
+        await pilot.hover(Transcript, offset=place_of(app, "page"))
+        await until(pilot, lambda: standing_out() == "page")
+        await pilot.hover("#prompt")
+        await until(pilot, lambda: standing_out() == "")
 
 
 async def test_two_clicks_select_a_block() -> None:

@@ -124,11 +124,6 @@ class Blocks:
         """Whether all of the text is in the blocks."""
         return self._taken == len(self.text)
 
-    @property
-    def code_count(self) -> int:
-        """How many code blocks there are."""
-        return next((b.number for b in reversed(self.list) if b.number), 0)
-
     def show(self, text: str) -> int:
         """Take another text; if it goes on from the one before, only the rest of it is read.
 

@@ -284,6 +284,25 @@ def content_of(block: Block, env: dict[str, Any], uses_terminal_colours: bool = 
     return Content(block.text.expandtabs(TAB))
 
 
+def copied_text(block: Block, env: dict[str, Any], start: int, end: int) -> str:
+    """The text between two characters of what is shown of a block, with the tabs of its code."""
+    if block.kind in ("code", "source", "formula") and "\t" in block.text:
+        return block.text[_before_tabs(block.text, start) : _before_tabs(block.text, end)]
+    return content_of(block, env).plain[start:end]
+
+
+def _before_tabs(text: str, at: int) -> int:
+    """The character of a text that `expandtabs` brings to a place, or to the cells before it."""
+    place = column = 0
+    for index, character in enumerate(text):
+        cells = TAB - column % TAB if character == "\t" else 1
+        if place + cells > at:
+            return index
+        place += cells
+        column = 0 if character == "\n" else column + cells
+    return len(text)
+
+
 def _inline(tokens: Sequence[Token]) -> Content:
     """The words of a line with their styles."""
     text: list[str] = []

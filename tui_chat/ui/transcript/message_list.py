@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rich.segment import Segment
+from rich.style import Style as RichStyle
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message as TextualMessage
@@ -47,6 +48,8 @@ READ_AT_ONCE_S = 0.02
 """Seconds for which a long message is read without letting anything else happen,"""
 READ_PAUSE_S = 0.005
 """and between such times."""
+CLICKABLE = ("link", "copy")
+"""What the style of a cell says of it where a click does something."""
 if TYPE_CHECKING:
     from tui_chat.ui.transcript.blocks import Block
     from tui_chat.ui.transcript.shown_message import ShownMessage
@@ -124,6 +127,8 @@ class MessageList(ScrollView, can_focus=False):
         self._drawn: dict[int, Block] = {}
         self._selection = TextSelection(self)
         self._is_reading = False
+        self._hovered: tuple[int, str, object] | None = None
+        """The message and what of it is under the pointer, if it can be clicked."""
 
     # What is shown --------------------------------------------------------------------------------
 
@@ -429,6 +434,7 @@ class MessageList(ScrollView, can_focus=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Take the reader's new place, and lay out what is there."""
         super().watch_scroll_y(old_value, new_value)
+        self._hovered = None  # something else is under the pointer now
         top = round(new_value)
         # Textual scrolls by itself where the end is beyond the window after a resize: the place of
         # the reader is another one only if the messages are laid out for this size
@@ -479,6 +485,8 @@ class MessageList(ScrollView, can_focus=False):
             self.brought_up(index)
             self.call_later(self.lay_out)
         strip = shown.row(within, index * STRIDE)
+        if self._hovered is not None and self._hovered[0] == index:
+            strip = _set_off(strip, *self._hovered[1:])
         return strip.adjust_cell_length(width, page)
 
     # Text that is selected ------------------------------------------------------------------------
@@ -508,6 +516,25 @@ class MessageList(ScrollView, can_focus=False):
 
     # The mouse ------------------------------------------------------------------------------------
 
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Show what a click would do something with."""
+        kind = next((kind for kind in CLICKABLE if kind in event.style.meta), None)
+        offset = event.get_content_offset(self)
+        hovered = None
+        if kind is not None and offset is not None and self._path:
+            index, _ = self._heights.at(self.scroll_offset.y + offset.y)
+            hovered = index, kind, event.style.meta[kind]
+        self._hover(hovered)
+
+    def on_leave(self) -> None:
+        """Nothing is under the pointer."""
+        self._hover(None)
+
+    def _hover(self, hovered: tuple[int, str, object] | None) -> None:
+        if hovered != self._hovered:
+            self._hovered = hovered
+            self.refresh()
+
     def on_click(self, event: events.Click) -> None:
         """Follow a link, copy code, select a block or a message, or say which one was clicked."""
         offset = event.get_content_offset(self)
@@ -528,3 +555,17 @@ class MessageList(ScrollView, can_focus=False):
             self.post_message(self.CopyClicked(code))
         elif not self.screen.get_selected_text():
             self.post_message(self.Pressed(item.message.id))
+
+
+def _set_off(strip: Strip, kind: str, value: object) -> Strip:
+    """A row with the link or the sign that is under the pointer set off from the others."""
+    set_off = RichStyle(reverse=True)
+    return Strip(
+        [
+            Segment(text, style + set_off)
+            if style is not None and style.meta.get(kind) == value
+            else Segment(text, style)
+            for text, style, _ in strip
+        ],
+        strip.cell_length,
+    )

@@ -28,6 +28,7 @@ from tui_chat.ui.transcript.drawing import (
     Mark,
     Row,
     content_of,
+    copied_text,
     drawn_rows,
     estimated_rows,
     marked_rows,
@@ -79,14 +80,14 @@ class ShownMessage:
         self.heights = Heights()
         """Of the blocks, with the gaps above them."""
         self.blocks = Blocks(_parser() if is_reply(message) else None)
-        self._raw = ""
+        self._raw: str | None = None
+        """The text that the blocks are of; None before any is read."""
         self._version: tuple[int, int] | None = None
         self._now = message.created
         self._prefill: Prefill | None = None
         self._look: Look | None = None
         self._text_width = 0
         self._is_open = False
-        self._is_begun = False
         self._selected = NO_SPAN
         self._above: list[Strip] = []
         self._below: list[Strip] = []
@@ -179,7 +180,7 @@ class ShownMessage:
         except Exception:
             log.exception("a reply could not be read as Markdown")
             self.blocks = Blocks(None)
-            self.blocks.show(f"({BROKEN})\n{safe_text(self._raw)}")
+            self.blocks.show(f"({BROKEN})\n{safe_text(self.message.text)}")
             first = self.blocks.read()
         self._estimate(first)
         return first
@@ -187,17 +188,16 @@ class ShownMessage:
     def _take_text(self) -> int:
         """Take the text of the message; returns the first block that may have changed."""
         raw = self.message.text
-        if raw == self._raw and self._is_begun:
+        if raw == self._raw:
             return len(self.blocks.list)
-        self._is_begun = True
+        before, self._raw = self._raw or "", raw
         # what was safe stays so, unless the rest begins with something that joins what is before
-        known = len(self._raw)
+        known = len(before)
         joins = category(raw[known])[0] in "MC" if len(raw) > known else False
-        if known and not joins and self._raw[-1] != "\r" and raw.startswith(self._raw):
+        if known and not joins and before[-1] != "\r" and raw.startswith(before):
             text = self.blocks.text + safe_text(raw[known:])
         else:
             text = safe_text(raw)
-        self._raw = raw
         self.blocks.show(text)
         return self.read()
 
@@ -485,9 +485,9 @@ class ShownMessage:
         parts: list[str] = []
         for index in range(first, min(last + 1, len(self.blocks.list))):
             block = self.blocks.list[index]
-            plain = content_of(block, self.blocks.env).plain
             begin = start if index == first else 0
-            part = plain[begin : end if index == last else len(plain)]
+            length = len(content_of(block, self.blocks.env))
+            part = copied_text(block, self.blocks.env, begin, end if index == last else length)
             if parts:
                 parts.append("\n" * (1 + block.gap) if block.joint is None else block.joint)
             parts.append((block.lead if not begin else "") + part)
