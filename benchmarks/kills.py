@@ -96,7 +96,9 @@ def _stream_and_kill(home: Path, question: str, after_s: float) -> tuple[list[fl
     reading, writing = os.pipe()
     wanted = {"folder": str(home), "fd": writing, "reply": REPLY, "messages": 0,
               "tokens_per_s": TOKENS_PER_S, "every": 1}  # fmt: skip
-    argv = (sys.executable, "-m", "benchmarks.paced_chat", json.dumps(wanted))
+    file = home / "wanted.json"
+    file.write_text(json.dumps(wanted), encoding="utf-8")
+    argv = (sys.executable, "-m", "benchmarks.paced_chat", str(file))
     with open(reading, "rb", buffering=0) as pipe:
         with PseudoTerminal(argv, {"TUI_CHAT_HOME": str(home)}, pass_fds=(writing,)) as terminal:
             os.close(writing)

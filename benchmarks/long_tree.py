@@ -69,7 +69,9 @@ def screens(home: str, resume: str | None) -> Iterator[TerminalProgram]:
     """The screens with a saved chat or an empty one, once they show it."""
     wanted = {"folder": home, "fd": 2, "reply": "Yes.", "tokens_per_s": 100, "messages": 0,
               "resume": resume}  # fmt: skip
-    argv = [sys.executable, "-m", "benchmarks.paced_chat", json.dumps(wanted)]
+    file = Path(home) / "wanted.json"
+    file.write_text(json.dumps(wanted), encoding="utf-8")
+    argv = [sys.executable, "-m", "benchmarks.paced_chat", str(file)]
     with TerminalProgram(argv, {"TUI_CHAT_HOME": home, "TEXTUAL_ANIMATIONS": "none"}) as program:
         program.wait_for(lambda text: PROMPT in text)
         yield program

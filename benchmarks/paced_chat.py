@@ -1,12 +1,12 @@
 """The full-screen chat with a scripted model that writes at a steady pace and reports its progress.
 
-    python -m benchmarks.paced_chat JSON
+    python -m benchmarks.paced_chat FILE
 
-JSON has `folder` (for the database), `fd` (where to report), `reply`, `tokens_per_s`, `messages`
-(how many the chat has already), and perhaps `every`, `context` (tokens; a reply takes half of them
-at most) and `resume` (a saved chat to go on with). Every so many tokens, by default a hundred, it
-reports how many there were, when, the processor time that the whole process has used, and its
-memory in bytes.
+The file is JSON; it has `folder` (for the database), `fd` (where to report), `reply`,
+`tokens_per_s`, `messages` (how many the chat has already), and perhaps `every`, `context` (tokens;
+a reply takes half of them at most) and `resume` (a saved chat to go on with). Every so many tokens,
+by default a hundred, it reports how many there were, when, the processor time that the whole
+process has used, and its memory in bytes.
 """
 
 from __future__ import annotations
@@ -104,4 +104,4 @@ def main(wanted: dict[str, Any]) -> int:
 if __name__ == "__main__":
     from tui_chat.ending import exit_process
 
-    exit_process(main(json.loads(sys.argv[1])))
+    exit_process(main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tui_chat.chat.budget import LOW_WATER, fit
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.prompt import PromptComposer
-from tui_chat.chat.templates import TEMPLATES, template_named
+from tui_chat.chat.templates import TEMPLATES, PromptMessage, template_named
 from tui_chat.engine.scripted import WordEncoder
 from tui_chat.errors import ContextError
 
@@ -107,6 +108,17 @@ def test_the_forget_line_stands_above_the_first_turn_that_is_sent():
     view = composer.view(path, "", " ".join(["long"] * 117))
     assert (view.dropped_turns, view.first_kept_id) == (3, path[6].id)
     assert view.dropped_tokens == 3 * 104
+
+
+def test_states_of_a_growing_reply_do_not_pile_up():
+    composer = PromptComposer(template_named("oasst"), WordEncoder(), context=1000, reserve=400)
+    conversation = conversation_of([5, 1])
+    reply = conversation.leaf_id
+    for count in range(1, 60):
+        conversation.update(reply, text=" ".join(["word"] * count))
+        assert composer.view(list(conversation.path()), "", "").history > 5 + count
+    states = [o for o in gc.get_objects() if type(o) is PromptMessage and o.id == reply]
+    assert len(states) <= 2
 
 
 def test_an_empty_chat_cannot_be_sent():

@@ -108,7 +108,8 @@ class PromptComposer:
         self.encoder = encoder
         self.context = context
         self.reserve = min(reserve, context - 1)
-        self._turn_sizes: dict[Turn, int] = {}
+        self._turn_sizes: dict[tuple[str, ...], tuple[Turn, int]] = {}
+        """Turns and their tokens by the ids of their messages; of a growing reply, one state."""
         self._grouped: tuple[Sequence[Message], _SizedTurns] | None = None
 
     def compose(
@@ -283,12 +284,13 @@ class PromptComposer:
 
     def _turn_size(self, turn: Turn) -> int:
         """The same, remembered."""
-        size = self._turn_sizes.get(turn)
-        if size is None:
+        key = tuple(message.id for message in turn)
+        known, size = self._turn_sizes.get(key, ((), 0))
+        if known != turn:
             size = self._size(turn)
             if len(self._turn_sizes) > _CACHE_LIMIT:
                 self._turn_sizes.clear()
-            self._turn_sizes[turn] = size
+            self._turn_sizes[key] = turn, size
         return size
 
     def _sent_size(self, turn: Turn) -> int:
