@@ -26,6 +26,8 @@ CHECKPOINT_S = 0.25
 """A streaming reply is saved at least this often,"""
 CHECKPOINT_TOKENS = 32
 """or after this many tokens, whichever comes first."""
+LONG_REPLY = 8_192
+"""Tokens from which both grow with the length: each save writes the whole reply."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,8 +99,10 @@ class Reply:
 
     def checkpoint(self) -> Message | None:
         """The message with all that has arrived, if it is due to be saved."""
-        due = time.monotonic() - self._saved_at >= CHECKPOINT_S
-        if not due and len(self._token_ids) - self._saved_tokens < CHECKPOINT_TOKENS:
+        length = max(1.0, len(self._token_ids) / LONG_REPLY)
+        is_late = time.monotonic() - self._saved_at >= CHECKPOINT_S * length
+        written = len(self._token_ids) - self._saved_tokens
+        if not is_late and written < CHECKPOINT_TOKENS * length:
             return None
         self._saved_at = time.monotonic()
         self._saved_tokens = len(self._token_ids)
