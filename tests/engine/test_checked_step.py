@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.engine.replies import GREEDY, PROMPT, finished, request, tokens
 from tui_chat.chat.events import EngineEvent
 from tui_chat.chat.params import NEUTRAL, SamplingParams
+from tui_chat.engine.forward import forward
 from tui_chat.engine.generation import ReplyWriter
 from tui_chat.engine.tokenizer import HFEncoder
 from tui_chat.engine.turbo.checked_step import CheckedStep
@@ -37,9 +38,7 @@ class Step:
 
     def __call__(self, token: int, cache: Any) -> Tensor:
         self.calls += 1
-        output = self.model(
-            input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True
-        )
+        output = forward(self.model, torch.tensor([[token]]), cache)
         logits: Tensor = output.logits[0, -1].to(torch.float32, copy=True)
         return logits
 

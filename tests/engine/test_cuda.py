@@ -15,6 +15,7 @@ from tui_chat.chat.events import EngineEvent
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.engine.backend import LoadRequest, ReplyPath
 from tui_chat.engine.devices import support_of
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_buffers import new_cache
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.registry import Registry
@@ -89,7 +90,7 @@ def test_half_precisions_and_int8_agree_with_the_model(registry: Registry, preci
     cache = new_cache(model.model.config)
     with torch.inference_mode():
         ids = torch.tensor([PROMPT], device="cuda")
-        model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        forward(model.model, ids, cache)
         for token in (17, 80, 200):
             assert disagreement(step, model.model, token, cache) == ""
     backend.unload()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_buffers import new_cache
 from tui_chat.engine.turbo.artefact import SIGNATURE, recipe_for
 from tui_chat.engine.turbo.build import compile_step
@@ -54,12 +55,12 @@ def inference() -> Iterator[None]:
 def read(model: Any, *ids: int) -> Any:
     """A cache with a text."""
     cache = new_cache(model.config)
-    model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
+    forward(model, torch.tensor([ids]), cache)
     return cache
 
 
 def next_logits(model: Any, token: int, cache: Any) -> Tensor:
-    output = model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+    output = forward(model, torch.tensor([[token]]), cache)
     logits: Tensor = output.logits[0, -1]
     return logits
 

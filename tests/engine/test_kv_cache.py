@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, Mis
 from tui_chat.chat.events import Delta, EngineEvent, Finished, Prefill
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.engine.backend import GenerateRequest
+from tui_chat.engine.forward import forward
 from tui_chat.engine.generation import ReplyWriter
 from tui_chat.engine.kv_cache import PrefixCache
 from tui_chat.engine.tokenizer import HFEncoder
@@ -203,7 +204,7 @@ def test_a_cache_in_use_holds_nothing_until_it_is_given_back() -> None:
     cache = PrefixCache(Models.model.config)
     held, _ = cache.take((1, 2, 3))
     with torch.inference_mode():
-        Models.model(input_ids=torch.tensor([[1, 2]]), past_key_values=held, use_cache=True)
+        forward(Models.model, torch.tensor([[1, 2]]), held)
     cache.keep(held, (1, 2))
     assert cache.ids == (1, 2)
     cache.take((1, 2, 3))

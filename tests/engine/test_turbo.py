@@ -22,6 +22,7 @@ from tui_chat import doctor
 from tui_chat.chat.events import EngineEvent, Prefill, TurboState
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.engine.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_buffers import new_cache
 from tui_chat.engine.local import LocalBackend, TurboUse
 from tui_chat.engine.registry import Registry
@@ -144,11 +145,9 @@ def test_logits_differ_by_no_more_than_the_order_of_summation(backend: LocalBack
     ours, theirs = new_cache(model.config), new_cache(model.config)
     with torch.inference_mode():
         for cache in (ours, theirs):
-            model(input_ids=torch.tensor([PROMPT]), past_key_values=cache, use_cache=True)
+            forward(model, torch.tensor([PROMPT]), cache)
         for token in range(2, 302):  # past the first size of the buffers
-            expected = model(
-                input_ids=torch.tensor([[token]]), past_key_values=theirs, use_cache=True
-            ).logits[0, -1]
+            expected = forward(model, torch.tensor([[token]]), theirs).logits[0, -1]
             torch.testing.assert_close(step(token, ours), expected, rtol=1e-4, atol=1e-4)
         for mine, other in zip(ours.layers, theirs.layers, strict=True):
             torch.testing.assert_close(mine.keys, other.keys, rtol=1e-4, atol=1e-4)
@@ -289,9 +288,9 @@ def test_int8_weights_are_read_as_torchao_stores_them(registry: Registry) -> Non
     ours, theirs = new_cache(model.config), new_cache(model.config)
     with torch.inference_mode():
         for cache in (ours, theirs):
-            model(input_ids=torch.tensor([PROMPT]), past_key_values=cache, use_cache=True)
+            forward(model, torch.tensor([PROMPT]), cache)
         logits = step(17, ours)
-        expected = model(input_ids=torch.tensor([[17]]), past_key_values=theirs, use_cache=True)
+        expected = forward(model, torch.tensor([[17]]), theirs)
     # Eager int8 rounds to bf16 (8 bits) between operations that the compiled step does in fp32.
     spread = expected.logits.float().std()
     difference = (logits - expected.logits[0, -1].float()).abs().max()

@@ -21,6 +21,7 @@ from torch import Tensor
 from tui_chat.chat.events import EngineEvent
 from tui_chat.engine.backend import Emit, GenerateRequest
 from tui_chat.engine.failures import failure_code, failure_event, forget_frames
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_batch import batch_cache, keep_rows
 from tui_chat.engine.open_reply import OpenReply
 from tui_chat.engine.threads import ThreadChoice
@@ -154,9 +155,7 @@ class Batch:
         newest = torch.stack([row.ids[row.count - 1 : row.count] for row in self._rows])
         self._threads.before("batch")
         began = perf_counter()
-        output = self._model(
-            input_ids=newest, past_key_values=self._cache, use_cache=True, **self._options
-        )
+        output = forward(self._model, newest, self._cache, **self._options)
         logits: Tensor = output.logits[:, -1].to(torch.float32, copy=True)
         self._threads.after("batch", perf_counter() - began)
         return logits

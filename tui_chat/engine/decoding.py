@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_buffers import cut, is_cuttable
 from tui_chat.engine.speculation import Guesser
 from tui_chat.engine.threads import ThreadChoice
@@ -53,7 +54,7 @@ class CompiledForward(Protocol):
 
 
 class TokenLoop:
-    """What `model.generate` runs for a reply, given to it as `custom_generate`.
+    """Writes one reply.
 
     Args:
         cache: The keys and values of the beginning of the prompt.
@@ -95,26 +96,22 @@ class TokenLoop:
         self._room = 0
         self._options = options
 
-    def __call__(self, model: Any, input_ids: Tensor, generation_config: Any, **_: Any) -> Tensor:
-        """Write a reply.
+    def write(self, model: Any, input_ids: Tensor, longest: int) -> None:
+        """Choose and compute tokens until the reply ends.
 
         Args:
             model: A causal language model.
             input_ids: The whole prompt, shape (1, tokens).
-            generation_config: Its `max_length` bounds prompt and reply together.
-
-        Returns:
-            Prompt and reply, shape (1, tokens).
+            longest: Tokens of prompt and reply together, at most.
         """
         try:
-            return self._write(model, input_ids, generation_config.max_length)
+            self._write(model, input_ids, longest)
         finally:
             step = self._compiled()
             if step is not None:
                 step.let_go()
 
-    def _write(self, model: Any, input_ids: Tensor, longest: int) -> Tensor:
-        """Choose and compute tokens until the reply ends; at most `longest` with the prompt."""
+    def _write(self, model: Any, input_ids: Tensor, longest: int) -> None:
         self._guesser.begin()
         count = input_ids.shape[1]
         self._room = longest - 1
@@ -128,7 +125,7 @@ class TokenLoop:
             count += 1
             if self._take(token) or count >= ids.shape[1]:
                 self._end_check(count - 1)
-                return ids[:, :count]
+                return
             self._guesser.add(token)
             if self._checking and self._checking[0][0] == token:
                 logits = self._checking.popleft()[1]
@@ -187,7 +184,7 @@ class TokenLoop:
         self.path = "eager"
         new_ids = torch.cat([new_id, new_id.new_tensor([guessed])], dim=1)
         self._begin("check")
-        output = model(input_ids=new_ids, past_key_values=self._cache, use_cache=True)
+        output = forward(model, new_ids, self._cache)
         rows = output.logits[0].to(torch.float32)
         self._right = 0
         self._checking = deque(zip(guessed, rows[1:], strict=True))
@@ -209,8 +206,6 @@ class TokenLoop:
 
     def _eager(self, model: Any, new_ids: Tensor) -> Tensor:
         """The logits after the last of some tokens, shape (1, n); they go into the cache."""
-        output = model(
-            input_ids=new_ids, past_key_values=self._cache, use_cache=True, **self._options
-        )
+        output = forward(model, new_ids, self._cache, **self._options)
         logits: Tensor = output.logits[0, -1].to(torch.float32, copy=True)
         return logits

@@ -16,6 +16,7 @@ import torch
 
 from tui_chat.engine.backend import Emit, LoadRequest
 from tui_chat.engine.devices import cpu_features
+from tui_chat.engine.forward import forward
 from tui_chat.engine.hub import Hub
 from tui_chat.engine.kv_buffers import cut, is_cuttable, new_cache
 from tui_chat.engine.loader import LoadedModel, free, load
@@ -82,11 +83,7 @@ class DraftModel:
     @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> Any:
         """Logits after some more tokens, shape (rows,)."""
-        output = self._model(
-            input_ids=torch.tensor([ids], device=self._device),
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        output = forward(self._model, torch.tensor([ids], device=self._device), self._cache)
         return output.logits[0, -1]
 
 

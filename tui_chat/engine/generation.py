@@ -17,7 +17,6 @@ from time import monotonic
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
 
 from tui_chat.chat.events import Failed, Finished, Prefill
 from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest
@@ -25,6 +24,7 @@ from tui_chat.engine.batch import Batch, longest_of
 from tui_chat.engine.decoding import CompiledForward, DecodePath, TokenLoop
 from tui_chat.engine.devices import device_memory
 from tui_chat.engine.failures import failure_event, forget_frames
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_batch import cache_of_row, token_bytes
 from tui_chat.engine.kv_buffers import is_cuttable, new_cache
 from tui_chat.engine.kv_cache import PrefixCache
@@ -50,8 +50,8 @@ class ReplyWriter:
     """Writes replies with one model. For one thread.
 
     Args:
-        model: A causal language model as transformers loads it. Its generation defaults are
-            cleared: what a reply is sampled with is in its request, and nowhere else.
+        model: A causal language model as transformers loads it. Its generation defaults have no
+            effect: what a reply is sampled with is in its request, and nowhere else.
         encoder: Its tokenizer.
         end_ids: Tokens that end a reply besides those of the request, as the model's files list.
         chunk: Prompt tokens in one forward pass, at least 1.
@@ -90,7 +90,6 @@ class ReplyWriter:
         self._forbidden: dict[tuple[int, ...], torch.Tensor] = {}
         keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._options = {"logits_to_keep": 1} if keeps_logits else {}
-        model.generation_config = GenerationConfig(pad_token_id=encoder.eos_id)
 
     @property
     def cache_bytes(self) -> int:
@@ -234,7 +233,7 @@ class ReplyWriter:
     def _read_last(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
         """Compute the last chunk of a prompt; the logits after it in fp32, shape (rows,)."""
         last = torch.tensor([ids[cache.get_seq_length() :]], device=self._device)
-        output = self._model(input_ids=last, past_key_values=cache, use_cache=True, **self._options)
+        output = forward(self._model, last, cache, **self._options)
         logits: torch.Tensor = output.logits[0, -1].to(torch.float32)
         return logits
 
@@ -270,17 +269,13 @@ class ReplyWriter:
         return self._forbidden[stop_ids]
 
     def _prefill(self, ids: Sequence[int], cache: Any, reused: int, emit: Emit) -> None:
-        """Compute keys and values of all chunks but the last, which `generate` takes."""
+        """Compute keys and values of all chunks but the last, which the loop takes."""
         new = len(ids) - reused
         self._threads.use_all()
         emit(Prefill(new, reused))
         for start in range(reused, len(ids) - self._chunk, self._chunk):
-            self._model(
-                input_ids=torch.tensor([ids[start : start + self._chunk]], device=self._device),
-                past_key_values=cache,
-                use_cache=True,
-                **self._options,
-            )
+            chunk = torch.tensor([ids[start : start + self._chunk]], device=self._device)
+            forward(self._model, chunk, cache, **self._options)
             emit(Prefill(new, reused, start + self._chunk - reused))
 
     def _decode(self, reply: OpenReply, cache: Any) -> DecodePath:
@@ -296,16 +291,5 @@ class ReplyWriter:
             self._guesser,
             self._options,
         )
-        input_ids = torch.tensor([request.ids], device=self._device)
-        self._model.generate(
-            input_ids,
-            generation_config=GenerationConfig(
-                do_sample=False,  # the sampler chooses
-                max_new_tokens=request.context - len(request.ids),
-                use_cache=True,
-            ),
-            attention_mask=torch.ones_like(input_ids),
-            past_key_values=cache,
-            custom_generate=loop,
-        )
+        loop.write(self._model, torch.tensor([request.ids], device=self._device), request.context)
         return loop.path

@@ -184,9 +184,11 @@ def _cache_layers(config: Any, dtype: Any) -> list[tuple[int, int]]:
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
 
+    from tui_chat.engine.forward import forward
+
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager")
     cache = DynamicCache(config=config)
-    model(input_ids=torch.zeros(1, 2, dtype=torch.int64), past_key_values=cache, use_cache=True)
+    forward(model, torch.zeros(1, 2, dtype=torch.int64), cache)
     return [(layer.keys.shape[1], layer.keys.shape[3]) for layer in cache.layers]
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tui_chat.engine.decoding import CompiledForward, StepFailedError
 from tui_chat.engine.failures import failure_code, forget_frames
+from tui_chat.engine.forward import forward
 from tui_chat.engine.kv_buffers import copy_of, cut
 from tui_chat.engine.stopping import Cancelled
 from tui_chat.safe_text import safe_line
@@ -120,7 +121,7 @@ def disagreement(step: CompiledForward, model: Any, token: int, cache: Any) -> s
     theirs, ours = (copy_of(cache, length, config) for _ in range(2))
     weight = model.get_input_embeddings().weight
     ids = torch.tensor([[token]], device=weight.device)
-    expected = model(input_ids=ids, past_key_values=theirs, use_cache=True).logits[0, -1].float()
+    expected = forward(model, ids, theirs).logits[0, -1].float()
     if not bool(torch.isfinite(expected).all()):
         return ""  # the model is at fault, and the sampler will say so
     tolerance = TOLERANCES[weight.dtype]

@@ -22,6 +22,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tui_chat.engine.forward import cache_name
 from tui_chat.engine.turbo.artefact import StepForm
 
 ATTENTION = "tui_chat_step"
@@ -187,7 +188,7 @@ class _Step(nn.Module):
                 "input_ids": token,
                 "position_ids": position.view(1, 1),
                 "attention_mask": mask,
-                "past_key_values": Cache(layers=layers),
+                cache_name(type(self.model)): Cache(layers=layers),
                 "use_cache": True,
             },
             tie_weights=True,
