@@ -43,11 +43,11 @@ from tui_chat.bench import BenchOptions
 from tui_chat.bench.meter import ReplyMeter
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, ModelInfo, Prefill
 from tui_chat.chat.memory import Precision
-from tui_chat.engine.backend import GenerateRequest, LoadRequest, ReplyPath
-from tui_chat.engine.bandwidth import peak_bytes, read_bandwidth
-from tui_chat.engine.devices import memory_in_use, resolve_device, support_of
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.machine.bandwidth import peak_bytes, read_bandwidth
+from tui_chat.engine.machine.devices import memory_in_use, resolve_device, support_of
 from tui_chat.errors import TuiChatError
 
 MIB = 2**20

@@ -116,9 +116,9 @@ def with_the_chat(options: argparse.Namespace) -> dict[str, Any]:
     """Load and reply as the chat does."""
     from tui_chat.chat.events import EngineEvent, Finished
     from tui_chat.chat.params import NEUTRAL
-    from tui_chat.engine.backend import GenerateRequest, LoadRequest
+    from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
+    from tui_chat.engine.files.registry import Registry
     from tui_chat.engine.local import LocalBackend
-    from tui_chat.engine.registry import Registry
 
     prompt, new = prompt_ids(options.prompt), options.new
     backend = LocalBackend(Registry({}), threads=options.threads)
@@ -162,7 +162,11 @@ def _memory_figures(before: dict[str, int], loaded: dict[str, int], weights: int
 
 def import_libraries() -> None:
     """Have everything imported before, so that loading is loading for everybody."""
-    for name in ("bitsandbytes", "transformers.models.gpt_neox", "tui_chat.engine.generation"):
+    for name in (
+        "bitsandbytes",
+        "transformers.models.gpt_neox",
+        "tui_chat.engine.replies.generation",
+    ):
         importlib.import_module(name)
 
 

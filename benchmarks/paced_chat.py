@@ -22,8 +22,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
 from tui_chat.chat.events import Delta, EngineEvent
-from tui_chat.engine.backend import Emit, GenerateRequest
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import Emit, GenerateRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 
 EVERY = 100
 
@@ -67,8 +67,8 @@ def main(wanted: dict[str, Any]) -> int:
     from tui_chat import logs, terminal
     from tui_chat.chat.conversation import Conversation
     from tui_chat.cli.full_screen import run_screens
-    from tui_chat.engine.backend import LoadRequest
-    from tui_chat.engine.registry import load_registry
+    from tui_chat.engine.contract.backend import LoadRequest
+    from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
     from tui_chat.storage.writer import TranscriptWriter
 

@@ -52,7 +52,7 @@ class Generate(Engine):
     """`generate` of transformers as it comes: dynamic cache, SDPA."""
 
     def __init__(self, setting: Setting, dtype: str) -> None:
-        from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
+        from tui_chat.engine.machine.libraries import configure_libraries, silence_progress_bars
 
         configure_libraries()
         import torch
@@ -110,7 +110,7 @@ class Ours(Engine):
     def __init__(self, setting: Setting, path: str, precision: str) -> None:
         from tui_chat.bench import BenchOptions
         from tui_chat.bench.meter import ReplyMeter
-        from tui_chat.engine.backend import LoadRequest
+        from tui_chat.engine.contract.backend import LoadRequest
         from tui_chat.engine.local import LocalBackend
 
         backend = LocalBackend()

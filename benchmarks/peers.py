@@ -35,7 +35,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.peer_engines import ENGINES
-from tui_chat.engine.devices import usable_cores
+from tui_chat.engine.machine.devices import usable_cores
 
 ON_CPU = ("generate", "eager", "turbo", "eager-int8", "turbo-int8", "llama.cpp", "llama.cpp-q8_0")
 """What is compared unless `--engines` says otherwise."""

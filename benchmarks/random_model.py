@@ -11,7 +11,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from tui_chat.engine.libraries import configure_libraries, silence_progress_bars
+from tui_chat.engine.machine.libraries import configure_libraries, silence_progress_bars
 from tui_chat.paths import guide_weights_dir
 
 _CONTROL_ROWS = 8

@@ -33,7 +33,7 @@ from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.bench.screen import measure_screen
 from tui_chat.cli import measured_chat
-from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.local import LocalBackend
 
 PROMPT = "Type a message"

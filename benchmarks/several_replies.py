@@ -20,7 +20,7 @@ from threading import Event
 from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished
 from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.backend import GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
 
 PROMPT_TOKENS = 200

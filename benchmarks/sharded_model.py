@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tui_chat.engine.libraries import configure_libraries
+from tui_chat.engine.machine.libraries import configure_libraries
 from tui_chat.paths import guide_weights_dir
 
 _CONTROL_ROWS = 8

@@ -22,10 +22,10 @@ from threading import Event
 from benchmarks.sharded_model import make_sharded_model
 from tui_chat.chat.events import EngineEvent, Finished
 from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.backend import GenerateRequest, LoadRequest
-from tui_chat.engine.devices import memory_in_use
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.machine.devices import memory_in_use
 
 PRECISIONS = ("bf16", "8bit", "fp32", "4bit")
 MIB = 1024**2

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings

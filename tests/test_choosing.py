@@ -15,7 +15,7 @@ from tests.test_session import SLOW, Run, wait_until
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Delta, Failed, Finished, Prefill
 from tui_chat.chat.marks import Preference
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError, ContextError, ParameterError
 from tui_chat.session import EngineUpdate, RequestFailed
 from tui_chat.storage.formats.registry import FORMATS

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.write_docs import DOCUMENTS, ROOT, SECTIONS, rewritten
 from tui_chat import config
-from tui_chat.engine.registry import load_registry
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.ui import themes
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

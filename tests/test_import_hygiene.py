@@ -105,9 +105,9 @@ INT8_LATER = """
 import sys
 from threading import Event
 from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.files.registry import Registry
 from tui_chat.paths import guide_weights_dir
 
 def reply(precision):

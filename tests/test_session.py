@@ -13,9 +13,9 @@ import pytest
 
 from tui_chat.chat.events import Delta, Failed, Finished, Loading, Ready, Unloaded
 from tui_chat.chat.params import BUILTIN_PRESETS, Preset
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.registry import load_registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.errors import (
     BusyError,
     ContextError,

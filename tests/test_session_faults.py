@@ -11,9 +11,9 @@ from tests.storage.chats import facts
 from tests.storage.faults import failing_connection, sqlite_error
 from tests.test_session import wait_until
 from tui_chat.chat.events import Ready
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.registry import load_registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, Saved, SessionEvent, SessionSettings
 from tui_chat.storage.maintenance import check
 from tui_chat.storage.reading import read_transcripts

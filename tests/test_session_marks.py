@@ -11,7 +11,7 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.marks import Marks
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.chat.templates import template_named
-from tui_chat.engine.scripted import Script, WordEncoder
+from tui_chat.engine.contract.scripted import Script, WordEncoder
 from tui_chat.errors import ContextError
 from tui_chat.session.reply import left_out, sendable
 from tui_chat.storage.reading import read_transcripts

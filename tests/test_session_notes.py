@@ -10,7 +10,7 @@ from tests.test_session import SLOW, Run, running, wait_until
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Delta, Failed, Finished
 from tui_chat.chat.marks import Marks
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.session import EngineUpdate
 from tui_chat.storage.reading import read_transcripts

@@ -26,9 +26,9 @@ from hypothesis.stateful import (
 from tests.test_session import wait_until
 from tui_chat.chat.conversation import Conversation, Message, new_id
 from tui_chat.chat.events import Delta, EngineEvent
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
-from tui_chat.engine.registry import load_registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.formats.json_format import from_json, to_json
 from tui_chat.storage.maintenance import check

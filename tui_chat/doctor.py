@@ -18,9 +18,9 @@ from typing import Any
 
 from tui_chat import __version__, config, logs, paths
 from tui_chat.chat.memory import format_bytes
-from tui_chat.engine import devices
-from tui_chat.engine.libraries import configure_libraries
-from tui_chat.engine.registry import Registry, load_registry
+from tui_chat.engine.files.registry import Registry, load_registry
+from tui_chat.engine.machine import devices
+from tui_chat.engine.machine.libraries import configure_libraries
 from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_text
 from tui_chat.storage.reading import read_transcripts

@@ -10,10 +10,10 @@ import pytest
 from tui_chat.bench import BenchOptions, BenchRun, measure, report
 from tui_chat.bench.long_chat import FRESH_EVERY, LATE_FROM, QUESTION_TOKENS, question
 from tui_chat.chat.events import EngineEvent, Finished
-from tui_chat.engine import bandwidth
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend, WordEncoder, _common_prefix
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.scripted import Script, ScriptedBackend, WordEncoder, _common_prefix
+from tui_chat.engine.machine import bandwidth
 from tui_chat.errors import TuiChatError, UsageError
 
 

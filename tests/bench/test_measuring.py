@@ -10,10 +10,10 @@ import pytest
 
 from tui_chat.bench import BenchOptions, BenchRun, measure, parse_paths, report
 from tui_chat.chat.events import EngineEvent, Failed, Finished
-from tui_chat.engine import bandwidth
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.machine import bandwidth
 from tui_chat.errors import TuiChatError, UsageError
 
 KEYS = {

@@ -16,8 +16,8 @@ from tui_chat.bench import BenchOptions
 from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.bench.screen import measure_screen
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.errors import TuiChatError
 
 

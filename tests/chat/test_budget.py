@@ -13,7 +13,7 @@ from tui_chat.chat.budget import LOW_WATER, fit
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.chat.templates import TEMPLATES, PromptMessage, template_named
-from tui_chat.engine.scripted import WordEncoder
+from tui_chat.engine.contract.scripted import WordEncoder
 from tui_chat.errors import ContextError
 
 sizes = st.lists(st.integers(3, 900), min_size=1, max_size=60)

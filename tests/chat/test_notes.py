@@ -15,7 +15,7 @@ from tui_chat.chat.note_prompts import most_tokens, next_part
 from tui_chat.chat.notes import divided, is_note_id, with_note
 from tui_chat.chat.prompt import PromptComposer, group_turns
 from tui_chat.chat.templates import PromptMessage, template_named
-from tui_chat.engine.scripted import WordEncoder
+from tui_chat.engine.contract.scripted import WordEncoder
 from tui_chat.errors import ContextError
 
 THEN = datetime(2026, 5, 4, 12, 4, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_chat.chat.templates import TEMPLATES, PromptMessage, template_named
-from tui_chat.engine.scripted import WordEncoder
+from tui_chat.engine.contract.scripted import WordEncoder
 from tui_chat.errors import ConfigError
 
 

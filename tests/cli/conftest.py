@@ -14,7 +14,7 @@ import pytest
 
 from tui_chat import cli
 from tui_chat.engine import local
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tui_chat.bench import DEFAULT_CONTEXT, FILLER
-from tui_chat.engine.backend import GenerateRequest
-from tui_chat.engine.scripted import ScriptedBackend
+from tui_chat.engine.contract.backend import GenerateRequest
+from tui_chat.engine.contract.scripted import ScriptedBackend
 
 
 @pytest.fixture
 def bench(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """Commands with a model of words; what the machine can do is not measured."""
-    from tui_chat.engine import bandwidth
+    from tui_chat.engine.machine import bandwidth
 
     monkeypatch.setattr(bandwidth, "read_bandwidth", lambda device: 1e9)
     monkeypatch.setattr(bandwidth, "peak_bytes", lambda device: 10**9)

@@ -11,7 +11,7 @@ from tests.cli.conftest import CommandLine
 from tui_chat.chat.conversation import Conversation
 from tui_chat.cli.opening import session_settings, usable_settings
 from tui_chat.config import LoadedSettings
-from tui_chat.engine.registry import load_registry
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.settings import Settings
 
 

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from tui_chat import ending, logs, paths, terminal
 from tui_chat.cli import full_screen
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
-from tui_chat.engine.registry import load_registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.writer import TranscriptWriter
 

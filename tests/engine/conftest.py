@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tui_chat.engine.generation import ReplyWriter
-    from tui_chat.engine.tokenizer import HFEncoder
+    from tui_chat.engine.replies.generation import ReplyWriter
+    from tui_chat.engine.text.tokenizer import HFEncoder
 
 ENDOFTEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
@@ -140,6 +140,6 @@ def model(tiny_model_dir: Path) -> Any:
 @pytest.fixture
 def writer(model: Any, encoder: HFEncoder) -> ReplyWriter:
     """Writes its replies, with a prompt read in several pieces."""
-    from tui_chat.engine.generation import ReplyWriter
+    from tui_chat.engine.replies.generation import ReplyWriter
 
     return ReplyWriter(model, encoder, chunk=16)

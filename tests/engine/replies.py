@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.backend import GenerateRequest
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import GenerateRequest
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 TAGS = (340, 341, 342, 343, 344)
 STOPS = (0, *TAGS)

@@ -27,11 +27,11 @@ from tests.engine.replies import (
 )
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine import batch
-from tui_chat.engine.backend import GenerateRequest
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.kv_batch import token_bytes
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import GenerateRequest
+from tui_chat.engine.replies import batch
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.replies.kv_batch import token_bytes
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 SAMPLED = NEUTRAL.with_values({"max_new_tokens": 24, "repetition_penalty": 1.2})
 PLENTY = 10**9

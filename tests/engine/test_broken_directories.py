@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.loader import free, load
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.loader import free, load
+from tui_chat.engine.loading.preflight import plan_load
 from tui_chat.errors import TuiChatError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")

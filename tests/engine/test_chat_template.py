@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tui_chat.chat.conversation import Role
 from tui_chat.chat.templates import PromptMessage
-from tui_chat.engine.chat_template import AutoTemplate
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.text.chat_template import AutoTemplate
+from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.errors import ConfigError
 
 CHATML = (

@@ -13,9 +13,9 @@ from torch import Tensor
 from tests.engine.replies import GREEDY, PROMPT, finished, request, tokens
 from tui_chat.chat.events import EngineEvent
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.forward import forward
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.engine.turbo.checked_step import CheckedStep
 
 SAMPLED = NEUTRAL.with_values({"temperature": 1.0, "max_new_tokens": 24})

@@ -13,16 +13,16 @@ from transformers import AutoTokenizer
 
 from tests.engine.conftest import TAGS, ModelFactory
 from tui_chat.chat.templates import TEMPLATES
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.checks import (
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.checks import (
     check_control_tokens,
     check_token_ids,
     check_weights,
     control_tokens,
 )
-from tui_chat.engine.loader import LoadedModel, free, load
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.loading.loader import LoadedModel, free, load
+from tui_chat.engine.loading.preflight import plan_load
 from tui_chat.errors import ModelLoadError
 
 

@@ -13,13 +13,13 @@ import torch
 from tests.engine.replies import GREEDY, PROMPT, finished, request, tokens
 from tui_chat.chat.events import EngineEvent
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.backend import LoadRequest, ReplyPath
-from tui_chat.engine.devices import support_of
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_buffers import new_cache
+from tui_chat.engine.contract.backend import LoadRequest, ReplyPath
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.machine.devices import support_of
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import new_cache
 from tui_chat.engine.turbo.checked_step import disagreement
 
 pytestmark = [

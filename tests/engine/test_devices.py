@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tui_chat.engine import devices
-from tui_chat.engine.devices import (
+from tui_chat.engine.machine import devices
+from tui_chat.engine.machine.devices import (
     CpuFeatures,
     DeviceMemory,
     container_memory,

@@ -13,12 +13,12 @@ from tests.engine.conftest import build_tokenizer
 from tests.engine.replies import PROMPT, load_model, request, tokens
 from tui_chat.chat.events import EngineEvent, Finished, Loading
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.draft import DraftModel
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.registry import Registry, load_registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.engine.spec import ModelSpec
-from tui_chat.engine.speculation import PromptLookup
+from tui_chat.engine.replies.draft import DraftModel
+from tui_chat.engine.replies.speculation import PromptLookup
 from tui_chat.errors import LoadCancelledError
 
 GREEDY = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 80})

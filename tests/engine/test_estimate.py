@@ -11,19 +11,20 @@ from transformers import AutoConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 from tests.engine.conftest import ModelFactory
 from tui_chat.chat.memory import ModelShape, gpt_neox_shape, llama_shape, weight_bytes
-from tui_chat.engine import devices, estimate
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.devices import DeviceMemory
-from tui_chat.engine.estimate import (
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry, load_registry
+from tui_chat.engine.files.spec import ModelSpec
+from tui_chat.engine.loading import estimate
+from tui_chat.engine.loading.estimate import (
     context_length,
     model_choices,
     precision_choices,
     shape_from_directory,
 )
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.loading.preflight import plan_load
+from tui_chat.engine.machine import devices
+from tui_chat.engine.machine.devices import DeviceMemory
 from tui_chat.errors import MemoryShortError, ModelLoadError
 
 GIB = 1024**3
@@ -208,7 +209,7 @@ def test_unusable_precision_is_refused_with_what_works(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tui_chat.engine.devices._no_bitsandbytes", lambda device: "no such library"
+        "tui_chat.engine.machine.devices._no_bitsandbytes", lambda device: "no such library"
     )
     with pytest.raises(ModelLoadError) as caught:
         plan_load(LoadRequest(str(tiny_model_dir), precision="8bit"), Registry({}))

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_buffers import new_cache
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import new_cache
 from tui_chat.engine.turbo.artefact import SIGNATURE, recipe_for
 from tui_chat.engine.turbo.build import compile_step
 from tui_chat.engine.turbo.checked_step import disagreement

@@ -32,8 +32,8 @@ from tests.engine.replies import (
 from tui_chat.chat.events import Delta, EngineEvent, Prefill
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.chat.templates import PromptMessage, template_named
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 
 def test_greedy_tokens_are_those_of_generate(model: Any, writer: ReplyWriter) -> None:

@@ -28,10 +28,10 @@ from tests.engine.replies import (
     write,
 )
 from tui_chat.chat.events import EngineEvent
-from tui_chat.engine import streamer
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.sampling import LiveSampler
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.replies.sampling import LiveSampler
+from tui_chat.engine.text import streamer
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 # What can go wrong
 

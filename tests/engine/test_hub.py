@@ -21,15 +21,15 @@ import torch
 
 from tests.engine.conftest import ModelFactory
 from tui_chat.chat.events import Loading
-from tui_chat.engine import hub as hub_module
-from tui_chat.engine import transfer
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.estimate import model_choices
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.loader import free, load
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files import hub as hub_module
+from tui_chat.engine.files import transfer
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
+from tui_chat.engine.loading.estimate import model_choices
+from tui_chat.engine.loading.loader import free, load
+from tui_chat.engine.loading.preflight import plan_load
 from tui_chat.errors import LoadCancelledError, ModelLoadError, ModelNotFoundError, TuiChatError
 
 REPO = "owner/tiny"
@@ -387,7 +387,7 @@ def test_full_disk_is_refused_before_anything_is_fetched(
 
 def test_offline_says_so_without_asking(server: LocalHub, tmp_path: Path) -> None:
     code = (
-        "from threading import Event; from tui_chat.engine.hub import Hub\n"
+        "from threading import Event; from tui_chat.engine.files.hub import Hub\n"
         "try: Hub().download('owner/tiny', 'main', lambda d, t: None, Event())\n"
         "except Exception as error: print(error.one_line)"
     )
@@ -407,7 +407,7 @@ def test_offline_says_so_without_asking(server: LocalHub, tmp_path: Path) -> Non
 
 def test_environment_chooses_hub_and_cache(server: LocalHub, tmp_path: Path) -> None:
     code = (
-        "from threading import Event; from tui_chat.engine.hub import Hub\n"
+        "from threading import Event; from tui_chat.engine.files.hub import Hub\n"
         "print(Hub().download('owner/tiny', 'main', lambda d, t: None, Event()))"
     )
     environment = {**os.environ, "HF_ENDPOINT": server.url, "PYTHONPATH": os.getcwd(),

@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, Mis
 
 from tui_chat.chat.events import Delta, EngineEvent, Finished, Prefill
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.backend import GenerateRequest
-from tui_chat.engine.forward import forward
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.kv_cache import PrefixCache
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import GenerateRequest
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.replies.kv_cache import PrefixCache
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 GREEDY = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 6})
 

@@ -20,12 +20,12 @@ from tests.engine.conftest import ModelFactory
 from tui_chat.chat.events import Loading
 from tui_chat.chat.known_names import PRECISIONS, Precision
 from tui_chat.chat.memory import weight_bytes
-from tui_chat.engine import loader
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.libraries import configure_libraries
-from tui_chat.engine.loader import LoadedModel, free, load
-from tui_chat.engine.preflight import LoadPlan, plan_load
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading import loader
+from tui_chat.engine.loading.loader import LoadedModel, free, load
+from tui_chat.engine.loading.preflight import LoadPlan, plan_load
+from tui_chat.engine.machine.libraries import configure_libraries
 from tui_chat.errors import LoadCancelledError, MemoryShortError, ModelLoadError, TuiChatError
 
 NOBODY = Registry({})

@@ -30,11 +30,11 @@ from tui_chat.chat.events import (
 from tui_chat.chat.params import NEUTRAL, SamplingParams
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.chat.templates import PromptMessage, PromptTemplate, TokenEncoder
-from tui_chat.engine.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.contract.runner import EngineRunner
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.runner import EngineRunner
-from tui_chat.engine.spec import ModelSpec
 from tui_chat.errors import ModelNotFoundError
 
 GREEDY = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 12})
@@ -101,7 +101,7 @@ def text(events: list[EngineEvent]) -> str:
 
 def test_importing_the_backend_imports_no_torch() -> None:
     code = (
-        "import sys, tui_chat.engine.local, tui_chat.engine.runner;"
+        "import sys, tui_chat.engine.local, tui_chat.engine.contract.runner;"
         "sys.exit(int(bool({'torch', 'transformers'} & set(sys.modules))))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

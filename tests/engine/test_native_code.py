@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tui_chat.engine import native_code
-from tui_chat.engine.native_code import load_torch_libraries
+from tui_chat.engine.machine import native_code
+from tui_chat.engine.machine.native_code import load_torch_libraries
 
 LOAD = """
 import sys
-from tui_chat.engine.native_code import load_torch_libraries
+from tui_chat.engine.machine.native_code import load_torch_libraries
 assert load_torch_libraries()
 assert "torch" not in sys.modules
 assert "libtorch_cpu.so" in open("/proc/self/maps").read()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tui_chat import paths
 from tui_chat.chat.known_names import TEMPLATE_NAMES
 from tui_chat.chat.params import BUILTIN_PRESETS
-from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.engine.spec import is_hub_id
+from tui_chat.engine.files.registry import Registry, load_registry
+from tui_chat.engine.files.spec import is_hub_id
 from tui_chat.errors import ModelNotFoundError
 from tui_chat.safe_text import safe_text
 
@@ -222,7 +222,7 @@ def test_hub_ids() -> None:
 
 def test_reading_the_registry_imports_no_torch() -> None:
     code = (
-        "import sys; from tui_chat.engine.registry import load_registry; load_registry();"
+        "import sys; from tui_chat.engine.files.registry import load_registry; load_registry();"
         "sys.exit(bool({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )
 

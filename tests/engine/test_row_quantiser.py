@@ -19,12 +19,12 @@ from transformers import (
 )
 
 from tests.engine.conftest import ModelFactory, build_tokenizer
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.checkpoint import model_config, read_checkpoint
-from tui_chat.engine.loader import LoadedModel, free, load
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.row_quantiser import quantisable_weights
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.checkpoint import model_config, read_checkpoint
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.loader import LoadedModel, free, load
+from tui_chat.engine.loading.preflight import plan_load
+from tui_chat.engine.loading.row_quantiser import quantisable_weights
 
 IDS = torch.tensor([[340, 20, 30, 0, 341]])
 

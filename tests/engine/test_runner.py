@@ -27,9 +27,9 @@ from tui_chat.chat.events import (
     Unloaded,
 )
 from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest
-from tui_chat.engine.runner import EngineRunner, JobHandle
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.runner import EngineRunner, JobHandle
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.errors import BusyError, ContextError, ModelLoadError, TuiChatError
 
 PARAMS = NEUTRAL.with_values({"max_new_tokens": 100})

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.sampling import (
+from tui_chat.engine.replies.sampling import (
     BadNumbersError,
     LiveSampler,
     candidates,

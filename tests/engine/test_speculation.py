@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.engine.replies import PROMPT, finished, load_model, request, text, tokens, write
 from tui_chat.chat.events import Prefill
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.generation import ReplyWriter
-from tui_chat.engine.speculation import Payoff, PromptLookup
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.replies.generation import ReplyWriter
+from tui_chat.engine.replies.speculation import Payoff, PromptLookup
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 GREEDY = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 60})
 

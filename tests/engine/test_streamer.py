@@ -15,9 +15,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import TextIteratorStreamer
 
 from tui_chat.chat.events import Delta
-from tui_chat.engine.stop_strings import StopMatcher
-from tui_chat.engine.streamer import ReplyStreamer, StreamFailedError, TokenText
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.text.stop_strings import StopMatcher
+from tui_chat.engine.text.streamer import ReplyStreamer, StreamFailedError, TokenText
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 EOS = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_chat.engine.threads import AGAIN_AFTER, AGAIN_AT_LEAST, SETTLE, TRIAL, ThreadChoice
+from tui_chat.engine.machine.threads import AGAIN_AFTER, AGAIN_AT_LEAST, SETTLE, TRIAL, ThreadChoice
 
 
 class Machine:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.errors import ConfigError, ModelLoadError
 
 TAGS = ("<|prompter|>", "<|assistant|>", "<|system|>", "<|prefix_begin|>", "<|prefix_end|>")

@@ -21,12 +21,12 @@ from tests.engine.replies import GREEDY, PROMPT, finished, request, text, tokens
 from tui_chat import doctor
 from tui_chat.chat.events import EngineEvent, Prefill, TurboState
 from tui_chat.chat.params import NEUTRAL, SamplingParams
-from tui_chat.engine.backend import GenerateRequest, LoadRequest
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_buffers import new_cache
+from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.engine.local import LocalBackend, TurboUse
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import new_cache
 from tui_chat.engine.turbo import preparation
 from tui_chat.engine.turbo.artefact import (
     PACKAGE,

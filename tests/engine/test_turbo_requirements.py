@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tui_chat.engine.devices import DeviceMemory
+from tui_chat.engine.machine.devices import DeviceMemory
 from tui_chat.engine.turbo import artefact, requirements
 from tui_chat.engine.turbo.artefact import Recipe, TurboError, recipe_for
 from tui_chat.engine.turbo.requirements import (

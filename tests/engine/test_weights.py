@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tui_chat.engine import tensor_pieces
-from tui_chat.engine.checkpoint import Checkpoint, read_checkpoint
-from tui_chat.engine.devices import memory_in_use
-from tui_chat.engine.tensor_pieces import PIECE, Interrupted
-from tui_chat.engine.weights import WeightReader
+from tui_chat.engine.files.checkpoint import Checkpoint, read_checkpoint
+from tui_chat.engine.loading import tensor_pieces
+from tui_chat.engine.loading.tensor_pieces import PIECE, Interrupted
+from tui_chat.engine.loading.weights import WeightReader
+from tui_chat.engine.machine.devices import memory_in_use
 from tui_chat.errors import LoadCancelledError, ModelLoadError
 
 LARGE = (3000, 500)

@@ -14,9 +14,9 @@ from textual.pilot import Pilot
 
 from tui_chat.chat.conversation import Conversation, Message, Role
 from tui_chat.chat.events import EngineEvent, Finished, Loading, ModelInfo
-from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest
-from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import Emit, EmitEach, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.ui.app import TuiChat, UiSettings
 from tui_chat.ui.screens.chat import ChatScreen, Clock

@@ -17,10 +17,10 @@ from textual.widgets import Static
 
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.chat.query import Query
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.scripted import Script, ScriptedBackend
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.records import ChatSummary
 from tui_chat.ui.key_bindings import short_key

@@ -11,7 +11,7 @@ from tests.ui.pictures import Picture
 from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, Stage, session_for_tests
 from tui_chat.chat.events import Failed
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.safe_text import safe_text
 from tui_chat.ui.screens.best import BestScreen
 from tui_chat.ui.screens.label import LabelScreen, messages_to_label

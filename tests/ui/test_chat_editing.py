@@ -7,7 +7,7 @@ import pytest
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tests.ui.painted import dimmed, place_of, row_of, struck, words
 from tui_chat.chat.marks import ChatDetails
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import CopyResult
 from tui_chat.ui.transcript.transcript import Transcript

@@ -16,8 +16,8 @@ from tests.storage import writing
 from tests.storage.faults import sqlite_error
 from tests.ui.chat_app import STILL, chat_app, idle, registry, running, say, talk, until
 from tui_chat.chat.events import Failed
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings

@@ -14,7 +14,7 @@ from tests.ui.pictures import Act, Picture
 from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import Failed
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.session import ChatSession
 from tui_chat.ui.app import TuiChat
 

@@ -15,7 +15,7 @@ import tui_chat.storage
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tests.ui.painted import message_rows, rows, words
 from tui_chat.chat.events import Failed
-from tui_chat.engine.scripted import GIB, Script
+from tui_chat.engine.contract.scripted import GIB, Script
 from tui_chat.errors import ModelLoadError, TuiChatError
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.screen_hints import hint_in_screens

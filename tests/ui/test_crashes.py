@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.logs import LogFile
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.screens import sheet

@@ -21,7 +21,7 @@ from tests.ui.painted import (
 from tests.ui.test_transcript import at_first
 from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.app import TuiChat
 
 FORMS = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ui.chat_app import chat_app, running
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.garbage import (
     AT_LEAST_EVERY,
     MUCH,

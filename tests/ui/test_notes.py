@@ -15,7 +15,7 @@ from tui_chat.chat import conversation as conversations
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed
 from tui_chat.chat.marks import Note
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.session import compacting
 from tui_chat.ui.app import TuiChat
 

@@ -11,9 +11,9 @@ from tests.ui.stage import HOSTILE, Stage, session_for_tests
 from tui_chat.actions import ACTIONS
 from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS, Preset
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.scripted import ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import ScriptedBackend
+from tui_chat.engine.files.registry import Registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.ui.palette import ActionCommands
 from tui_chat.ui.screens.dialogs import InputScreen

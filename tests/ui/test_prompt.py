@@ -13,7 +13,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.external_editor import edit_text
 
 PASTE = "\n".join(f"line {number} [/b] of the paste" for number in range(212))

@@ -14,7 +14,7 @@ from tests.ui.chat_app import say, talk, until
 from tests.ui.painted import rows, words
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import Failed
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.screens.best import BestScreen
 

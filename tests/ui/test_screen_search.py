@@ -17,8 +17,8 @@ from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, SavedChats, Stage, session_for_tests, type_fast
 from tests.ui.test_screen_snapshots import steady
 from tui_chat.chat.query import Query
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.scripted import Script, ScriptedBackend
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.errors import StoreError
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.save_state import SaveState

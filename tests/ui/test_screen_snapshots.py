@@ -13,7 +13,7 @@ from textual.screen import Screen
 from tests.ui.pictures import Picture
 from tests.ui.piece_app import until
 from tests.ui.stage import NOW, SavedChats, Stage, loaded, log_file, session_for_tests, summaries
-from tui_chat.engine.scripted import GIB, Script
+from tui_chat.engine.contract.scripted import GIB, Script
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.dialogs import ConfirmScreen, InputScreen, LinkScreen, MessageMenu
 from tui_chat.ui.screens.help import HelpScreen

@@ -10,7 +10,7 @@ from tests.ui.painted import rows
 from tests.ui.piece_app import until
 from tests.ui.stage import Stage, session_for_tests
 from tui_chat.chat.conversation import Conversation
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.tree import TreeScreen
 from tui_chat.ui.transcript.message_list import MessageList

@@ -23,7 +23,7 @@ from tests.ui.painted import (
     words,
 )
 from tests.ui.replies import SIZE, ReplyApp
-from tui_chat.engine.scripted import Script
+from tui_chat.engine.contract.scripted import Script
 from tui_chat.ui.app import TuiChat
 from tui_chat.ui.transcript.transcript import Transcript
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tui_chat.chat.params import SamplingParams
-from tui_chat.engine.backend import LoadRequest, ReplyPath
+from tui_chat.engine.contract.backend import LoadRequest, ReplyPath
 
 FILLER = "The quick brown fox jumps over the lazy dog, and then it writes another sentence. "
 GREEDY = SamplingParams(temperature=0.0)

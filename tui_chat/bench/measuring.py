@@ -20,7 +20,7 @@ from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.paths import check_paths
 from tui_chat.bench.screen import measure_screen
 from tui_chat.chat.events import EngineEvent, ModelInfo, Stats
-from tui_chat.engine.backend import Backend, ReplyPath
+from tui_chat.engine.contract.backend import Backend, ReplyPath
 from tui_chat.errors import UsageError
 
 Tell = Callable[[str], None]
@@ -47,7 +47,7 @@ def measure(backend: Backend, options: BenchOptions, tell: Tell = _ignore) -> li
             does not exist.
         TuiChatError: If the model cannot be loaded, a path cannot be had, or a reply fails.
     """
-    from tui_chat.engine.bandwidth import peak_bytes, read_bandwidth
+    from tui_chat.engine.machine.bandwidth import peak_bytes, read_bandwidth
 
     check_paths(options.paths)
     _check_numbers(options.context or DEFAULT_CONTEXT, options.new_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_chat.chat.events import Stats
-from tui_chat.engine.backend import ReplyPath
+from tui_chat.engine.contract.backend import ReplyPath
 from tui_chat.errors import TuiChatError, UsageError
 
 PATHS: tuple[ReplyPath, ...] = ("eager", "turbo")

@@ -14,9 +14,9 @@ from threading import Event
 
 from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished, ModelInfo
-from tui_chat.engine.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.registry import Registry
 from tui_chat.errors import TuiChatError
 
 

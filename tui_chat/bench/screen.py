@@ -22,7 +22,7 @@ from tui_chat.bench.meter import ReplyMeter
 from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.prompt import PromptComposer
-from tui_chat.engine.backend import ReplyPath
+from tui_chat.engine.contract.backend import ReplyPath
 from tui_chat.errors import TuiChatError
 
 QUESTION = "What can you do?"

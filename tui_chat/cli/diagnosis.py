@@ -110,8 +110,8 @@ def bench(
     loaded = typed.load_settings()
     from tui_chat.bench import check_plot_file, measure, plot, report
     from tui_chat.cli.benching import Wanted, bench_options
+    from tui_chat.engine.files.registry import load_registry
     from tui_chat.engine.local import LocalBackend
-    from tui_chat.engine.registry import load_registry
 
     registry = load_registry()
     wanted = Wanted(

@@ -24,8 +24,8 @@ def main(wanted: str) -> int:
     from tui_chat import logs, terminal
     from tui_chat.bench.reporting import ReportingBackend
     from tui_chat.cli.full_screen import run_screens
-    from tui_chat.engine.backend import LoadRequest
-    from tui_chat.engine.registry import load_registry
+    from tui_chat.engine.contract.backend import LoadRequest
+    from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
     from tui_chat.storage.writer import TranscriptWriter
 

@@ -17,7 +17,7 @@ from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.memory import ModelChoice, PrecisionChoice
-    from tui_chat.engine.registry import Registry
+    from tui_chat.engine.files.registry import Registry
 
 app = typer.Typer(
     help="The models known by name, and whether they work here.", rich_markup_mode=None
@@ -158,7 +158,7 @@ def check(
 def _registry(problems: Iterable[TuiChatError] = ()) -> Registry:
     """The registry; what is wrong with its files, and other problems, go to stderr."""
     from tui_chat import logs
-    from tui_chat.engine.registry import load_registry
+    from tui_chat.engine.files.registry import load_registry
 
     logs.configure()
     registry = load_registry()

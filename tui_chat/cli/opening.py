@@ -17,9 +17,9 @@ from tui_chat.cli.file_problems import one_for_each_file, require_home
 from tui_chat.cli.output import complain
 from tui_chat.cli.reply_length import within_context
 from tui_chat.config import LoadedSettings
-from tui_chat.engine.backend import Backend, LoadRequest
-from tui_chat.engine.registry import Registry, load_registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.contract.backend import Backend, LoadRequest
+from tui_chat.engine.files.registry import Registry, load_registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound

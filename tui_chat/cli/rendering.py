@@ -75,8 +75,8 @@ def render(
     loaded = typed.load_settings()
     from tui_chat.cli.opening import load_chat, session_settings, usable_settings
     from tui_chat.cli.reply_length import within_context
-    from tui_chat.engine.prompt_only import read_composer
-    from tui_chat.engine.registry import load_registry
+    from tui_chat.engine.files.registry import load_registry
+    from tui_chat.engine.loading.prompt_only import read_composer
 
     registry = load_registry()
     saved = load_chat(chat_id) if chat_id is not None else None

@@ -12,20 +12,20 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tui_chat.chat.events import Failed, ModelInfo, TurboState, Unloaded
-from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
-from tui_chat.engine.registry import Registry, load_registry
+from tui_chat.engine.contract.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
+from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
 if TYPE_CHECKING:
     from tui_chat.chat.memory import ModelChoice, PrecisionChoice
     from tui_chat.chat.templates import PromptTemplate, TokenEncoder
-    from tui_chat.engine.decoding import CompiledForward
-    from tui_chat.engine.draft import DraftModel
-    from tui_chat.engine.generation import ReplyWriter
-    from tui_chat.engine.hub import Hub
-    from tui_chat.engine.loader import LoadedModel
-    from tui_chat.engine.preflight import LoadPlan
-    from tui_chat.engine.tokenizer import HFEncoder
+    from tui_chat.engine.files.hub import Hub
+    from tui_chat.engine.loading.loader import LoadedModel
+    from tui_chat.engine.loading.preflight import LoadPlan
+    from tui_chat.engine.replies.decoding import CompiledForward
+    from tui_chat.engine.replies.draft import DraftModel
+    from tui_chat.engine.replies.generation import ReplyWriter
+    from tui_chat.engine.text.tokenizer import HFEncoder
     from tui_chat.engine.turbo.preparation import Preparation
 
 TurboUse = Literal["off", "kept", "auto"]
@@ -127,26 +127,26 @@ class LocalBackend:
         return preparation.step
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
-        from tui_chat.engine.libraries import configure_libraries, importing
-        from tui_chat.engine.native_code import load_torch_libraries
+        from tui_chat.engine.machine.libraries import configure_libraries, importing
+        from tui_chat.engine.machine.native_code import load_torch_libraries
 
         configure_libraries()
         load_torch_libraries()
         with importing():
-            from tui_chat.engine.preflight import plan_load
+            from tui_chat.engine.loading.preflight import plan_load
 
             plan = plan_load(request, self._registry, self._reclaimable(), self._hub)
         return plan.request
 
     def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> ModelInfo:
-        from tui_chat.engine.libraries import configure_libraries, importing
+        from tui_chat.engine.machine.libraries import configure_libraries, importing
 
         configure_libraries()
         with importing():
-            from tui_chat.engine import loader
-            from tui_chat.engine.draft import with_draft
-            from tui_chat.engine.generation import ReplyWriter
-            from tui_chat.engine.preflight import plan_load
+            from tui_chat.engine.loading import loader
+            from tui_chat.engine.loading.preflight import plan_load
+            from tui_chat.engine.replies.draft import with_draft
+            from tui_chat.engine.replies.generation import ReplyWriter
             from tui_chat.engine.turbo.preparation import PAUSE_S
 
         try:
@@ -175,7 +175,7 @@ class LocalBackend:
         return loaded.info
 
     def unload(self) -> Unloaded | None:
-        from tui_chat.engine import loader
+        from tui_chat.engine.loading import loader
 
         if self._preparation is not None:
             self._preparation.cancel()
@@ -204,14 +204,14 @@ class LocalBackend:
         self._writer.write_several(requests, emit, cancels)
 
     def memory_bytes(self) -> int:
-        from tui_chat.engine.devices import memory_in_use
+        from tui_chat.engine.machine.devices import memory_in_use
 
         info = self.info
         return memory_in_use(info.device if info is not None else "cpu")
 
     def models(self) -> list[ModelChoice]:
-        from tui_chat.engine.devices import resolve_device
-        from tui_chat.engine.estimate import model_choices
+        from tui_chat.engine.loading.estimate import model_choices
+        from tui_chat.engine.machine.devices import resolve_device
 
         info = self.info
         device = info.device if info is not None else resolve_device("auto")
@@ -219,8 +219,8 @@ class LocalBackend:
         return model_choices(self._registry, device, current, self._reclaimable(), self._hub)
 
     def precisions(self, model: str) -> list[PrecisionChoice]:
-        from tui_chat.engine.devices import resolve_device
-        from tui_chat.engine.estimate import precision_choices
+        from tui_chat.engine.loading.estimate import precision_choices
+        from tui_chat.engine.machine.devices import resolve_device
 
         info = self.info
         spec = self._registry.resolve(model)
@@ -242,8 +242,8 @@ class LocalBackend:
     def _take_tokenizer(self, tokenizer: Any, plan: LoadPlan) -> None:
         """Offer the tokenizer and its template, so that drafts are counted while weights load."""
         from tui_chat.chat.templates import template_named
-        from tui_chat.engine.chat_template import AutoTemplate
-        from tui_chat.engine.tokenizer import HFEncoder
+        from tui_chat.engine.text.chat_template import AutoTemplate
+        from tui_chat.engine.text.tokenizer import HFEncoder
 
         encoder = HFEncoder(tokenizer)
         name = plan.request.template or "raw"
@@ -255,7 +255,7 @@ class LocalBackend:
 
 def _thread_counts(loaded: LoadedModel) -> tuple[int, ...] | None:
     """The numbers of threads to choose from; None where the CPU does not compute."""
-    from tui_chat.engine.devices import thread_counts
+    from tui_chat.engine.machine.devices import thread_counts
 
     return thread_counts() if loaded.info.device == "cpu" else None
 
@@ -263,8 +263,8 @@ def _thread_counts(loaded: LoadedModel) -> tuple[int, ...] | None:
 def _branch_budget(loaded: LoadedModel) -> int:
     """Bytes that the caches of other branches may take: as many as a full context needs, and never
     more than a quarter of the memory that is free."""
-    from tui_chat.engine.devices import device_memory
-    from tui_chat.engine.estimate import full_cache_bytes
+    from tui_chat.engine.loading.estimate import full_cache_bytes
+    from tui_chat.engine.machine.devices import device_memory
 
     info, checkpoint = loaded.info, loaded.plan.checkpoint
     if checkpoint is None:

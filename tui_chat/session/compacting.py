@@ -14,8 +14,8 @@ from tui_chat.chat.conversation import Conversation, Message, now
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill, Stats
 from tui_chat.chat.marks import Note
 from tui_chat.chat.notes import as_message, divided, system_text
-from tui_chat.engine.backend import GenerateRequest
-from tui_chat.engine.runner import JobHandle
+from tui_chat.engine.contract.backend import GenerateRequest
+from tui_chat.engine.contract.runner import JobHandle
 from tui_chat.errors import BusyError, ConfigError, ContextError
 from tui_chat.safe_text import storable
 from tui_chat.session.choosing import Choosing

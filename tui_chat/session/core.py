@@ -15,10 +15,10 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Loading, ModelInfo, Stats, TurboState
 from tui_chat.chat.notes import with_note
 from tui_chat.chat.params import Preset, SamplingParams
-from tui_chat.engine.backend import Backend, LoadRequest
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.runner import EngineRunner, JobHandle
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.contract.backend import Backend, LoadRequest
+from tui_chat.engine.contract.runner import EngineRunner, JobHandle
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.errors import BusyError, ParameterError, TuiChatError
 from tui_chat.session.events import (
     EngineUpdate,

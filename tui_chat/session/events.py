@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tui_chat.chat.events import EngineEvent, Failed
-from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.storage.save_state import Notice, SaveState
 
 State = Literal["empty", "loading", "ready", "prefill", "decoding"]

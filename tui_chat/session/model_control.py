@@ -7,7 +7,7 @@ from typing import Any
 
 from tui_chat.chat.events import EngineEvent, Failed, Loading, Ready
 from tui_chat.chat.params import find_spec
-from tui_chat.engine.backend import LoadRequest
+from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.safe_text import storable
 from tui_chat.session.core import SessionCore
 from tui_chat.session.events import EngineUpdate, ParamsChanged

@@ -20,7 +20,7 @@ from tui_chat.chat.marks import NO_MARKS
 if TYPE_CHECKING:
     from tui_chat.chat.params import SamplingParams
     from tui_chat.chat.prompt import PromptComposer
-    from tui_chat.engine.runner import JobHandle
+    from tui_chat.engine.contract.runner import JobHandle
 
 CHECKPOINT_S = 0.25
 """A streaming reply is saved at least this often,"""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
-from tui_chat.engine.backend import Backend
-from tui_chat.engine.registry import Registry
+from tui_chat.engine.contract.backend import Backend
+from tui_chat.engine.files.registry import Registry
 from tui_chat.errors import BusyError, StoreError, TranscriptNotFoundError
 from tui_chat.session.choosing import USUAL
 from tui_chat.session.compacting import Compacting

@@ -12,7 +12,7 @@ from typing import Literal
 from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill
 from tui_chat.chat.notes import with_note
-from tui_chat.engine.backend import GenerateRequest
+from tui_chat.engine.contract.backend import GenerateRequest
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.safe_text import storable
 from tui_chat.session.events import EngineUpdate, RequestFailed, TreeChanged

@@ -22,8 +22,8 @@ import torch
 import transformers
 
 from tui_chat import paths
-from tui_chat.engine.int8 import int8_parts
-from tui_chat.engine.kv_buffers import is_cuttable, new_cache
+from tui_chat.engine.loading.int8 import int8_parts
+from tui_chat.engine.replies.kv_buffers import is_cuttable, new_cache
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 

@@ -165,7 +165,7 @@ def _move(model: Any, device: Any) -> None:
 
 def _threads(device: str) -> int:
     """Processes that compile kernels. For a CPU, g++ makes them all of one file."""
-    from tui_chat.engine.devices import usable_cores
+    from tui_chat.engine.machine.devices import usable_cores
 
     return 1 if device == "cpu" else max(1, min(_MOST_PROCESSES, usable_cores() - 1))
 
@@ -184,7 +184,7 @@ def _cache_layers(config: Any, dtype: Any) -> list[tuple[int, int]]:
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
 
-    from tui_chat.engine.forward import forward
+    from tui_chat.engine.replies.forward import forward
 
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager")
     cache = DynamicCache(config=config)

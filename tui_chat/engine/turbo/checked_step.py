@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_chat.engine.decoding import CompiledForward, StepFailedError
-from tui_chat.engine.failures import failure_code, forget_frames
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_buffers import copy_of, cut
-from tui_chat.engine.stopping import Cancelled
+from tui_chat.engine.contract.failures import failure_code, forget_frames
+from tui_chat.engine.replies.decoding import CompiledForward, StepFailedError
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import copy_of, cut
+from tui_chat.engine.replies.stopping import Cancelled
 from tui_chat.safe_text import safe_line
 
 log = logging.getLogger(__name__)

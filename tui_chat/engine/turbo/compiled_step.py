@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_chat.engine.int8 import int8_parts
-from tui_chat.engine.kv_buffers import GrowingLayer
+from tui_chat.engine.loading.int8 import int8_parts
+from tui_chat.engine.replies.kv_buffers import GrowingLayer
 from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboError
 
 INT8_SCALE = ".scale"

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tui_chat.engine.kv_buffers import GrowingLayer
+from tui_chat.engine.replies.kv_buffers import GrowingLayer
 from tui_chat.engine.turbo.compiled_step import CompiledStep
 
 Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]

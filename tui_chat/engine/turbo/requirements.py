@@ -15,7 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tui_chat.engine.devices import device_memory
+from tui_chat.engine.machine.devices import device_memory
 from tui_chat.engine.turbo.artefact import TurboError
 from tui_chat.safe_text import safe_line
 

@@ -22,7 +22,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from tui_chat.engine.forward import cache_name
+from tui_chat.engine.replies.forward import cache_name
 from tui_chat.engine.turbo.artefact import StepForm
 
 ATTENTION = "tui_chat_step"

@@ -24,25 +24,25 @@ import torch
 from tui_chat.chat.events import Loading, ModelInfo
 from tui_chat.chat.known_names import Precision
 from tui_chat.chat.memory import QUANTISED
-from tui_chat.engine.backend import Emit
-from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken, model_config, read_json
-from tui_chat.engine.checks import (
+from tui_chat.engine.contract.backend import Emit
+from tui_chat.engine.files.checkpoint import AGAIN, Checkpoint, broken, model_config, read_json
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.checks import (
     check_control_tokens,
     check_numbers,
     check_token_ids,
     check_weights,
     set_end_token,
 )
-from tui_chat.engine.devices import computes_in_fp32, memory_in_use, support_of
-from tui_chat.engine.estimate import shape_from_directory
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.int8 import int8_parts, quantisation_config, weight_bytes
-from tui_chat.engine.libraries import configure_libraries, importing, silence_progress_bars
-from tui_chat.engine.preflight import LoadPlan, plan_load
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.row_quantiser import quantisable_weights
-from tui_chat.engine.tensor_pieces import Interrupted
-from tui_chat.engine.weights import WeightReader
+from tui_chat.engine.loading.estimate import shape_from_directory
+from tui_chat.engine.loading.int8 import int8_parts, quantisation_config, weight_bytes
+from tui_chat.engine.loading.preflight import LoadPlan, plan_load
+from tui_chat.engine.loading.row_quantiser import quantisable_weights
+from tui_chat.engine.loading.tensor_pieces import Interrupted
+from tui_chat.engine.loading.weights import WeightReader
+from tui_chat.engine.machine.devices import computes_in_fp32, memory_in_use, support_of
+from tui_chat.engine.machine.libraries import configure_libraries, importing, silence_progress_bars
 from tui_chat.errors import (
     LoadCancelledError,
     MemoryShortError,
@@ -54,7 +54,7 @@ from tui_chat.safe_text import safe_line
 OnTokenizer = Callable[[Any, LoadPlan], None]
 """Takes the tokenizer and the final plan as soon as it is read, before the weights are."""
 
-_log = logging.getLogger("tui_chat.engine.loader")
+_log = logging.getLogger("tui_chat.engine.loading.loader")
 _EVERY_S = 0.05
 _TRIM_EVERY = 256 * 1024**2
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

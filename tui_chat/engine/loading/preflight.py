@@ -13,18 +13,23 @@ from pathlib import Path
 from tui_chat.chat.known_names import PRECISIONS, Precision
 from tui_chat.chat.memory import MemoryEstimate, ModelShape, format_bytes
 from tui_chat.chat.templates import template_named
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.checkpoint import Checkpoint
-from tui_chat.engine.devices import device_memory, precision_support, resolve_device, support_of
-from tui_chat.engine.estimate import (
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.checkpoint import Checkpoint
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
+from tui_chat.engine.loading.estimate import (
     context_length,
     files_and_shape,
     fitting_precision,
     memory_on,
 )
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.spec import ModelSpec
+from tui_chat.engine.machine.devices import (
+    device_memory,
+    precision_support,
+    resolve_device,
+    support_of,
+)
 from tui_chat.errors import MemoryShortError, ModelLoadError
 from tui_chat.safe_text import safe_line
 

@@ -20,9 +20,9 @@ from typing import Any, Self
 
 import torch
 
-from tui_chat.engine.checkpoint import AGAIN, Checkpoint, broken
-from tui_chat.engine.row_quantiser import RowQuantiser
-from tui_chat.engine.tensor_pieces import (
+from tui_chat.engine.files.checkpoint import AGAIN, Checkpoint, broken
+from tui_chat.engine.loading.row_quantiser import RowQuantiser
+from tui_chat.engine.loading.tensor_pieces import (
     PieceWorkers,
     Progress,
     Source,

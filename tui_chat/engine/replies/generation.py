@@ -19,22 +19,22 @@ from typing import Any
 import torch
 
 from tui_chat.chat.events import Failed, Finished, Prefill
-from tui_chat.engine.backend import Emit, EmitEach, GenerateRequest
-from tui_chat.engine.batch import Batch, longest_of
-from tui_chat.engine.decoding import CompiledForward, DecodePath, TokenLoop
-from tui_chat.engine.devices import device_memory
-from tui_chat.engine.failures import failure_event, forget_frames
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_batch import cache_of_row, token_bytes
-from tui_chat.engine.kv_buffers import is_cuttable, new_cache
-from tui_chat.engine.kv_cache import PrefixCache
-from tui_chat.engine.loader import release_memory
-from tui_chat.engine.open_reply import OpenReply, ends_of
-from tui_chat.engine.sampling import forbidden_ids
-from tui_chat.engine.speculation import Drafter, Guesser
-from tui_chat.engine.stopping import Cancelled, cancellable
-from tui_chat.engine.threads import ThreadChoice
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import Emit, EmitEach, GenerateRequest
+from tui_chat.engine.contract.failures import failure_event, forget_frames
+from tui_chat.engine.loading.loader import release_memory
+from tui_chat.engine.machine.devices import device_memory
+from tui_chat.engine.machine.threads import ThreadChoice
+from tui_chat.engine.replies.batch import Batch, longest_of
+from tui_chat.engine.replies.decoding import CompiledForward, DecodePath, TokenLoop
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_batch import cache_of_row, token_bytes
+from tui_chat.engine.replies.kv_buffers import is_cuttable, new_cache
+from tui_chat.engine.replies.kv_cache import PrefixCache
+from tui_chat.engine.replies.open_reply import OpenReply, ends_of
+from tui_chat.engine.replies.sampling import forbidden_ids
+from tui_chat.engine.replies.speculation import Drafter, Guesser
+from tui_chat.engine.replies.stopping import Cancelled, cancellable
+from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
 
 log = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from time import monotonic
 from torch import Tensor
 
 from tui_chat.chat.events import Finished, FinishReason, Stats
-from tui_chat.engine.backend import Emit, GenerateRequest
-from tui_chat.engine.decoding import DecodePath
-from tui_chat.engine.sampling import LiveSampler
-from tui_chat.engine.streamer import ReplyStreamer
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import Emit, GenerateRequest
+from tui_chat.engine.replies.decoding import DecodePath
+from tui_chat.engine.replies.sampling import LiveSampler
+from tui_chat.engine.text.streamer import ReplyStreamer
+from tui_chat.engine.text.tokenizer import HFEncoder
 
 
 class OpenReply:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from tui_chat.engine.kv_buffers import STEP, new_cache
+from tui_chat.engine.replies.kv_buffers import STEP, new_cache
 
 
 class BatchLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here

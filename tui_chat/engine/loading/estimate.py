@@ -18,22 +18,22 @@ from tui_chat.chat.memory import (
     PrecisionChoice,
     estimate_memory,
 )
-from tui_chat.engine.checkpoint import (
+from tui_chat.engine.files.checkpoint import (
     Checkpoint,
     broken,
     broken_directory,
     model_config,
     read_checkpoint,
 )
-from tui_chat.engine.devices import (
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.files.spec import ModelSpec
+from tui_chat.engine.machine.devices import (
     computes_in_fp32,
     device_memory,
     precision_support,
     preferred_precisions,
 )
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.spec import ModelSpec
 from tui_chat.errors import TuiChatError
 
 DEFAULT_CONTEXT = 4096

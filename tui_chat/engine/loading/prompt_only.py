@@ -10,14 +10,14 @@ import logging
 
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.chat.templates import PromptTemplate, template_named
-from tui_chat.engine.backend import LoadRequest
-from tui_chat.engine.chat_template import AutoTemplate
-from tui_chat.engine.checkpoint import AGAIN, broken, read_checkpoint
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.libraries import configure_libraries
-from tui_chat.engine.preflight import decide_budget, decide_template
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.tokenizer import HFEncoder
+from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.files.checkpoint import AGAIN, broken, read_checkpoint
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.preflight import decide_budget, decide_template
+from tui_chat.engine.machine.libraries import configure_libraries
+from tui_chat.engine.text.chat_template import AutoTemplate
+from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.errors import ModelLoadError
 from tui_chat.safe_text import safe_line
 

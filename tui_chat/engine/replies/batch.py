@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from tui_chat.chat.events import EngineEvent
-from tui_chat.engine.backend import Emit, GenerateRequest
-from tui_chat.engine.failures import failure_code, failure_event, forget_frames
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_batch import batch_cache, keep_rows
-from tui_chat.engine.open_reply import OpenReply
-from tui_chat.engine.threads import ThreadChoice
+from tui_chat.engine.contract.backend import Emit, GenerateRequest
+from tui_chat.engine.contract.failures import failure_code, failure_event, forget_frames
+from tui_chat.engine.machine.threads import ThreadChoice
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_batch import batch_cache, keep_rows
+from tui_chat.engine.replies.open_reply import OpenReply
 from tui_chat.errors import TuiChatError
 
 log = logging.getLogger(__name__)

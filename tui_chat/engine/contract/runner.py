@@ -18,8 +18,8 @@ from functools import partial
 from threading import Event
 
 from tui_chat.chat.events import EngineEvent, Failed, Finished, Ready, Stats, Unloaded
-from tui_chat.engine.backend import Backend, Emit, EmitEach, GenerateRequest, LoadRequest
-from tui_chat.engine.failures import failure_event, forget_frames
+from tui_chat.engine.contract.backend import Backend, Emit, EmitEach, GenerateRequest, LoadRequest
+from tui_chat.engine.contract.failures import failure_event, forget_frames
 from tui_chat.errors import BusyError, TuiChatError
 
 log = logging.getLogger(__name__)

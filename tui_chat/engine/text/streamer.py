@@ -16,7 +16,7 @@ from tokenizers.decoders import DecodeStream
 from transformers import TextIteratorStreamer
 
 from tui_chat.chat.events import Delta
-from tui_chat.engine.stop_strings import StopMatcher
+from tui_chat.engine.text.stop_strings import StopMatcher
 
 _CONTEXT_IDS = 8
 """Prompt tokens that the decoder sees before the first one of the reply."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tui_chat.engine.devices import usable_cores
+from tui_chat.engine.machine.devices import usable_cores
 
 BUFFER_BYTES = 512 * 1024**2
 """Larger than any cache of a processor."""

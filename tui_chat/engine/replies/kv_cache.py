@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tui_chat.engine.kv_buffers import cache_bytes, copy_of, cut, is_cuttable, new_cache
-from tui_chat.engine.tokenizer import common_prefix
+from tui_chat.engine.replies.kv_buffers import cache_bytes, copy_of, cut, is_cuttable, new_cache
+from tui_chat.engine.text.tokenizer import common_prefix
 
 WORTH_KEEPING = 16
 """Tokens of another branch below which computing them again is as good as keeping them."""

@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from tui_chat.engine.backend import Emit, LoadRequest
-from tui_chat.engine.devices import cpu_features
-from tui_chat.engine.forward import forward
-from tui_chat.engine.hub import Hub
-from tui_chat.engine.kv_buffers import cut, is_cuttable, new_cache
-from tui_chat.engine.loader import LoadedModel, free, load
-from tui_chat.engine.preflight import plan_load
-from tui_chat.engine.registry import Registry
-from tui_chat.engine.tokenizer import common_prefix
+from tui_chat.engine.contract.backend import Emit, LoadRequest
+from tui_chat.engine.files.hub import Hub
+from tui_chat.engine.files.registry import Registry
+from tui_chat.engine.loading.loader import LoadedModel, free, load
+from tui_chat.engine.loading.preflight import plan_load
+from tui_chat.engine.machine.devices import cpu_features
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import cut, is_cuttable, new_cache
+from tui_chat.engine.text.tokenizer import common_prefix
 from tui_chat.errors import LoadCancelledError, ModelLoadError, TuiChatError
 
 _ALIKE = 0.9

@@ -19,7 +19,7 @@ from typing import Any
 from tui_chat.chat.known_names import PRECISION_NAMES, TEMPLATE_NAMES
 from tui_chat.chat.memory import ModelShape, gpt_neox_shape, llama_shape
 from tui_chat.chat.params import MAX_CONTEXT
-from tui_chat.engine.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
+from tui_chat.engine.files.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
 from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
 from tui_chat.strict_values import (

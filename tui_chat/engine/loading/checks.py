@@ -17,7 +17,7 @@ import torch
 from tokenizers import AddedToken
 
 from tui_chat.chat.templates import BOS, CONTENT, EOS, TEMPLATES, Control
-from tui_chat.engine.checkpoint import AGAIN, broken, broken_directory
+from tui_chat.engine.files.checkpoint import AGAIN, broken, broken_directory
 from tui_chat.safe_text import safe_line
 
 _RECOMPUTED = re.compile(

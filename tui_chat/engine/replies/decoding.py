@@ -17,10 +17,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from tui_chat.engine.forward import forward
-from tui_chat.engine.kv_buffers import cut, is_cuttable
-from tui_chat.engine.speculation import Guesser
-from tui_chat.engine.threads import ThreadChoice
+from tui_chat.engine.machine.threads import ThreadChoice
+from tui_chat.engine.replies.forward import forward
+from tui_chat.engine.replies.kv_buffers import cut, is_cuttable
+from tui_chat.engine.replies.speculation import Guesser
 
 DecodePath = Literal["eager", "turbo"]
 """The model as the library runs it, or its compiled step."""

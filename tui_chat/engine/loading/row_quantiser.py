@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tui_chat.engine.checkpoint import Checkpoint
-from tui_chat.engine.tensor_pieces import TensorPieces
+from tui_chat.engine.files.checkpoint import Checkpoint
+from tui_chat.engine.loading.tensor_pieces import TensorPieces
 
 
 class RowQuantiser:

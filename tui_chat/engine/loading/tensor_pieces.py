@@ -18,8 +18,8 @@ from typing import Any, Self, cast
 
 import torch
 
-from tui_chat.engine.checkpoint import AGAIN, TensorEntry, broken
-from tui_chat.engine.devices import usable_cores
+from tui_chat.engine.files.checkpoint import AGAIN, TensorEntry, broken
+from tui_chat.engine.machine.devices import usable_cores
 from tui_chat.errors import LoadCancelledError, TuiChatError
 
 Progress = Callable[[int], None]

@@ -16,7 +16,7 @@ from typing import Any
 
 from tui_chat.chat.conversation import Role
 from tui_chat.chat.templates import PromptMessage, Segment, TokenEncoder
-from tui_chat.engine.tokenizer import HFEncoder, common_prefix
+from tui_chat.engine.text.tokenizer import HFEncoder, common_prefix
 from tui_chat.errors import ConfigError
 
 _PAD = " \n"

@@ -1,0 +1,1 @@
+"""From files to a model in memory: the estimate, the plan, the weights, the checks."""

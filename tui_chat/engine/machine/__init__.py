@@ -1,0 +1,1 @@
+"""This computer: devices and their memory, threads, memory bandwidth, quiet libraries."""

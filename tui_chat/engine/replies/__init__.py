@@ -1,0 +1,1 @@
+"""From a prompt to a reply: prefill, decode loop, sampling, KV cache."""

@@ -1,0 +1,1 @@
+"""Between token ids and text: tokenizers, chat templates, streaming, stop strings."""
