@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_chat.bench.pseudo_terminal import PseudoTerminal
-from tui_chat.storage.connection import connect
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.connection import connect
+from tui_chat.storage.database.reading import read_transcripts
 
 TOKENS_PER_S = 200.0
 REPLY = " ".join(f"w{number}" for number in range(1200))

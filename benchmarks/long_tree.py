@@ -28,7 +28,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
 from benchmarks.terminal_program import TerminalProgram
 from tui_chat.chat.conversation import Conversation
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.writing import TranscriptStore
 
 PROMPT = "Type a message"
 FIRST_MESSAGE = "\x1b[1;3Ag"

@@ -70,7 +70,7 @@ def main(wanted: dict[str, Any]) -> int:
     from tui_chat.engine.contract.backend import LoadRequest
     from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     terminal.require_terminal()
     log_file = logs.configure()

@@ -218,7 +218,7 @@ def cancel(rounds: int) -> dict[str, float]:
 def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
     """Process start to the newest message of a long chat, against starting with an empty one."""
     from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     long, empty = [], []
     with tempfile.TemporaryDirectory() as home:
@@ -264,7 +264,7 @@ def extremes(rounds: int) -> dict[str, float]:
     and the slowest echo of ten keys that are typed from then on.
     """
     from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     figures: dict[str, float] = {}
     for name, text in EXTREMES.items():

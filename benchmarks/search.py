@@ -24,10 +24,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tui_chat.chat.query import parse_query
-from tui_chat.storage import search as searching
-from tui_chat.storage.connection import transaction
-from tui_chat.storage.db import open_database, open_reader
-from tui_chat.storage.records import utc_text
+from tui_chat.storage.database import search as searching
+from tui_chat.storage.database.connection import transaction
+from tui_chat.storage.database.file import open_database, open_reader
+from tui_chat.storage.database.records import utc_text
 
 VOCABULARY = 60_000
 SHIFT = 2.7

@@ -22,7 +22,7 @@ from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.engine.local import LocalBackend
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"

@@ -18,8 +18,8 @@ from tui_chat.chat.marks import Preference
 from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError, ContextError, ParameterError
 from tui_chat.session import EngineUpdate, RequestFailed
+from tui_chat.storage.database.reading import read_transcripts
 from tui_chat.storage.formats.registry import FORMATS
-from tui_chat.storage.reading import read_transcripts
 
 THREE = ("One way.", "Another way.", "A third way.")
 OOM = Failed("oom", "The device ran out of memory")

@@ -31,7 +31,7 @@ def imported_by(statement: str) -> set[str]:
         ("import tui_chat.session", ("textual", *HEAVY)),
         ("import tui_chat.plain", ("textual", *HEAVY)),
         ("import tui_chat.engine.local", ("textual", *HEAVY)),
-        ("import tui_chat.storage.writer", ("textual", *HEAVY)),
+        ("import tui_chat.storage.saving.writer", ("textual", *HEAVY)),
         ("import tui_chat.config", ("textual", "pydantic", *HEAVY)),
         ("import tui_chat.terminal", ("textual", "pydantic", *HEAVY)),
     ],

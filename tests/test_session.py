@@ -31,7 +31,7 @@ from tui_chat.session import (
     SessionEvent,
     SessionSettings,
 )
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 
 def wait_until(predicate: Callable[[], object], limit: float = 20.0) -> None:

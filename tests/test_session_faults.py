@@ -15,10 +15,10 @@ from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, Saved, SessionEvent, SessionSettings
-from tui_chat.storage.maintenance import check
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.care.maintenance import check
+from tui_chat.storage.database.reading import read_transcripts
 from tui_chat.storage.save_state import SaveState
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 LONG = 30.0
 REPLY = "word " * 40

@@ -14,7 +14,7 @@ from tui_chat.chat.templates import template_named
 from tui_chat.engine.contract.scripted import Script, WordEncoder
 from tui_chat.errors import ContextError
 from tui_chat.session.reply import left_out, sendable
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 
 def sent(run: Run, number: int = -1) -> str:

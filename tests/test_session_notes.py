@@ -13,7 +13,7 @@ from tui_chat.chat.marks import Marks
 from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError, ContextError
 from tui_chat.session import EngineUpdate
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 NOTE = "We spoke of rivers."
 LONG = "word " * 18

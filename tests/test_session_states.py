@@ -30,9 +30,9 @@ from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.storage.formats.json_format import from_json, to_json
-from tui_chat.storage.maintenance import check
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.care.maintenance import check
+from tui_chat.storage.formats.ours.json_format import from_json, to_json
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 STEPS = 10_000
 """Rules that have to run, over all examples."""

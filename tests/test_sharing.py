@@ -10,7 +10,7 @@ from tests.test_session import SLOW, Run, running, wait_until
 from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError
 from tui_chat.session import StorageNotice
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 
 def notices(run: Run) -> list[str]:

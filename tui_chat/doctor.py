@@ -23,7 +23,7 @@ from tui_chat.engine.machine import devices
 from tui_chat.engine.machine.libraries import configure_libraries
 from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_text
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "accelerate",

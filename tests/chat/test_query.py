@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tui_chat.chat.matching import places, snippet
 from tui_chat.chat.query import LONGEST, Query, Term, parse_query
 from tui_chat.errors import UsageError
-from tui_chat.storage.connection import transaction
-from tui_chat.storage.migrations import migrate
-from tui_chat.storage.search import search
+from tui_chat.storage.database.connection import transaction
+from tui_chat.storage.database.migrations import migrate
+from tui_chat.storage.database.search import search
 
 _pieces = st.sampled_from(
     ['"', "*", ":", "model:", "role:user", "before:2026-01-01", "after:", "rated:up", "tag:", "x",

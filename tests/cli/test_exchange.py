@@ -16,8 +16,8 @@ from tests.cli.conftest import CommandLine
 from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks
+from tui_chat.storage.database.writing import TranscriptStore
 from tui_chat.storage.formats.registry import FORMATS
-from tui_chat.storage.transcripts import TranscriptStore
 
 Save = Callable[..., Conversation]
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tests.storage.faults import sqlite_error
-from tui_chat.storage import db
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database import file as db
+from tui_chat.storage.database.writing import TranscriptStore
 
 BROKEN_MODELS = """
 default = "mine"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tui_chat.storage.leases import ProcessLease
+from tui_chat.storage.database.leases import ProcessLease
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.conftest import CommandLine
 from tui_chat import paths
 from tui_chat.chat.marks import ChatDetails
-from tui_chat.storage.leases import ChatLease, lease_dir
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.leases import ChatLease, lease_dir
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 @pytest.fixture

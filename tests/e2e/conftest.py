@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.pseudo_terminal import PseudoTerminal, environment
 from tui_chat.chat.conversation import Conversation
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 SCRIPTED = (sys.executable, "-m", "tests.e2e.scripted_program")
 

@@ -28,7 +28,7 @@ from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat

@@ -20,7 +20,7 @@ from tests.e2e.walk_expected import difference
 from tests.e2e.walk_fault import HANG_S, Fault
 from tests.e2e.walk_replies import replies_of
 from tests.e2e.walk_steps import ESC, Check, Continue, Quit, Resize, Rest, Send, Step, Stop
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
 
 HOVER_S = 1.0
 """Seconds after which the mouse is moved again."""

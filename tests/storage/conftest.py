@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.writing import FAST, LONG, Start, Switch
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 
 @pytest.fixture

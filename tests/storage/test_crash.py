@@ -16,10 +16,10 @@ import pytest
 
 from tests.storage.writing import until
 from tui_chat.chat.conversation import Conversation
-from tui_chat.storage.connection import connect
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.transcripts import TranscriptStore
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.database.connection import connect
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.writing import TranscriptStore
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ STREAMING = """
     import sys, time
     from pathlib import Path
     from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     writer = TranscriptWriter(Path(sys.argv[1])).start()
     chat = Conversation("chat")
@@ -108,7 +108,7 @@ def test_a_living_program_keeps_its_reply_and_a_killed_one_leaves_it_interrupted
         import sys
         from pathlib import Path
         from tui_chat.chat.conversation import Conversation
-        from tui_chat.storage.transcripts import TranscriptStore
+        from tui_chat.storage.database.writing import TranscriptStore
 
         store = TranscriptStore(Path(sys.argv[1]))
         chat = Conversation("chat")
@@ -136,7 +136,7 @@ def test_a_file_that_may_not_grow_keeps_the_program_and_its_changes_alive(
         import resource, sys
         from pathlib import Path
         from tui_chat.chat.conversation import Conversation
-        from tui_chat.storage.writer import TranscriptWriter
+        from tui_chat.storage.saving.writer import TranscriptWriter
 
         writer = TranscriptWriter(Path(sys.argv[1]), backoff=(0.01, 0.05)).start()
         assert writer.flush(30)
@@ -171,7 +171,7 @@ def test_a_program_killed_while_the_disk_is_full_leaves_its_changes_to_the_next(
         from pathlib import Path
         from tests.storage.faults import failing_connection, sqlite_error
         from tui_chat.chat.conversation import Conversation
-        from tui_chat.storage.writer import TranscriptWriter
+        from tui_chat.storage.saving.writer import TranscriptWriter
 
         full = []
         factory = failing_connection(lambda *_: full[0] if full else None)
@@ -203,7 +203,7 @@ def test_three_programs_that_write_at_once_lose_nothing_and_show_no_lock(
         import sys
         from pathlib import Path
         from tui_chat.chat.conversation import Conversation
-        from tui_chat.storage.writer import TranscriptWriter
+        from tui_chat.storage.saving.writer import TranscriptWriter
 
         states = []
         writer = TranscriptWriter(Path(sys.argv[1]), on_state=states.append).start()

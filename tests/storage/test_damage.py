@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.storage.chats import START, facts, short_chat
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
-from tui_chat.storage.connection import connect
-from tui_chat.storage.damaged_pages import rows_on_leaf_pages
-from tui_chat.storage.db import open_database
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.salvage import _CHAT_COLUMNS, _STORED_MESSAGE_COLUMNS
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.connection import connect
+from tui_chat.storage.database.damaged_pages import rows_on_leaf_pages
+from tui_chat.storage.database.file import open_database
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.salvage import _CHAT_COLUMNS, _STORED_MESSAGE_COLUMNS
+from tui_chat.storage.database.writing import TranscriptStore
 
 PAGE = 4096
 

@@ -13,11 +13,11 @@ import pytest
 from tests.storage.chats import START, facts, short_chat
 from tests.storage.faults import failing_connection, sqlite_error
 from tui_chat.errors import StoreError
-from tui_chat.storage.connection import connect
-from tui_chat.storage.db import open_database
-from tui_chat.storage.migrations import MIGRATIONS, Migration, schema_version
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.connection import connect
+from tui_chat.storage.database.file import open_database
+from tui_chat.storage.database.migrations import MIGRATIONS, Migration, schema_version
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.writing import TranscriptStore
 
 LATER = (
     *MIGRATIONS,
@@ -126,7 +126,7 @@ def test_without_room_for_the_copy_nothing_is_migrated(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tui_chat.storage.migrations.os.replace", full)
+    monkeypatch.setattr("tui_chat.storage.database.migrations.os.replace", full)
     with pytest.raises(StoreError, match="A copy of it could not be made first"):
         open_database(database, migrations=LATER)
     connection = connect(database)
@@ -210,7 +210,7 @@ def test_many_processes_that_start_at_once_make_one_database(database: Path) -> 
     script = (
         "import sys; from pathlib import Path\n"
         "from tests.storage.chats import short_chat\n"
-        "from tui_chat.storage.transcripts import TranscriptStore\n"
+        "from tui_chat.storage.database.writing import TranscriptStore\n"
         "for number in range(10):\n"
         "    with TranscriptStore(Path(sys.argv[1])) as store, store.change():\n"
         "        assert store.notices == (), store.notices\n"

@@ -10,7 +10,7 @@ import pytest
 from tests.storage.chats import facts, short_chat
 from tui_chat.errors import StoreError
 from tui_chat.storage.atomic import write_atomically
-from tui_chat.storage.formats.json_format import from_json
+from tui_chat.storage.formats.ours.json_format import from_json
 from tui_chat.storage.formats.registry import FORMATS, export_to_file, format_named, format_of
 
 

@@ -16,9 +16,9 @@ from tui_chat.chat.conversation import Conversation, new_id
 from tui_chat.chat.marks import LABELS, SCALE, ChatDetails, Marks, Note, Preference, Report
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import storable
-from tui_chat.storage.formats.json_format import VERSION, from_json, to_json
-from tui_chat.storage.importing import save_imported
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.care.importing import save_imported
+from tui_chat.storage.database.writing import TranscriptStore
+from tui_chat.storage.formats.ours.json_format import VERSION, from_json, to_json
 
 
 @settings(max_examples=150, deadline=None)

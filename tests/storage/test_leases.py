@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.storage.test_crash import killed_at_the_end, program
-from tui_chat.storage.leases import ChatLease, has_living_process, lease_dir, sweep
+from tui_chat.storage.database.leases import ChatLease, has_living_process, lease_dir, sweep
 
 
 def test_a_chat_is_taken_once_until_it_is_given_back(database: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_chat_of_a_killed_program_is_free(database: Path) -> None:
     script = """
         import sys
         from pathlib import Path
-        from tui_chat.storage.leases import ChatLease, ProcessLease
+        from tui_chat.storage.database.leases import ChatLease, ProcessLease
 
         ProcessLease(Path(sys.argv[1])).hold()
         leases = [ChatLease(Path(sys.argv[1]), name) for name in ("chat", "another")]

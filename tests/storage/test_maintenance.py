@@ -10,10 +10,10 @@ import pytest
 from tests.storage.chats import facts, short_chat
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
-from tui_chat.storage.leases import ProcessLease
-from tui_chat.storage.maintenance import backup, check, vacuum
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.care.maintenance import backup, check, vacuum
+from tui_chat.storage.database.leases import ProcessLease
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from tests.storage.chats import any_text, short_chat
 from tui_chat.chat.conversation import Conversation
-from tui_chat.storage.formats.markdown import contained, to_markdown
+from tui_chat.storage.formats.ours.markdown import contained, to_markdown
 
 HOSTILE_LINES = [
     "## You · 2026-03-01 12:00:00 UTC", "# Title", "Title\n===", "Title\n---", "---", "***",

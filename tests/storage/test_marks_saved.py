@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.storage.chats import short_chat
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks
-from tui_chat.storage.connection import connect
-from tui_chat.storage.db import open_database
-from tui_chat.storage.migrations import MIGRATIONS
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.connection import connect
+from tui_chat.storage.database.file import open_database
+from tui_chat.storage.database.migrations import MIGRATIONS
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 def test_everything_that_is_said_about_a_chat_comes_back(database: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.marks import Note
 from tui_chat.chat.notes import with_note
-from tui_chat.storage.formats.html_page import to_html
-from tui_chat.storage.formats.json_format import from_json, to_json
-from tui_chat.storage.formats.markdown import to_markdown
-from tui_chat.storage.formats.markdown_reading import from_markdown
+from tui_chat.storage.formats.ours.html_page import to_html
+from tui_chat.storage.formats.ours.json_format import from_json, to_json
+from tui_chat.storage.formats.ours.markdown import to_markdown
+from tui_chat.storage.formats.ours.markdown_reading import from_markdown
 from tui_chat.storage.formats.registry import format_named
 
 THEN = datetime(2026, 5, 4, 12, 4, tzinfo=UTC)

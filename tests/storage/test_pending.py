@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.storage.chats import START, facts
 from tui_chat.chat.conversation import Message
-from tui_chat.storage.pending import (
+from tui_chat.storage.database.records import ChatHeader
+from tui_chat.storage.database.writing import TranscriptStore
+from tui_chat.storage.saving.pending import (
     Change,
     Checkpoint,
     DeleteChat,
@@ -22,8 +24,6 @@ from tui_chat.storage.pending import (
     SaveMessage,
     SetLeaf,
 )
-from tui_chat.storage.records import ChatHeader
-from tui_chat.storage.transcripts import TranscriptStore
 
 
 def message(number: int, text: str = "", deleted: bool = False) -> Message:

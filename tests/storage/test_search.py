@@ -11,9 +11,9 @@ import pytest
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks
 from tui_chat.chat.query import parse_query
-from tui_chat.storage.db import open_reader
-from tui_chat.storage.search import RANKED, Found, search
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.file import open_reader
+from tui_chat.storage.database.search import RANKED, Found, search
+from tui_chat.storage.database.writing import TranscriptStore
 
 NOON = datetime(2026, 3, 1, 12).astimezone()
 """On this machine's clock, which the days of filters are of."""

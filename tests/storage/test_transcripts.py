@@ -12,10 +12,10 @@ from tests.storage.chats import START, any_text, conversations, facts, short_cha
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError, TranscriptNotFoundError
 from tui_chat.safe_text import storable
-from tui_chat.storage.leases import ProcessLease
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.records import ChatHeader
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.leases import ProcessLease
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.records import ChatHeader
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 def save(store: TranscriptStore, *chats: Conversation) -> None:

@@ -12,9 +12,9 @@ from tests.storage.faults import failing_connection
 from tests.storage.writing import LONG, Start, stored
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
+from tui_chat.storage.database.writing import TranscriptStore
 from tui_chat.storage.save_state import SaveState
-from tui_chat.storage.transcripts import TranscriptStore
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 
 def test_what_is_submitted_is_on_the_disk_when_its_future_is_done(

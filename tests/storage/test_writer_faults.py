@@ -15,9 +15,9 @@ from tests.storage.faults import failing_connection, sqlite_error
 from tests.storage.writing import LONG, Start, Switch, one_turn, stored, until
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
-from tui_chat.storage.reading import read_transcripts
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.database.writing import TranscriptStore
 from tui_chat.storage.save_state import Notice, SaveState
-from tui_chat.storage.transcripts import TranscriptStore
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR])

@@ -12,7 +12,7 @@ from tests.storage.chats import facts, short_chat
 from tests.storage.faults import sqlite_error
 from tests.storage.writing import LONG, Start, Switch, stored, until
 from tui_chat.errors import StoreError
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 def test_unsaved_changes_are_in_a_file_while_saving_fails(

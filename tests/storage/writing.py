@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.storage.chats import short_chat
 from tests.storage.faults import failing_connection
 from tui_chat.chat.conversation import Conversation
-from tui_chat.storage.reading import read_transcripts
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 FAST = (0.005, 0.02)
 """Seconds before the first retry, and at most."""

@@ -19,7 +19,7 @@ from tui_chat.chat.events import Failed
 from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings
 
 HOSTILE = (

@@ -311,7 +311,7 @@ def test_note_growing(picture: Picture, still: None) -> None:
 
 
 def test_the_place_is_no_part_of_an_export(tmp_path: Path) -> None:
-    from tui_chat.storage.formats.json_format import to_json
+    from tui_chat.storage.formats.ours.json_format import to_json
 
     chat = rivers(2)
     chat.working = {"place": {"message": chat.path()[0].id, "line": 1}}

@@ -21,10 +21,10 @@ from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.errors import StoreError
 from tui_chat.session import ChatSession, SessionSettings
+from tui_chat.storage.database.search import Found
+from tui_chat.storage.database.writing import TranscriptStore
 from tui_chat.storage.save_state import SaveState
-from tui_chat.storage.search import Found
-from tui_chat.storage.transcripts import TranscriptStore
-from tui_chat.storage.writer import TranscriptWriter
+from tui_chat.storage.saving.writer import TranscriptWriter
 from tui_chat.ui.app import TuiChat, UiSettings
 from tui_chat.ui.screens.search import Place, SearchScreen
 

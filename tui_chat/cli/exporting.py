@@ -150,7 +150,7 @@ def _chats(query: Query | None) -> Iterator[Conversation]:
         StoreError: If the query finds none.
     """
     from tui_chat import paths
-    from tui_chat.storage.reading import read_transcripts
+    from tui_chat.storage.database.reading import read_transcripts
 
     with read_transcripts(paths.database_file()) as reader:
         found = reader.chat_ids(query)

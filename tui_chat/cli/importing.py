@@ -18,9 +18,9 @@ from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
+    from tui_chat.storage.care.importing import Imported
+    from tui_chat.storage.database.writing import TranscriptStore
     from tui_chat.storage.formats.incoming import Progress
-    from tui_chat.storage.importing import Imported
-    from tui_chat.storage.transcripts import TranscriptStore
 
 MOST_PROBLEMS = 10_000
 """Problems that are kept and told one by one; more are counted."""
@@ -40,7 +40,7 @@ def import_chats(
 ) -> int:
     """Save the chats of files: our own, Open Assistant's, ChatGPT's, and rows for fine-tuning."""
     from tui_chat import paths
-    from tui_chat.storage.transcripts import TranscriptStore
+    from tui_chat.storage.database.writing import TranscriptStore
 
     require_home()
     counted = _Counted(is_told=not as_json, has_several=len(files) > 1)
@@ -129,8 +129,8 @@ class _Counted:
 
 
 def _import_file(store: TranscriptStore, path: Path, form: str | None, counted: _Counted) -> None:
+    from tui_chat.storage.care.importing import save_imported
     from tui_chat.storage.formats.incoming import read_chats
-    from tui_chat.storage.importing import save_imported
 
     def chats() -> Iterator[Conversation]:
         for _, conversation in read_chats(path, form, counted.refuse, progress):

@@ -15,7 +15,7 @@ from tui_chat.safe_text import safe_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tui_chat.storage.maintenance import Problem
+    from tui_chat.storage.care.maintenance import Problem
 
 
 def check(
@@ -25,7 +25,7 @@ def check(
     as_json: opt.Json = False,
 ) -> int:
     """Look for anything wrong with the saved chats. Exits with 1 if there is."""
-    from tui_chat.storage import maintenance
+    from tui_chat.storage.care import maintenance
 
     path = _database()
     report = maintenance.check(path, repair=repair)
@@ -67,7 +67,7 @@ def backup(
     as_json: opt.Json = False,
 ) -> int:
     """Copy all saved chats into one file, also while the chat is open."""
-    from tui_chat.storage import maintenance
+    from tui_chat.storage.care import maintenance
 
     path = _database()
     target = file or maintenance.dated_copy(path)
@@ -81,7 +81,7 @@ def backup(
 
 def vacuum(as_json: opt.Json = False) -> int:
     """Give the room of deleted chats back to the disk. No other tui-chat may be open."""
-    from tui_chat.storage import maintenance
+    from tui_chat.storage.care import maintenance
 
     sizes = maintenance.vacuum(_database())
     freed = max(0, sizes.before - sizes.after)

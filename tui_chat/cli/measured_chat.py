@@ -27,7 +27,7 @@ def main(wanted: str) -> int:
     from tui_chat.engine.contract.backend import LoadRequest
     from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     options = json.loads(wanted)
     terminal.require_terminal()

@@ -26,7 +26,7 @@ from tui_chat.session import ChatSession, SessionSettings, context_bound
 from tui_chat.settings import Settings
 
 if TYPE_CHECKING:
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
 _OPEN_S = 5.0
 """How long to wait for the database before going on; it is opened in the background."""
@@ -103,7 +103,7 @@ def open_session(
 
 def _new_writer() -> TranscriptWriter:
     """What saves. Its imports, SQLite among them, need not come before the first frame."""
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
     return TranscriptWriter(paths.database_file())
 
@@ -235,7 +235,7 @@ def load_chat(name: str) -> Conversation:
         ConfigError: If there is no place for a database.
     """
     require_home()
-    from tui_chat.storage.reading import read_transcripts
+    from tui_chat.storage.database.reading import read_transcripts
 
     with read_transcripts(paths.database_file()) as reader:
         return reader.load(reader.find(name))
@@ -248,7 +248,7 @@ def _load_to_go_on(name: str) -> Conversation:
     except TranscriptNotFoundError:
         raise
     except StoreError:
-        from tui_chat.storage.transcripts import TranscriptStore
+        from tui_chat.storage.database.writing import TranscriptStore
 
         with TranscriptStore(paths.database_file()) as store:
             return store.load(store.find(name))

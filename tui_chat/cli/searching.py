@@ -16,7 +16,7 @@ from tui_chat.safe_text import safe_line, safe_line_parts
 
 if TYPE_CHECKING:
     from tui_chat.chat.query import Query
-    from tui_chat.storage.search import Found
+    from tui_chat.storage.database.search import Found
 
 _SHORT_ID = 8
 _MARK, _PLAIN = "\x1b[1;33m", "\x1b[0m"
@@ -39,7 +39,7 @@ def search(
     """Find messages in the saved chats, the best first; with filters alone, the newest."""
     from tui_chat import paths
     from tui_chat.chat.query import parse_query
-    from tui_chat.storage.reading import read_transcripts
+    from tui_chat.storage.database.reading import read_transcripts
 
     query = parse_query(" ".join(words))
     if not query:

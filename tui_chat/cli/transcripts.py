@@ -15,7 +15,7 @@ from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.records import ChatSummary
+    from tui_chat.storage.database.records import ChatSummary
 
 app = typer.Typer(help="The saved chats.", rich_markup_mode=None)
 app.command("search")(searching.search)
@@ -37,7 +37,7 @@ def list_chats(
 ) -> int:
     """List the saved chats, newest first."""
     from tui_chat import paths
-    from tui_chat.storage.reading import read_transcripts
+    from tui_chat.storage.database.reading import read_transcripts
 
     query = searching.filter_of(chosen)
     require_home()
@@ -83,9 +83,9 @@ def delete(
     import sqlite3
 
     from tui_chat import paths
-    from tui_chat.storage.connection import unusable
-    from tui_chat.storage.leases import lent_chats
-    from tui_chat.storage.transcripts import TranscriptStore
+    from tui_chat.storage.database.connection import unusable
+    from tui_chat.storage.database.leases import lent_chats
+    from tui_chat.storage.database.writing import TranscriptStore
 
     require_home()
     with TranscriptStore(paths.database_file()) as store:

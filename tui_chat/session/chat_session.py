@@ -12,8 +12,8 @@ from tui_chat.session.sharing import Sharing
 
 if TYPE_CHECKING:
     from tui_chat.chat.query import Query
-    from tui_chat.storage.records import ChatSummary
-    from tui_chat.storage.search import Found
+    from tui_chat.storage.database.records import ChatSummary
+    from tui_chat.storage.database.search import Found
 
 
 class ChatSession(Sharing):

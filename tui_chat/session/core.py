@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tui_chat.chat.memory import ModelChoice, PrecisionChoice
     from tui_chat.chat.prompt import Prompt, PromptComposer
     from tui_chat.chat.templates import TokenEncoder
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from tui_chat.session.reply import Reply
 from tui_chat.storage.save_state import Notice
 
 if TYPE_CHECKING:
-    from tui_chat.storage.leases import ChatLease
-    from tui_chat.storage.writer import TranscriptWriter
+    from tui_chat.storage.database.leases import ChatLease
+    from tui_chat.storage.saving.writer import TranscriptWriter
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +242,7 @@ class Sharing(Compacting):
         self._leave_others()
 
     def _lease(self, chat_id: str) -> ChatLease:
-        from tui_chat.storage.leases import ChatLease  # not needed before the first frame
+        from tui_chat.storage.database.leases import ChatLease  # not needed before the first frame
 
         assert self._writer is not None
         return ChatLease(Path(os.path.realpath(self._writer.path)), chat_id)

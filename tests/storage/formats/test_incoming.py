@@ -20,7 +20,7 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.storage.formats import lines
 from tui_chat.storage.formats.incoming import read_chats
-from tui_chat.storage.formats.json_format import from_json, to_json
+from tui_chat.storage.formats.ours.json_format import from_json, to_json
 from tui_chat.storage.formats.registry import FORMATS
 
 

@@ -1,1 +1,1 @@
-"""What front ends know of the engine: requests, the thread that answers them, and a scripted stand-in."""
+"""What front ends know of the engine: requests, its one thread, and a scripted stand-in."""

@@ -16,14 +16,14 @@ from typing import Any, Literal
 from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.storage.formats.chatgpt import chat_of_chatgpt
-from tui_chat.storage.formats.flat_messages import FlatMessages
-from tui_chat.storage.formats.json_format import FORMAT, from_json
 from tui_chat.storage.formats.lines import LONGEST_LINE, LineFile, Refuse
-from tui_chat.storage.formats.markdown_reading import from_markdown
 from tui_chat.storage.formats.nested_json import parse_item, parse_json
-from tui_chat.storage.formats.oasst_reading import chat_of_thread, chat_of_tree
-from tui_chat.storage.formats.turns import from_chatml, from_openai, from_sharegpt
+from tui_chat.storage.formats.oasst.flat_messages import FlatMessages
+from tui_chat.storage.formats.oasst.reading import chat_of_thread, chat_of_tree
+from tui_chat.storage.formats.others.chatgpt import chat_of_chatgpt
+from tui_chat.storage.formats.others.turns import from_chatml, from_openai, from_sharegpt
+from tui_chat.storage.formats.ours.json_format import FORMAT, from_json
+from tui_chat.storage.formats.ours.markdown_reading import from_markdown
 
 Progress = Callable[[Literal["reading", "importing"], int, int], None]
 """Told what is going on, and how far it is: of how many bytes, or of how many messages.

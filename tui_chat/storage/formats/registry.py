@@ -13,13 +13,13 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line
 from tui_chat.storage.atomic import open_atomically
-from tui_chat.storage.formats.html_page import to_html
-from tui_chat.storage.formats.json_format import to_json
-from tui_chat.storage.formats.markdown import to_markdown
-from tui_chat.storage.formats.oasst import to_messages, to_trees
-from tui_chat.storage.formats.preferences import to_preferences
+from tui_chat.storage.formats.oasst.writing import to_messages, to_trees
+from tui_chat.storage.formats.others.preferences import to_preferences
+from tui_chat.storage.formats.others.turns import to_chatml, to_openai, to_sharegpt
+from tui_chat.storage.formats.ours.html_page import to_html
+from tui_chat.storage.formats.ours.json_format import to_json
+from tui_chat.storage.formats.ours.markdown import to_markdown
 from tui_chat.storage.formats.training import ExportOptions, require_data_use
-from tui_chat.storage.formats.turns import to_chatml, to_openai, to_sharegpt
 
 COMPRESSED = ".gz"
 """Ends the name of a file that is written compressed."""

@@ -25,7 +25,7 @@ from tui_chat.chat.query import parse_query
 from tui_chat.errors import TuiChatError, UsageError
 from tui_chat.safe_text import safe_line, safe_line_parts
 from tui_chat.session import ChatSession
-from tui_chat.storage.reading import FOUND_AT_MOST
+from tui_chat.storage.database.reading import FOUND_AT_MOST
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.sheet import CLOSE, Filter, ListSheet
 from tui_chat.ui.screens.transcripts import chat_date
@@ -33,7 +33,7 @@ from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 
 if TYPE_CHECKING:
-    from tui_chat.storage.search import Found
+    from tui_chat.storage.database.search import Found
 
 DELAY_S = 0.06
 """How long nothing is typed before it is searched for."""

@@ -35,7 +35,7 @@ from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 
 if TYPE_CHECKING:
-    from tui_chat.storage.records import ChatSummary
+    from tui_chat.storage.database.records import ChatSummary
 
 PREVIEW_DELAY_S = 0.08
 """How long a chat is highlighted before it is read for the preview."""

@@ -17,7 +17,7 @@ from typing import Any
 from tui_chat.chat.conversation import Conversation, Message, Role, now, title_from
 from tui_chat.chat.marks import NO_MARKS, ChatDetails, Marks
 from tui_chat.safe_text import safe_line
-from tui_chat.storage.formats.json_format import json_line, storable_values
+from tui_chat.storage.formats.ours.json_format import json_line, storable_values
 from tui_chat.storage.formats.training import ExportOptions, finished_path
 
 _OPENAI_ROLES: Mapping[str, Role] = {

@@ -18,11 +18,11 @@ from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message, now
 from tui_chat.safe_text import storable
-from tui_chat.storage.connection import transaction
-from tui_chat.storage.db import open_database
-from tui_chat.storage.leases import ProcessLease, is_live, sweep
-from tui_chat.storage.reading import TranscriptReader
-from tui_chat.storage.records import (
+from tui_chat.storage.database.connection import transaction
+from tui_chat.storage.database.file import open_database
+from tui_chat.storage.database.leases import ProcessLease, is_live, sweep
+from tui_chat.storage.database.reading import TranscriptReader
+from tui_chat.storage.database.records import (
     MESSAGE_COLUMNS,
     RECOUNT_CHAT,
     ChatHeader,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from tui_chat.chat.conversation import Message
-from tui_chat.storage.formats.oasst_fields import KEY, RANKED, events_of_kind, given_fields
+from tui_chat.storage.formats.oasst.fields import KEY, RANKED, events_of_kind, given_fields
 
 
 def ranking_events(message: Message, replies: Sequence[Message], tree_id: str) -> list[Any] | None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from tui_chat.chat.conversation import Conversation
 from tui_chat.safe_text import safe_line
 from tui_chat.storage.formats.lines import Refuse
-from tui_chat.storage.formats.oasst_reading import chat_of_messages, flat_row
+from tui_chat.storage.formats.oasst.reading import chat_of_messages, flat_row
 
 _SCHEMA = """
     PRAGMA journal_mode = OFF;

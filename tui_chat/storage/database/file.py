@@ -19,7 +19,7 @@ from tui_chat.chat.conversation import now
 from tui_chat.errors import StoreError
 from tui_chat.paths import private_dir
 from tui_chat.storage.atomic import sync_folder
-from tui_chat.storage.connection import (
+from tui_chat.storage.database.connection import (
     NO_WRITING,
     REPAIR_HINT,
     connect,
@@ -27,15 +27,15 @@ from tui_chat.storage.connection import (
     transaction,
     unusable,
 )
-from tui_chat.storage.leases import repair_lock
-from tui_chat.storage.migrations import (
+from tui_chat.storage.database.leases import repair_lock
+from tui_chat.storage.database.migrations import (
     MIGRATIONS,
     Migration,
     migrate,
     refuse_foreign,
     schema_version,
 )
-from tui_chat.storage.salvage import damage_of, salvage, set_aside
+from tui_chat.storage.database.salvage import damage_of, salvage, set_aside
 from tui_chat.storage.save_state import Notice
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tui_chat.errors import StoreError
-from tui_chat.storage.connection import transaction
+from tui_chat.storage.database.connection import transaction
 
 APPLICATION_ID = 0x54434854
 """`TCHT`: marks a SQLite file as a transcript database of this program."""

@@ -23,9 +23,11 @@ from tui_chat.chat.conversation import Message
 from tui_chat.errors import StoreError
 from tui_chat.paths import cache_dir, private_dir
 from tui_chat.storage.atomic import write_atomically
-from tui_chat.storage.connection import is_environment
-from tui_chat.storage.leases import is_live
-from tui_chat.storage.pending import (
+from tui_chat.storage.database.connection import is_environment
+from tui_chat.storage.database.leases import is_live
+from tui_chat.storage.database.records import ChatHeader, utc_text, utc_time
+from tui_chat.storage.database.writing import TranscriptStore
+from tui_chat.storage.saving.pending import (
     Change,
     DeleteChat,
     DiscardMessage,
@@ -35,8 +37,6 @@ from tui_chat.storage.pending import (
     SaveMessage,
     SetLeaf,
 )
-from tui_chat.storage.records import ChatHeader, utc_text, utc_time
-from tui_chat.storage.transcripts import TranscriptStore
 
 VERSION = 1
 
@@ -178,7 +178,7 @@ def _values(change: Change) -> dict[str, Any]:
             "working": dict(header.working),
         }
     if isinstance(change, SaveMessage):
-        from tui_chat.storage.formats.json_format import message_values
+        from tui_chat.storage.formats.ours.json_format import message_values
 
         return {"kind": kind, "chat": change.chat_id, "message": message_values(change.message)}
     if isinstance(change, MarkDeleted):
@@ -212,7 +212,7 @@ def _header(values: Mapping[str, Any]) -> ChatHeader:
 
 
 def _saved_message(values: Mapping[str, Any]) -> Message:
-    from tui_chat.storage.formats.json_format import message_from_values
+    from tui_chat.storage.formats.ours.json_format import message_from_values
 
     return message_from_values(values["message"])
 

@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message
-from tui_chat.storage.formats.json_format import json_line
-from tui_chat.storage.formats.oasst_fields import (
+from tui_chat.storage.formats.oasst.fields import (
     EVENT_FIELDS,
     NODE_FIELDS,
     given_fields,
     node_fields,
 )
-from tui_chat.storage.formats.oasst_rankings import ranking_events
+from tui_chat.storage.formats.oasst.rankings import ranking_events
+from tui_chat.storage.formats.ours.json_format import json_line
 from tui_chat.storage.formats.training import (
     ExportOptions,
     finished_messages,

@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from tui_chat.chat.conversation import title_from
-from tui_chat.storage.connection import is_damage, primary_code
-from tui_chat.storage.damaged_pages import rows_on_leaf_pages
-from tui_chat.storage.migrations import APPLICATION_ID, schema_version
-from tui_chat.storage.records import MESSAGE_COLUMNS, RECOUNT_CHAT, ROLES, utc_text, utc_time
+from tui_chat.storage.database.connection import is_damage, primary_code
+from tui_chat.storage.database.damaged_pages import rows_on_leaf_pages
+from tui_chat.storage.database.migrations import APPLICATION_ID, schema_version
+from tui_chat.storage.database.records import (
+    MESSAGE_COLUMNS,
+    RECOUNT_CHAT,
+    ROLES,
+    utc_text,
+    utc_time,
+)
 
 _CHAT_COLUMNS = (
     "id", "created", "updated", "title", "system", "model", "params", "leaf",

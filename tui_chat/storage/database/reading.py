@@ -17,8 +17,8 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails
 from tui_chat.errors import StoreError, TranscriptNotFoundError
 from tui_chat.safe_text import safe_line, storable
-from tui_chat.storage.db import open_reader
-from tui_chat.storage.records import (
+from tui_chat.storage.database.file import open_reader
+from tui_chat.storage.database.records import (
     MESSAGE_COLUMNS,
     ChatSummary,
     as_moment,
@@ -30,7 +30,7 @@ from tui_chat.storage.records import (
 
 if TYPE_CHECKING:
     from tui_chat.chat.query import Query
-    from tui_chat.storage.search import Found
+    from tui_chat.storage.database.search import Found
 
 R = TypeVar("R")
 
@@ -162,7 +162,7 @@ class TranscriptReader:
 
     def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
         """The messages that a query finds: the best first, or the newest where it has no words."""
-        from tui_chat.storage.search import search  # not needed to start
+        from tui_chat.storage.database.search import search  # not needed to start
 
         return self._tolerating(lambda: search(self._connection, query, limit))
 
@@ -202,7 +202,7 @@ def _of_query(query: Query | None) -> tuple[str, list[str]]:
     """What must hold of a row of `chats`, as SQL, with its values."""
     if query is None:
         return "1", []
-    from tui_chat.storage.search import of_chats  # not needed to start
+    from tui_chat.storage.database.search import of_chats  # not needed to start
 
     return of_chats(query)
 

@@ -20,7 +20,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message
-from tui_chat.storage.pending import (
+from tui_chat.storage.database.reading import TranscriptReader, read_transcripts
+from tui_chat.storage.database.records import ChatHeader
+from tui_chat.storage.saving.pending import (
     Checkpoint,
     DeleteChat,
     DiscardMessage,
@@ -30,9 +32,7 @@ from tui_chat.storage.pending import (
     SaveMessage,
     SetLeaf,
 )
-from tui_chat.storage.reading import TranscriptReader, read_transcripts
-from tui_chat.storage.records import ChatHeader
-from tui_chat.storage.saving import SavingThread
+from tui_chat.storage.saving.thread import SavingThread
 
 
 class TranscriptWriter(SavingThread):

@@ -13,7 +13,7 @@ from datetime import date, datetime, time
 
 from tui_chat.chat.matching import Range, Snippet, snippet
 from tui_chat.chat.query import Query
-from tui_chat.storage.records import as_moment, as_text, utc_text
+from tui_chat.storage.database.records import as_moment, as_text, utc_text
 
 RANKED = 1000
 """Of so many matching messages, the newest, the best are looked for.

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tui_chat.chat.conversation import Conversation, Message
-from tui_chat.storage.formats.json_format import json_line
+from tui_chat.storage.formats.others.turns import turns_of
+from tui_chat.storage.formats.ours.json_format import json_line
 from tui_chat.storage.formats.training import ExportOptions, finished_messages
-from tui_chat.storage.formats.turns import turns_of
 
 
 def to_preferences(conversation: Conversation, options: ExportOptions | None = None) -> str:

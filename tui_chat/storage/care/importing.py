@@ -17,8 +17,8 @@ from typing import Any
 from tui_chat.chat.conversation import Conversation, new_id
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import storable
-from tui_chat.storage.connection import unusable
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.connection import unusable
+from tui_chat.storage.database.writing import TranscriptStore
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 BATCH = 2000

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from tui_chat.chat.conversation import Conversation, Message, Role, Status, new_id, now, title_from
 from tui_chat.chat.marks import Note
 from tui_chat.safe_text import safe_line, storable
-from tui_chat.storage.formats.markdown import NOTE, ROLE_NAMES, STATUS_MARKS, inline
+from tui_chat.storage.formats.ours.markdown import NOTE, ROLE_NAMES, STATUS_MARKS, inline
 
 _ROLES: dict[str, Role] = {name: role for role, name in ROLE_NAMES.items()}
 _STATUSES: dict[str, Status] = {mark: status for status, mark in STATUS_MARKS.items()}

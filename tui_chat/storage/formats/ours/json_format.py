@@ -19,7 +19,7 @@ from tui_chat.chat.conversation import Conversation, Message, Role, Status
 from tui_chat.chat.marks import ChatDetails, Marks
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line, storable
-from tui_chat.storage.records import plant, utc_text, utc_time
+from tui_chat.storage.database.records import plant, utc_text, utc_time
 
 FORMAT = "tui-chat"
 VERSION = 2

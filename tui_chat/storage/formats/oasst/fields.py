@@ -15,7 +15,7 @@ from typing import Any
 
 from tui_chat.chat.conversation import Message, Role, now
 from tui_chat.chat.marks import Marks, Report
-from tui_chat.storage.records import utc_text, utc_time
+from tui_chat.storage.database.records import utc_text, utc_time
 
 KEY = "oasst"
 """Where `extra` holds what belongs to this format."""

@@ -17,7 +17,7 @@ from typing import Literal
 from tui_chat.chat.conversation import now
 from tui_chat.errors import StoreError
 from tui_chat.storage.atomic import put_in_place
-from tui_chat.storage.connection import (
+from tui_chat.storage.database.connection import (
     NO_WRITING,
     connect,
     is_damage,
@@ -25,12 +25,12 @@ from tui_chat.storage.connection import (
     transaction,
     unusable,
 )
-from tui_chat.storage.db import open_database
-from tui_chat.storage.leases import has_living_process, repair_lock
-from tui_chat.storage.migrations import MIGRATIONS, refuse_foreign, schema_version
-from tui_chat.storage.reading import TranscriptReader
-from tui_chat.storage.records import RECOUNT_CHAT
-from tui_chat.storage.salvage import damage_of
+from tui_chat.storage.database.file import open_database
+from tui_chat.storage.database.leases import has_living_process, repair_lock
+from tui_chat.storage.database.migrations import MIGRATIONS, refuse_foreign, schema_version
+from tui_chat.storage.database.reading import TranscriptReader
+from tui_chat.storage.database.records import RECOUNT_CHAT
+from tui_chat.storage.database.salvage import damage_of
 
 ProblemKind = Literal["damage", "pages", "index", "chat", "parent", "leaf", "count"]
 """`damage` and `pages`: the file itself. `index`: the search index is not that of the messages.

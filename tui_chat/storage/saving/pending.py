@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tui_chat.chat.conversation import Message
-from tui_chat.storage.records import ChatHeader
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.database.records import ChatHeader
+from tui_chat.storage.database.writing import TranscriptStore
 
 
 class Change(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 
 from tui_chat.chat.conversation import Conversation, Message, Role, now
 from tui_chat.safe_text import safe_line
-from tui_chat.storage.formats.json_format import storable_values
+from tui_chat.storage.formats.ours.json_format import storable_values
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant"}
 _TEXTS = ("text", "multimodal_text")

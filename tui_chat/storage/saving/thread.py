@@ -20,12 +20,12 @@ from typing import Self, TypeVar
 
 from tui_chat.chat.conversation import now
 from tui_chat.errors import StoreError
-from tui_chat.storage.connection import is_environment, primary_code, reason
-from tui_chat.storage.leases import ProcessLease
-from tui_chat.storage.pending import Change, Checkpoint, Entry, PendingChanges
+from tui_chat.storage.database.connection import is_environment, primary_code, reason
+from tui_chat.storage.database.leases import ProcessLease
+from tui_chat.storage.database.writing import TranscriptStore
 from tui_chat.storage.save_state import Notice, SaveState
-from tui_chat.storage.spill import import_spill, waiting_spills, write_spill
-from tui_chat.storage.transcripts import TranscriptStore
+from tui_chat.storage.saving.pending import Change, Checkpoint, Entry, PendingChanges
+from tui_chat.storage.saving.spill import import_spill, waiting_spills, write_spill
 
 log = logging.getLogger(__name__)
 

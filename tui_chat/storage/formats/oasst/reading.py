@@ -14,9 +14,9 @@ from typing import Any
 from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.marks import ChatDetails
 from tui_chat.safe_text import safe_line
-from tui_chat.storage.formats.json_format import storable_values
-from tui_chat.storage.formats.oasst_fields import KEY, message_of_node, said_in
-from tui_chat.storage.formats.oasst_rankings import flawed_replies, with_known_order
+from tui_chat.storage.formats.oasst.fields import KEY, message_of_node, said_in
+from tui_chat.storage.formats.oasst.rankings import flawed_replies, with_known_order
+from tui_chat.storage.formats.ours.json_format import storable_values
 
 _OF_TREE = ("message_tree_id", "prompt")
 

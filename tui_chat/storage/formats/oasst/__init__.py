@@ -1,0 +1,1 @@
+"""Open Assistant's JSON lines: message trees, threads and flat messages."""
