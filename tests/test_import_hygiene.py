@@ -86,13 +86,13 @@ def test_the_first_frame_needs_none_of_what_is_used_later(tmp_path: Path) -> Non
     )
     program.expect(pexpect.EOF)
     seen = set(program.before.decode().split("SEEN")[1].split())
-    assert "tui_chat.ui.screens.chat" in seen
+    assert "tui_chat.ui.chat.screen" in seen
     later = {
         "typer", "pydantic", "markdown_it", "sqlite3", "json", "hashlib",
         "tui_chat.cli.program", "tui_chat.chat.prompt", "tui_chat.chat.templates",
-        "tui_chat.ui.palette", "tui_chat.ui.clipboard", "tui_chat.ui.external_editor",
-        "tui_chat.ui.transcript.shown_message", "tui_chat.ui.transcript.drawing",
-        "tui_chat.ui.widgets.parameter_panel",
+        "tui_chat.ui.commands.palette", "tui_chat.ui.clipboard",
+        "tui_chat.ui.prompt.external_editor", "tui_chat.ui.transcript.shown_message",
+        "tui_chat.ui.transcript.drawing", "tui_chat.ui.parameters.panel",
     }  # fmt: skip
     assert seen & {*later, *HEAVY} == set()
     rooms = {"ui.screens": {"chat"}, "storage": {"save_state"}}

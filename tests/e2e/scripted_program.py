@@ -136,8 +136,8 @@ def spoil(place: str, session: ChatSession) -> None:
 
     What was typed is in a local variable then, as it often is.
     """
+    from tui_chat.ui.chat.session_view import SessionMirror
     from tui_chat.ui.screens.help import HelpScreen
-    from tui_chat.ui.session_mirror import SessionMirror
 
     def fail_in_help(screen: HelpScreen) -> None:
         typed = screen.app.screen_stack[0].query_one("#prompt").text

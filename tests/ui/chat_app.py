@@ -19,7 +19,7 @@ from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.ui.app import TuiChat, UiSettings
-from tui_chat.ui.screens.chat import ChatScreen, Clock
+from tui_chat.ui.chat.screen import ChatScreen, Clock
 
 NOON = datetime(2026, 5, 4, 12, 4, tzinfo=UTC)
 STILL = Clock(now=lambda: NOON, monotonic=lambda: 0.0)

@@ -23,7 +23,7 @@ from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.database.records import ChatSummary
-from tui_chat.ui.key_bindings import short_key
+from tui_chat.ui.keys.bindings import short_key
 
 NOW = datetime(2025, 3, 14, 12, 0, tzinfo=UTC)
 HOSTILE = (

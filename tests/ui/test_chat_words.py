@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from tests.ui.chat_app import NOON
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
-from tui_chat.ui.key_bindings import short_key
-from tui_chat.ui.status_text import LiveSpeed, Status, model_text, status_text, title_texts
+from tui_chat.ui.chat.loading_line import _of, _time_left
+from tui_chat.ui.chat.status_text import LiveSpeed, Status, model_text, status_text, title_texts
+from tui_chat.ui.keys.bindings import short_key
 from tui_chat.ui.transcript.message_notes import mark_text, meta_text, time_text, version_text
-from tui_chat.ui.widgets.loading_line import _of, _time_left
 
 REPLY = Message(
     "1", None, "assistant", "text", NOON, model="guide", finish_reason="eos",

@@ -18,7 +18,7 @@ import tui_chat.ui
 from tests.ui import chat_app as chats
 from tests.ui.piece_app import until
 from tests.ui.stage import NOW, SavedChats, Stage, session_for_tests, summaries, type_fast
-from tui_chat.ui.palette import ActionCommands, Palette
+from tui_chat.ui.commands.palette import ActionCommands, Palette
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import ConfirmScreen, InputScreen, LinkScreen, MessageMenu
 from tui_chat.ui.screens.transcripts import TranscriptsScreen

@@ -17,10 +17,10 @@ from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.engine.contract.scripted import Script
 from tui_chat.logs import LogFile
 from tui_chat.ui.app import TuiChat
+from tui_chat.ui.chat.session_view import SessionMirror
 from tui_chat.ui.screens import sheet
 from tui_chat.ui.screens.help import HelpScreen
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
-from tui_chat.ui.session_mirror import SessionMirror
 from tui_chat.ui.textual_fixes.crashes import MOST, ScreensBrokeOff
 from tui_chat.ui.widgets.key_line import KeyLine
 

@@ -11,8 +11,8 @@ import pytest
 
 from tui_chat.chat.events import Delta
 from tui_chat.session import EngineUpdate, SessionEvent, TreeChanged
-from tui_chat.ui import event_feed
-from tui_chat.ui.event_feed import LEAST_PAUSE_S, LONGEST_PAUSE_S, SHARE, EventFeed
+from tui_chat.ui.chat import event_feed
+from tui_chat.ui.chat.event_feed import LEAST_PAUSE_S, LONGEST_PAUSE_S, SHARE, EventFeed
 
 
 def delta(number: int) -> EngineUpdate:

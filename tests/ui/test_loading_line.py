@@ -9,7 +9,7 @@ from tests.ui.chat_app import until as until_chat
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.chat.events import Loading
 from tui_chat.engine.contract.scripted import GIB, Script
-from tui_chat.ui.widgets.loading_line import LoadingLine
+from tui_chat.ui.chat.loading_line import LoadingLine
 
 
 class Seconds:

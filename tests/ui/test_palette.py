@@ -15,7 +15,7 @@ from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.contract.scripted import ScriptedBackend
 from tui_chat.engine.files.registry import Registry
 from tui_chat.session import ChatSession, SessionSettings
-from tui_chat.ui.palette import ActionCommands
+from tui_chat.ui.commands.palette import ActionCommands
 from tui_chat.ui.screens.dialogs import InputScreen
 
 

@@ -16,8 +16,8 @@ from tests.ui.pictures import Picture
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.actions import actions_in
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS, SPECS, SamplingParams
-from tui_chat.ui.widgets.parameter_panel import ParameterPanel
-from tui_chat.ui.widgets.parameter_row import ParameterRow, ValueEditor, share_of, value_at
+from tui_chat.ui.parameters.panel import ParameterPanel
+from tui_chat.ui.parameters.row import ParameterRow, ValueEditor, share_of, value_at
 
 NUMBERS = [spec for spec in PARAM_SPECS if spec.kind in ("float", "int")]
 K50 = BUILTIN_PRESETS["k50"].params()

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.engine.contract.scripted import Script
-from tui_chat.ui.external_editor import edit_text
+from tui_chat.ui.prompt.external_editor import edit_text
 
 PASTE = "\n".join(f"line {number} [/b] of the paste" for number in range(212))
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_chat.errors import UsageError
-from tui_chat.ui.completion import completions, escaped, is_command, literal, parse
-from tui_chat.ui.prompt_history import (
+from tui_chat.ui.prompt.prompt_history import (
     Draft,
     PromptHistory,
     draft_of,
@@ -16,6 +15,7 @@ from tui_chat.ui.prompt_history import (
     is_long_paste,
     paste_label,
 )
+from tui_chat.ui.prompt.slash import completions, escaped, is_command, literal, parse
 
 TEXT = st.text(max_size=200)
 

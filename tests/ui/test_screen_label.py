@@ -10,10 +10,10 @@ from tests.ui.piece_app import until
 from tests.ui.stage import Stage, session_for_tests
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import LABELS, OF_REPLIES, Marks, Report
-from tui_chat.ui.label_fields import Answers, fields_for
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.label import LabelScreen, messages_to_label
-from tui_chat.ui.widgets.label_form import LabelForm
+from tui_chat.ui.screens.label_fields import Answers, fields_for
+from tui_chat.ui.screens.label_form import LabelForm
 
 
 async def opened(

@@ -19,6 +19,7 @@ from textual.widgets import Button, DataTable, Footer, Input, Markdown, OptionLi
 
 from tests.ui.piece_app import PieceApp, until
 from tui_chat import paths
+from tui_chat.ui.chat.token_meter import TokenMeter
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -29,7 +30,6 @@ from tui_chat.ui.themes import (
     load_themes,
     variable_defaults,
 )
-from tui_chat.ui.widgets.token_meter import TokenMeter
 
 BUILTIN = {theme.name: theme for theme in load_themes([paths.builtin_themes_dir()]).themes}
 COLOURED = [theme for theme in BUILTIN.values() if not theme.ansi]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.ui.branching import add, branched, long_chat
 from tui_chat.chat.conversation import Conversation
-from tui_chat.ui.tree_rows import TreeRow, guides, parent_index, tree_rows
+from tui_chat.ui.screens.tree_rows import TreeRow, guides, parent_index, tree_rows
 
 
 def rows_of(chat: Conversation, *folded: str) -> list[TreeRow]:

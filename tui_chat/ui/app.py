@@ -33,14 +33,14 @@ from tui_chat.actions import Action
 from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
-from tui_chat.ui.commands import Commands
-from tui_chat.ui.event_feed import EventFeed
+from tui_chat.ui.chat.event_feed import EventFeed
+from tui_chat.ui.chat.messages import EngineBatch
+from tui_chat.ui.chat.screen import ChatScreen, Clock
+from tui_chat.ui.commands.dispatch import Commands
 from tui_chat.ui.garbage import QuietCollector
-from tui_chat.ui.key_bindings import bindings_of
-from tui_chat.ui.messages import EngineBatch
+from tui_chat.ui.keys.bindings import bindings_of
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
-from tui_chat.ui.screens.chat import ChatScreen, Clock
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
 from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrMouse
@@ -99,7 +99,7 @@ def run(session: ChatSession, settings: UiSettings) -> int:
 
 def _palette_entries() -> type[Provider]:
     """What the palette offers; imported when it is opened."""
-    from tui_chat.ui.palette import ActionCommands
+    from tui_chat.ui.commands.palette import ActionCommands
 
     return ActionCommands
 
@@ -122,8 +122,8 @@ class TuiChat(GuardedApp[int]):
     """
 
     # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
-    FIRST_CSS = ("app.tcss", "screens/chat.tcss")
-    LATER_CSS = ("palette.tcss", "screens/messages.tcss")
+    FIRST_CSS = ("app.tcss", "chat/screen.tcss")
+    LATER_CSS = ("commands/palette.tcss", "transcript/messages.tcss")
     """What an empty chat does without; read after its first frame."""
     CSS_PATH: ClassVar[CSSPathType | None] = list(FIRST_CSS)
     TITLE = "tui-chat"

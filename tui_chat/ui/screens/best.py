@@ -24,15 +24,15 @@ from tui_chat.chat.events import Delta, Prefill
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
-from tui_chat.ui.event_feed import EventFeed
-from tui_chat.ui.messages import EngineBatch
+from tui_chat.ui.chat.event_feed import EventFeed
+from tui_chat.ui.chat.messages import EngineBatch
+from tui_chat.ui.chat.status_text import LiveSpeed
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.candidate_column import CandidateColumn, sign_of
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
-from tui_chat.ui.status_text import LiveSpeed
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.message_notes import rate_text
-from tui_chat.ui.widgets.candidate_column import CandidateColumn, sign_of
 
 LEAST_WIDTH = 26
 """Cells below which a column is no pleasure to read; then fewer of them are shown."""

@@ -18,7 +18,7 @@ from textual.types import CSSPathType
 
 from tui_chat.actions import ACTIONS, SLASH_COMMANDS, Action, Scope, actions_in
 from tui_chat.chat.params import PARAM_SPECS
-from tui_chat.ui.key_names import keys_of
+from tui_chat.ui.keys.names import keys_of
 from tui_chat.ui.screens.sheet import CLOSE, Filter, Sheet
 from tui_chat.ui.widgets.line_view import LineView, fitted, wrapped
 

@@ -21,14 +21,14 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.session import ChatSession
-from tui_chat.ui.label_fields import Answers, fields_for
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
+from tui_chat.ui.screens.label_fields import Answers, fields_for
+from tui_chat.ui.screens.label_form import LabelForm
+from tui_chat.ui.screens.message_lines import text_lines
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
-from tui_chat.ui.widgets.label_form import LabelForm
 from tui_chat.ui.widgets.line_view import LineView
-from tui_chat.ui.widgets.message_lines import text_lines
 
 
 def messages_to_label(conversation: Conversation, message: Message) -> list[str]:

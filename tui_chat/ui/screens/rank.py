@@ -25,11 +25,11 @@ from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.message_lines import first_words, text_lines
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
 from tui_chat.ui.transcript.message_notes import short_model
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import LineView, fitted
-from tui_chat.ui.widgets.message_lines import first_words, text_lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ STYLES = (
     "table-header", "quote", "facts", "side", "failed", "note-head", "bar-user", "bar-note",
     "bar-selected", "forget-line", "forget-line-pushed",
 )  # fmt: skip
-"""What has a style of its own; `screens/messages.tcss` says what it looks like."""
+"""What has a style of its own; `messages.tcss` says what it looks like."""
 CHOSEN = {"code": "code-chosen", "code-number": "code-number-chosen"}
 """The styles of a code block that is chosen."""
 DIMMED = (

@@ -19,8 +19,8 @@ from textual.reactive import reactive
 from tui_chat.actions import actions_in
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Message
-from tui_chat.ui.key_bindings import bindings_of
-from tui_chat.ui.key_names import pressed_keys
+from tui_chat.ui.keys.bindings import bindings_of
+from tui_chat.ui.keys.names import pressed_keys
 from tui_chat.ui.transcript.forget_line import Unsent
 from tui_chat.ui.transcript.look import Showing
 from tui_chat.ui.transcript.message_list import MessageList

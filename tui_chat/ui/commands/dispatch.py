@@ -20,18 +20,18 @@ from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.best_commands import BestCommands
-from tui_chat.ui.chat_commands import ChatCommands
-from tui_chat.ui.message_commands import Command, MessageCommands
+from tui_chat.ui.chat.status_text import why_not_saved
+from tui_chat.ui.commands.best_of import BestCommands
+from tui_chat.ui.commands.chats import ChatCommands
+from tui_chat.ui.commands.messages import Command, MessageCommands
+from tui_chat.ui.commands.search import SearchCommands
+from tui_chat.ui.commands.versions import TreeCommands
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
-from tui_chat.ui.search_commands import SearchCommands
-from tui_chat.ui.status_text import why_not_saved
-from tui_chat.ui.tree_commands import TreeCommands
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.chat.screen import ChatScreen
     from tui_chat.ui.screens.models import LoadChoice
 
 AGAIN_S = 3.0
@@ -267,7 +267,7 @@ class Commands:
         self._app.push_screen(LogScreen(paths.log_file()))
 
     def _palette(self) -> None:
-        from tui_chat.ui.palette import Palette
+        from tui_chat.ui.commands.palette import Palette
 
         self._app.register_themes()
         self._app.push_screen(Palette())
@@ -351,7 +351,7 @@ class Commands:
         self._chat.transcript.follow()
 
     async def _editor(self, _: str) -> None:
-        from tui_chat.ui.external_editor import edit_text, editor_command
+        from tui_chat.ui.prompt.external_editor import edit_text, editor_command
 
         prompt = self._chat.bar.prompt
         before = prompt.draft.full

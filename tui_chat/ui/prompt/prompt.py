@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
-from tui_chat.ui.prompt_history import Draft, draft_of, is_long_paste, paste_label
+from tui_chat.ui.prompt.prompt_history import Draft, draft_of, is_long_paste, paste_label
 
 _JOINERS = ("\u200c", "\u200d")
 """Typed inside Persian words and emoji; Textual takes them for keys without a character."""

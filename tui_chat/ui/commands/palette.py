@@ -23,7 +23,7 @@ from tui_chat.chat.params import PARAM_SPECS, ParamSpec
 from tui_chat.errors import ParameterError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
-from tui_chat.ui.key_names import keys_of
+from tui_chat.ui.keys.names import keys_of
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.themes import kind_of

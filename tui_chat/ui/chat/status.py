@@ -13,9 +13,8 @@ from textual.content import Content
 
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.messages import MemoryRead
-from tui_chat.ui.safe_text import plain_line
-from tui_chat.ui.status_text import (
+from tui_chat.ui.chat.messages import MemoryRead
+from tui_chat.ui.chat.status_text import (
     LiveSpeed,
     Status,
     model_text,
@@ -23,9 +22,10 @@ from tui_chat.ui.status_text import (
     title_texts,
     why_not_saved,
 )
+from tui_chat.ui.safe_text import plain_line
 
 if TYPE_CHECKING:
-    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.chat.screen import ChatScreen
 
 INTERVAL_S = 0.25
 """Figures that change all the time are shown anew this often."""

@@ -12,8 +12,8 @@ from tui_chat.errors import ParameterError
 from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
-    from tui_chat.ui.screens.chat import ChatScreen
-    from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+    from tui_chat.ui.chat.screen import ChatScreen
+    from tui_chat.ui.parameters.panel import ParameterPanel
 
 BESIDE = 90
 """From this many columns on the parameters stand beside the text; below they cover it."""
@@ -48,7 +48,7 @@ class SidePanel:
     def mount(self) -> ParameterPanel:
         """Mount the panel, once; it begins hidden. It has as many widgets as all else."""
         if self._panel is None:
-            from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+            from tui_chat.ui.parameters.panel import ParameterPanel
 
             session = self._screen.session
             self._panel = ParameterPanel(

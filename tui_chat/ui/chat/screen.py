@@ -21,34 +21,34 @@ from textual.widgets import Static
 from tui_chat.actions import Action
 from tui_chat.errors import TuiChatError
 from tui_chat.session import ChatSession
-from tui_chat.ui.budget_watch import BudgetWatch
-from tui_chat.ui.completion import is_command, literal, parse
-from tui_chat.ui.figures import Figures
-from tui_chat.ui.finding import Finding
-from tui_chat.ui.kept_work import KeptWork
-from tui_chat.ui.messages import ContextCounted, EngineBatch, MemoryRead
-from tui_chat.ui.outbox import Outbox
-from tui_chat.ui.prompt_history import Draft
+from tui_chat.ui.chat.draft_saver import KeptWork
+from tui_chat.ui.chat.empty_state import EmptyState
+from tui_chat.ui.chat.find import Finding
+from tui_chat.ui.chat.follow_strip import FollowStrip
+from tui_chat.ui.chat.loading_line import LoadingLine
+from tui_chat.ui.chat.messages import ContextCounted, EngineBatch, MemoryRead
+from tui_chat.ui.chat.notice import Notice
+from tui_chat.ui.chat.outbox import Outbox
+from tui_chat.ui.chat.session_view import SessionMirror
+from tui_chat.ui.chat.side_panel import SidePanel
+from tui_chat.ui.chat.split_line import SplitLine
+from tui_chat.ui.chat.status import Figures
+from tui_chat.ui.chat.token_counter import BudgetWatch
+from tui_chat.ui.chat.token_meter import MeterValues, TokenMeter
+from tui_chat.ui.prompt.prompt import Prompt
+from tui_chat.ui.prompt.prompt_bar import PromptBar
+from tui_chat.ui.prompt.prompt_history import Draft
+from tui_chat.ui.prompt.slash import is_command, literal, parse
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
-from tui_chat.ui.session_mirror import SessionMirror
-from tui_chat.ui.side_panel import SidePanel
 from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.transcript import Transcript
-from tui_chat.ui.widgets.empty_state import EmptyState
-from tui_chat.ui.widgets.follow_strip import FollowStrip
 from tui_chat.ui.widgets.key_line import KeyLine
-from tui_chat.ui.widgets.loading_line import LoadingLine
-from tui_chat.ui.widgets.notice import Notice
-from tui_chat.ui.widgets.prompt import Prompt
-from tui_chat.ui.widgets.prompt_bar import PromptBar
-from tui_chat.ui.widgets.split_line import SplitLine
-from tui_chat.ui.widgets.token_meter import MeterValues, TokenMeter
 
 if TYPE_CHECKING:
-    from tui_chat.ui.widgets.find_bar import FindBar
-    from tui_chat.ui.widgets.parameter_panel import ParameterPanel
+    from tui_chat.ui.chat.find_bar import FindBar
+    from tui_chat.ui.parameters.panel import ParameterPanel
 
 COMPACT, NARROW, LOW = 80, 50, 16
 """Below so many columns, columns and rows things are left out."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from tui_chat.chat.params import PARAM_SPECS, ParamSpec, Preset, SamplingParams
 from tui_chat.errors import ParameterError
-from tui_chat.ui.widgets.parameter_row import RowState, share_of
+from tui_chat.ui.parameters.row import RowState, share_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 
-from tui_chat.ui.label_fields import Answers, LabelField
+from tui_chat.ui.screens.label_fields import Answers, LabelField
 from tui_chat.ui.widgets.line_view import LineView, fitted
 
 _GUTTER = 2

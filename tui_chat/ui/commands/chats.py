@@ -15,7 +15,7 @@ from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.message_commands import Command
+    from tui_chat.ui.commands.messages import Command
 
 _MOST_TAGS = 20
 _MOST_TURNS = 1_000_000

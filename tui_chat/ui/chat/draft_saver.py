@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui_chat.ui.prompt_history import draft_of
+from tui_chat.ui.prompt.prompt_history import draft_of
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
-    from tui_chat.ui.screens.chat import ChatScreen
-    from tui_chat.ui.session_mirror import SessionMirror
+    from tui_chat.ui.chat.screen import ChatScreen
+    from tui_chat.ui.chat.session_view import SessionMirror
 
 DRAFT_S = 1.0
 """Without a key, after which a draft is saved."""

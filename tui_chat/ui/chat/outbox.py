@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError, TuiChatError
-from tui_chat.ui.completion import literal
-from tui_chat.ui.messages import ContextCounted
-from tui_chat.ui.prompt_history import Draft
-from tui_chat.ui.widgets.token_meter import grouped
+from tui_chat.ui.chat.messages import ContextCounted
+from tui_chat.ui.chat.token_meter import grouped
+from tui_chat.ui.prompt.prompt_history import Draft
+from tui_chat.ui.prompt.slash import literal
 
 if TYPE_CHECKING:
-    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.chat.screen import ChatScreen
 
 
 class Outbox:

@@ -14,7 +14,7 @@ from textual.message import Message
 
 from tui_chat.chat.budget import ContextView
 from tui_chat.session import ChatSession
-from tui_chat.ui.messages import ContextCounted
+from tui_chat.ui.chat.messages import ContextCounted
 
 DEBOUNCE_S = 0.04
 """Typing has to pause this long before the draft is counted."""

@@ -35,18 +35,18 @@ from tui_chat.session import (
     StorageNotice,
     TreeChanged,
 )
-from tui_chat.ui.completion import escaped
-from tui_chat.ui.figures import Figures
-from tui_chat.ui.prompt_history import draft_of
+from tui_chat.ui.chat.status import Figures
+from tui_chat.ui.chat.status_text import why_not_saved
+from tui_chat.ui.prompt.prompt_history import draft_of
+from tui_chat.ui.prompt.slash import escaped
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
-from tui_chat.ui.status_text import why_not_saved
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
     from tui_chat.storage.save_state import SaveState
-    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.chat.screen import ChatScreen
 
 
 class SessionMirror:

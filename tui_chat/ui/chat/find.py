@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from tui_chat.chat.conversation import Message
     from tui_chat.chat.matching import Occurrence
-    from tui_chat.ui.screens.chat import ChatScreen
+    from tui_chat.ui.chat.find_bar import FindBar
+    from tui_chat.ui.chat.screen import ChatScreen
     from tui_chat.ui.transcript.shown_text import ShownTexts
-    from tui_chat.ui.widgets.find_bar import FindBar
 
 MOST = 9999
 """Places that are counted."""
@@ -64,7 +64,7 @@ class Finding:
             text: What to look for; what was looked for last by default.
         """
         if self.bar is None:
-            from tui_chat.ui.widgets.find_bar import FindBar
+            from tui_chat.ui.chat.find_bar import FindBar
 
             self.bar = FindBar(id="find-bar")
             await self._screen.query_one("#page").mount(self.bar, before=self._screen.bar)

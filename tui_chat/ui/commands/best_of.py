@@ -14,13 +14,13 @@ from textual import events
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.completion import is_command
-from tui_chat.ui.prompt_history import Draft
+from tui_chat.ui.prompt.prompt_history import Draft
+from tui_chat.ui.prompt.slash import is_command
 from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.message_commands import Command
+    from tui_chat.ui.commands.messages import Command
     from tui_chat.ui.screens.best import Choice
 
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.message_commands import Command
+from tui_chat.ui.commands.messages import Command
 from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 

@@ -21,9 +21,9 @@ from textual.widgets import Input, Label
 from tui_chat.actions import actions_in
 from tui_chat.chat.params import PARAM_SPECS, SPECS, ParamSpec, Preset, SamplingParams
 from tui_chat.errors import ParameterError
-from tui_chat.ui.widgets.parameter_help import ParameterHelp
-from tui_chat.ui.widgets.parameter_row import ParameterRow, ValueEditor, value_at
-from tui_chat.ui.widgets.parameter_values import ParameterValues
+from tui_chat.ui.parameters.help import ParameterHelp
+from tui_chat.ui.parameters.row import ParameterRow, ValueEditor, value_at
+from tui_chat.ui.parameters.values import ParameterValues
 
 PRESET = "preset"
 """Key of the row that is no parameter."""

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui_chat.ui.completion import Completion
+from tui_chat.ui.prompt.slash import Completion
 from tui_chat.ui.safe_text import plain_line
 
 MOST_ROWS = 6

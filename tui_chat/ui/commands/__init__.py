@@ -1,0 +1,1 @@
+"""What keys, slash commands, menus and the palette do."""

@@ -1,0 +1,1 @@
+"""Key bindings made from the declared actions, and how keys are named."""

@@ -1,0 +1,1 @@
+"""The panel of sampling parameters (F2)."""

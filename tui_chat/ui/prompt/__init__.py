@@ -1,0 +1,1 @@
+"""Where a message is typed: the prompt, its history, completion and the external editor."""
