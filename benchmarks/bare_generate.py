@@ -9,7 +9,7 @@ it.
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tui_chat.paths import guide_weights_dir
+from tui_chat.config.paths import guide_weights_dir
 
 QUESTION = "What is a token?"
 

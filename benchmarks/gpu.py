@@ -42,7 +42,7 @@ from benchmarks.sharded_model import make_sharded_model
 from tui_chat.bench import BenchOptions
 from tui_chat.bench.meter import ReplyMeter
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, ModelInfo, Prefill
-from tui_chat.chat.memory import Precision
+from tui_chat.chat.model_size import Precision
 from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.local import LocalBackend

@@ -64,13 +64,14 @@ class PacedBackend(ScriptedBackend):
 
 def main(wanted: dict[str, Any]) -> int:
     """Run the chat until it is left; returns the exit code."""
-    from tui_chat import logs, terminal
+    from tui_chat import logs
     from tui_chat.chat.conversation import Conversation
     from tui_chat.cli.full_screen import run_screens
     from tui_chat.engine.contract.backend import LoadRequest
     from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
     from tui_chat.storage.saving.writer import TranscriptWriter
+    from tui_chat.terminal import ownership as terminal
 
     terminal.require_terminal()
     log_file = logs.configure()
@@ -102,6 +103,6 @@ def main(wanted: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    from tui_chat.ending import exit_process
+    from tui_chat.terminal.ending import exit_process
 
     exit_process(main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

@@ -11,8 +11,8 @@ import argparse
 import shutil
 from pathlib import Path
 
+from tui_chat.config.paths import guide_weights_dir
 from tui_chat.engine.machine.libraries import configure_libraries, silence_progress_bars
-from tui_chat.paths import guide_weights_dir
 
 _CONTROL_ROWS = 8
 """The guide's tokenizer has its control tokens first."""

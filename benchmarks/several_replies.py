@@ -17,7 +17,7 @@ import time
 from functools import partial
 from threading import Event
 
-from tui_chat.bench.paths import check_path
+from tui_chat.bench.decode_paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished
 from tui_chat.chat.params import NEUTRAL
 from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest, ReplyPath

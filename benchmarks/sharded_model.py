@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tui_chat.config.paths import guide_weights_dir
 from tui_chat.engine.machine.libraries import configure_libraries
-from tui_chat.paths import guide_weights_dir
 
 _CONTROL_ROWS = 8
 """The guide's tokenizer has its control tokens first. Their logits are 0, never the largest, and

@@ -19,8 +19,8 @@ import typer
 from tui_chat.actions import ACTIONS, SLASH_COMMANDS, Scope, actions_in
 from tui_chat.chat.params import BUILTIN_PRESETS, PARAM_SPECS
 from tui_chat.cli import program
-from tui_chat.config import OTHER_VARIABLES, variable
-from tui_chat.settings import SETTING_SPECS
+from tui_chat.config.layers import OTHER_VARIABLES, variable
+from tui_chat.config.settings import SETTING_SPECS
 from tui_chat.ui.themes import THEME_FIELDS, THEME_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent

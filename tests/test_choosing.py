@@ -19,7 +19,7 @@ from tui_chat.engine.contract.scripted import Script
 from tui_chat.errors import BusyError, ContextError, ParameterError
 from tui_chat.session import EngineUpdate, RequestFailed
 from tui_chat.storage.database.reading import read_transcripts
-from tui_chat.storage.formats.registry import FORMATS
+from tui_chat.storage.formats.table import FORMATS
 
 THREE = ("One way.", "Another way.", "A third way.")
 OOM = Failed("oom", "The device ran out of memory")

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_chat import config, config_file
 from tui_chat.actions import ACTIONS
+from tui_chat.config import file as config_file
+from tui_chat.config import layers
+from tui_chat.config.keymap import key_conflicts, read_key, read_keys
+from tui_chat.config.settings import SETTING_SPECS, Settings
 from tui_chat.errors import ConfigError, UsageError
-from tui_chat.keymap import key_conflicts, read_key, read_keys
-from tui_chat.settings import SETTING_SPECS, Settings
 
 
 def load(path: Path, text: str | bytes = "", environ: dict[str, str] | None = None, **flags):
     if text:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load_settings(flags, environ or {}, path)
+    return layers.load_settings(flags, environ or {}, path)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_without_a_file_everything_is_at_its_default(path: Path) -> None:
     loaded = load(path)
-    assert loaded.settings == config.Settings()
+    assert loaded.settings == layers.Settings()
     assert not loaded.sources and not loaded.problems
 
 
@@ -88,7 +89,7 @@ def test_a_wrong_value_is_reported_with_its_place_and_skipped(
     (problem,) = loaded.problems
     assert part in problem.one_line
     assert f"{path}, line {text.count(chr(10)) + 1}" in problem.one_line
-    assert loaded.settings == config.Settings()
+    assert loaded.settings == layers.Settings()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_broken_file_is_reported_and_skipped(path: Path, data: bytes, part: st
     loaded = load(path, data)
     (problem,) = loaded.problems
     assert part in problem.one_line and str(path) in problem.one_line
-    assert loaded.settings == config.Settings()
+    assert loaded.settings == layers.Settings()
 
 
 def test_a_folder_in_place_of_the_file_is_reported(path: Path) -> None:
@@ -124,7 +125,7 @@ def test_wrong_variables_are_reported_and_skipped(path: Path) -> None:
     lines = " ".join(problem.one_line for problem in loaded.problems)
     assert "TUI_CHAT_CONTEXT=many" in lines and "TUI_CHAT_SAVE=perhaps" in lines
     assert "Did you mean TUI_CHAT_MODEL?" in lines
-    assert loaded.settings == config.Settings()
+    assert loaded.settings == layers.Settings()
 
 
 def test_variables_are_read_in_the_type_of_their_setting(path: Path) -> None:
@@ -208,7 +209,7 @@ def test_every_setting_is_declared_with_its_default() -> None:
 
 
 def test_a_setting_is_written_into_a_new_private_file(path: Path) -> None:
-    config.save_setting("theme", "night", path)
+    layers.save_setting("theme", "night", path)
     assert path.read_text() == 'theme = "night"\n'
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -219,13 +220,13 @@ def test_writing_keeps_everything_else(path: Path) -> None:
         '[keys]\n# theme\nhelp = "f1"\n'
     )
     path.write_text(text)
-    config.save_setting("theme", "paper", path)
+    layers.save_setting("theme", "paper", path)
     assert path.read_text() == text.replace("theme = 'old' # dark", 'theme = "paper" # dark')
 
 
 def test_a_new_setting_goes_before_the_tables(path: Path) -> None:
     path.write_text('model = "a"\n\n[keys]\nhelp = "f1"\n')
-    config.save_setting("theme", "paper", path)
+    layers.save_setting("theme", "paper", path)
     assert path.read_text() == 'model = "a"\ntheme = "paper"\n\n[keys]\nhelp = "f1"\n'
 
 
@@ -233,27 +234,27 @@ def test_a_setting_that_cannot_be_changed_safely_is_left_alone(path: Path) -> No
     text = 'system = """\ntheme = 1\n"""\n'
     path.write_text(text)
     with pytest.raises(ConfigError, match="theme was not saved"):
-        config.save_setting("theme", "paper", path)
+        layers.save_setting("theme", "paper", path)
     assert path.read_text() == text
 
 
 def test_a_broken_file_is_not_written(path: Path) -> None:
     path.write_text("theme = ")
     with pytest.raises(ConfigError):
-        config.save_setting("theme", "paper", path)
+        layers.save_setting("theme", "paper", path)
     assert path.read_text() == "theme = "
 
 
 def test_an_invalid_value_is_not_written(path: Path) -> None:
     with pytest.raises(ConfigError, match="theme was not saved"):
-        config.save_setting("theme", "", path)
+        layers.save_setting("theme", "", path)
     assert not path.exists()
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="Not a directory"):
-        config.save_setting("theme", "paper", tmp_path / "file" / "config.toml")
+        layers.save_setting("theme", "paper", tmp_path / "file" / "config.toml")
 
 
 def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
     target.write_text('theme = "a"\n')
     target.chmod(0o640)
     link.symlink_to(target)
-    config.save_setting("theme", "b", link)
+    layers.save_setting("theme", "b", link)
     assert link.is_symlink() and target.read_text() == 'theme = "b"\n'
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.toml", "real.toml"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.write_docs import DOCUMENTS, ROOT, SECTIONS, rewritten
-from tui_chat import config
+from tui_chat.config import layers
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.ui import themes
 
@@ -40,9 +40,9 @@ def test_links_and_pictures_exist(page: Path):
 
 
 def test_every_setting_and_variable_is_in_the_guide():
-    for name in config.SCALARS:
-        assert f"| `{name}` |" in GUIDE and f"| `{config.variable(name)}` |" in GUIDE
-    for name in (*config.OTHER_VARIABLES, *themes.THEME_FIELDS, *themes.THEME_VARIABLES):
+    for name in layers.SCALARS:
+        assert f"| `{name}` |" in GUIDE and f"| `{layers.variable(name)}` |" in GUIDE
+    for name in (*layers.OTHER_VARIABLES, *themes.THEME_FIELDS, *themes.THEME_VARIABLES):
         assert f"| `{name}` |" in GUIDE
     assert set(themes.THEME_FIELDS) == set(themes._KEYS)
 
@@ -56,7 +56,7 @@ def test_the_example_of_the_settings_is_valid(tmp_path: Path):
     (text,) = examples("[keys]")
     path = tmp_path / "config.toml"
     path.write_text(text)
-    loaded = config.load_settings({}, {}, path)
+    loaded = layers.load_settings({}, {}, path)
     assert loaded.problems == () and loaded.settings.keys["log"] == ()
 
 

@@ -32,8 +32,8 @@ def imported_by(statement: str) -> set[str]:
         ("import tui_chat.plain", ("textual", *HEAVY)),
         ("import tui_chat.engine.local", ("textual", *HEAVY)),
         ("import tui_chat.storage.saving.writer", ("textual", *HEAVY)),
-        ("import tui_chat.config", ("textual", "pydantic", *HEAVY)),
-        ("import tui_chat.terminal", ("textual", "pydantic", *HEAVY)),
+        ("import tui_chat.config.layers", ("textual", "pydantic", *HEAVY)),
+        ("import tui_chat.terminal.ownership", ("textual", "pydantic", *HEAVY)),
     ],
 )
 def test_nothing_heavy_comes_along(statement: str, forbidden: tuple[str, ...]) -> None:
@@ -108,7 +108,7 @@ from tui_chat.chat.params import NEUTRAL
 from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
 from tui_chat.engine.local import LocalBackend
 from tui_chat.engine.files.registry import Registry
-from tui_chat.paths import guide_weights_dir
+from tui_chat.config.paths import guide_weights_dir
 
 def reply(precision):
     backend = LocalBackend(Registry({}), turbo="off")

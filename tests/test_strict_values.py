@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_chat.strict_values import (
+from tui_chat.config.strict_values import (
     Check,
     TableError,
     checked_table,

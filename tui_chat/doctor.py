@@ -16,8 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tui_chat import __version__, config, logs, paths
-from tui_chat.chat.memory import format_bytes
+from tui_chat import __version__, logs
+from tui_chat.chat.model_size import format_bytes
+from tui_chat.config import layers, paths
 from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.engine.machine import devices
 from tui_chat.engine.machine.libraries import configure_libraries
@@ -48,7 +49,7 @@ class Report:
 
 
 def examine(
-    read_problems: Callable[[config.LoadedSettings, Registry], Iterable[TuiChatError]],
+    read_problems: Callable[[layers.LoadedSettings, Registry], Iterable[TuiChatError]],
     read_theme_problems: Callable[[], Iterable[TuiChatError]],
 ) -> Report:
     """Look at everything.
@@ -58,7 +59,7 @@ def examine(
         read_theme_problems: Reads the theme files; the screens know how.
     """
     configure_libraries()
-    settings = config.load_settings()
+    settings = layers.load_settings()
     registry = load_registry()
     problems = list(read_problems(settings, registry))
     home_problem = paths.home_problem()

@@ -15,14 +15,13 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from tui_chat import paths
+from tui_chat.config import paths
+from tui_chat.config.settings import LOG_LEVEL_VARIABLE, LOG_LEVELS
 from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_text
 
 MAX_BYTES = 1024**2
 OLD_FILES = 3
-LEVELS = ("debug", "info", "warning", "error")
-LEVEL_VARIABLE = "TUI_CHAT_LOG"
 
 
 class LogFile(RotatingFileHandler):
@@ -91,7 +90,7 @@ def configure(environ: Mapping[str, str] = os.environ) -> LogFile | None:
             root.removeHandler(handler)
             handler.close()
     logging.captureWarnings(True)
-    root.setLevel(level_named(environ.get(LEVEL_VARIABLE, "")))
+    root.setLevel(level_named(environ.get(LOG_LEVEL_VARIABLE, "")))
     log: LogFile | None
     try:
         paths.private_dir(paths.log_dir())
@@ -105,14 +104,14 @@ def configure(environ: Mapping[str, str] = os.environ) -> LogFile | None:
 def level_named(name: str) -> int:
     """The logging level of a `TUI_CHAT_LOG` value; `info` for anything unknown."""
     level = name.strip().lower()
-    return int(getattr(logging, level.upper())) if level in LEVELS else logging.INFO
+    return int(getattr(logging, level.upper())) if level in LOG_LEVELS else logging.INFO
 
 
 def level_problem(environ: Mapping[str, str] = os.environ) -> ConfigError | None:
     """What is wrong with `TUI_CHAT_LOG`, if anything."""
-    value = environ.get(LEVEL_VARIABLE, "")
-    if not value or value.strip().lower() in LEVELS:
+    value = environ.get(LOG_LEVEL_VARIABLE, "")
+    if not value or value.strip().lower() in LOG_LEVELS:
         return None
     return ConfigError(
-        f"{LEVEL_VARIABLE} is no level", f"It is {value!r}", "Known: " + ", ".join(LEVELS)
+        f"{LOG_LEVEL_VARIABLE} is no level", f"It is {value!r}", "Known: " + ", ".join(LOG_LEVELS)
     )

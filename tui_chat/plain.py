@@ -18,12 +18,12 @@ from typing import Any
 
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Delta, Failed, Finished, Loading, ModelInfo, Ready
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.chat.params import parse_assignment
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
-from tui_chat.safe_writer import SafeWriter
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
+from tui_chat.terminal.safe_writer import SafeWriter
 
 USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
 """What stands before a message on a line of its own, as in Graphcore's chatbot for these models."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_chat.chat.known_names import PRECISIONS, Precision
-from tui_chat.chat.memory import (
+from tui_chat.chat.model_size import (
     MemoryEstimate,
     cache_bytes,
     estimate_memory,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tui_chat import ending
 from tui_chat.chat.events import Failed
 from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.terminal import ending
 
 KEYS = [
     "text", "finish_reason", "model", "precision", "device", "template", "seed", "params",

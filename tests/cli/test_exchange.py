@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks
+from tui_chat.config import paths
 from tui_chat.storage.database.writing import TranscriptStore
-from tui_chat.storage.formats.registry import FORMATS
+from tui_chat.storage.formats.table import FORMATS
 
 Save = Callable[..., Conversation]
 

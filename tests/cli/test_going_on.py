@@ -10,9 +10,9 @@ import pytest
 from tests.cli.conftest import CommandLine
 from tui_chat.chat.conversation import Conversation
 from tui_chat.cli.opening import session_settings, usable_settings
-from tui_chat.config import LoadedSettings
+from tui_chat.config.layers import LoadedSettings
+from tui_chat.config.settings import Settings
 from tui_chat.engine.files.registry import load_registry
-from tui_chat.settings import Settings
 
 
 def chat(**working: Any) -> Conversation:

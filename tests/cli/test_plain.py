@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.conftest import CommandLine
-from tui_chat import plain, safe_writer
+from tui_chat import plain
 from tui_chat.chat.events import Failed
 from tui_chat.safe_text import safe_text
+from tui_chat.terminal import safe_writer
 
 
 def test_example_prompts_are_echoed_and_answered_in_order(

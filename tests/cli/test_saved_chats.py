@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tui_chat import paths
 from tui_chat.chat.marks import ChatDetails
+from tui_chat.config import paths
 from tui_chat.storage.database.leases import ChatLease, lease_dir
 from tui_chat.storage.database.writing import TranscriptStore
 

@@ -22,13 +22,16 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from tui_chat import ending, logs, paths, terminal
+from tui_chat import logs
 from tui_chat.cli import full_screen
+from tui_chat.config import paths
 from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.storage.saving.writer import TranscriptWriter
+from tui_chat.terminal import ending
+from tui_chat.terminal import ownership as terminal
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 from tests.engine.conftest import ModelFactory
-from tui_chat.chat.memory import ModelShape, gpt_neox_shape, llama_shape, weight_bytes
+from tui_chat.chat.model_size import ModelShape, gpt_neox_shape, llama_shape, weight_bytes
 from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.files.hub import Hub
 from tui_chat.engine.files.registry import Registry, load_registry

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.conftest import ModelFactory
 from tui_chat.chat.events import Loading
 from tui_chat.chat.known_names import PRECISIONS, Precision
-from tui_chat.chat.memory import weight_bytes
+from tui_chat.chat.model_size import weight_bytes
 from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.loading import loader

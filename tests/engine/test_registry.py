@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_chat import paths
 from tui_chat.chat.known_names import TEMPLATE_NAMES
 from tui_chat.chat.params import BUILTIN_PRESETS
+from tui_chat.config import paths
 from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.engine.files.spec import is_hub_id
 from tui_chat.errors import ModelNotFoundError

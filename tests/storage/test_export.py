@@ -11,7 +11,7 @@ from tests.storage.chats import facts, short_chat
 from tui_chat.errors import StoreError
 from tui_chat.storage.atomic import write_atomically
 from tui_chat.storage.formats.ours.json_format import from_json
-from tui_chat.storage.formats.registry import FORMATS, export_to_file, format_named, format_of
+from tui_chat.storage.formats.table import FORMATS, export_to_file, format_named, format_of
 
 
 def test_the_file_name_chooses_the_format(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tui_chat.storage.formats.ours.html_page import to_html
 from tui_chat.storage.formats.ours.json_format import from_json, to_json
 from tui_chat.storage.formats.ours.markdown import to_markdown
 from tui_chat.storage.formats.ours.markdown_reading import from_markdown
-from tui_chat.storage.formats.registry import format_named
+from tui_chat.storage.formats.table import format_named
 
 THEN = datetime(2026, 5, 4, 12, 4, tzinfo=UTC)
 TEXT = "We spoke of rivers. <script>alert(1)</script>\n\n## You\n\nforged"

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_chat.ui.safe_text import TERMINAL_GUARD
+from tui_chat.ui.plain_text import TERMINAL_GUARD
 from tui_chat.ui.themes import load_themes, variable_defaults
 
 

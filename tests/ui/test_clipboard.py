@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_chat import paths
+from tui_chat.config import paths
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import (
     KEPT_COPIES,

@@ -21,7 +21,7 @@ from tests.ui.stage import NOW, SavedChats, Stage, session_for_tests, summaries,
 from tui_chat.ui.commands.palette import ActionCommands, Palette
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import ConfirmScreen, InputScreen, LinkScreen, MessageMenu
-from tui_chat.ui.screens.transcripts import TranscriptsScreen
+from tui_chat.ui.screens.saved_chats import TranscriptsScreen
 from tui_chat.ui.widgets.choice_list import ChoiceList
 
 Make = Callable[[], Screen[Any]]

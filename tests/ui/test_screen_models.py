@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from tests.ui.piece_app import until
 from tests.ui.stage import HOSTILE, Stage, loaded, session_for_tests, type_fast
-from tui_chat.chat.memory import MemoryEstimate, ModelChoice
+from tui_chat.chat.model_size import MemoryEstimate, ModelChoice
 from tui_chat.errors import ModelNotFoundError
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.models import LoadChoice, ModelScreen, detail, refusal, verdict

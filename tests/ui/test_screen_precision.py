@@ -8,7 +8,7 @@ import pytest
 
 from tests.ui.piece_app import until
 from tests.ui.stage import Stage, loaded, session_for_tests
-from tui_chat.chat.memory import MemoryEstimate, PrecisionChoice
+from tui_chat.chat.model_size import MemoryEstimate, PrecisionChoice
 from tui_chat.engine.contract.scripted import GIB, Script
 from tui_chat.ui.screens.precision import PrecisionScreen, needs, outcome
 

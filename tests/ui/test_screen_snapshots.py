@@ -21,8 +21,8 @@ from tui_chat.ui.screens.inspector import InspectorScreen
 from tui_chat.ui.screens.log import LogScreen
 from tui_chat.ui.screens.models import ModelScreen
 from tui_chat.ui.screens.precision import PrecisionScreen
+from tui_chat.ui.screens.saved_chats import TranscriptsScreen
 from tui_chat.ui.screens.themes import ThemeScreen
-from tui_chat.ui.screens.transcripts import TranscriptsScreen
 from tui_chat.ui.widgets.line_view import LineView
 
 _FACTS = [("state", "stopped by you"), ("model", "guide · bf16"), ("tokens", "41 at 38 a second")]
@@ -80,7 +80,7 @@ def test_sheet(name: str, picture: Picture) -> None:
 @pytest.mark.parametrize(("theme", "size"), [("night", (100, 30)), ("paper", (130, 36))])
 def test_saved_chats(theme: str, size: tuple[int, int], picture: Picture,
                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr("tui_chat.ui.screens.transcripts.chat_date", lambda moment, now: "12 Mar")
+    monkeypatch.setattr("tui_chat.ui.screens.saved_chats.chat_date", lambda moment, now: "12 Mar")
     chats = SavedChats(summaries(40))
     app = Stage(theme, chats)
 

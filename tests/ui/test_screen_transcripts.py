@@ -14,7 +14,7 @@ from tests.ui.stage import HOSTILE, NOW, SavedChats, Stage, summaries, type_fast
 from tui_chat.chat.query import Query
 from tui_chat.errors import StoreError
 from tui_chat.ui.screens.dialogs import InputScreen
-from tui_chat.ui.screens.transcripts import TranscriptsScreen, chat_date
+from tui_chat.ui.screens.saved_chats import TranscriptsScreen, chat_date
 
 
 async def opened(pilot: Pilot[None], app: Stage) -> TranscriptsScreen:

@@ -18,7 +18,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Button, DataTable, Footer, Input, Markdown, OptionList
 
 from tests.ui.piece_app import PieceApp, until
-from tui_chat import paths
+from tui_chat.config import paths
 from tui_chat.ui.chat.token_meter import TokenMeter
 from tui_chat.ui.themes import (
     DEFAULT_DARK,

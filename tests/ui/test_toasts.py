@@ -16,7 +16,7 @@ from textual.widget import Widget
 from tests.ui.chat_app import chat_app, chat_of, running, talk, until
 from tests.ui.stage import HOSTILE
 from tui_chat.engine.contract.scripted import Script
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.toasts import MOST, Toast, crowded_out
 

@@ -12,7 +12,7 @@ from textual.color import Color
 from textual.widgets import Input, Label, Markdown, OptionList, Static, TextArea
 
 from tests.ui.piece_app import PieceApp, until
-from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain, plain, plain_line
+from tui_chat.ui.plain_text import TERMINAL_GUARD, notify_plain, plain, plain_line
 
 BLACK = Color(0, 0, 0)
 PAYLOADS = (

@@ -4,6 +4,7 @@ Measures the very path of the chat, the same backend, prompts and events. Refuse
 other programs; scripts in `benchmarks/` do that.
 """
 
+from tui_chat.bench.decode_paths import PATHS, parse_paths
 from tui_chat.bench.figures import (
     DEFAULT_CONTEXT,
     FILLER,
@@ -17,7 +18,6 @@ from tui_chat.bench.figures import (
     Turn,
 )
 from tui_chat.bench.measuring import measure
-from tui_chat.bench.paths import PATHS, parse_paths
 from tui_chat.bench.plot import check_plot_file, plot
 from tui_chat.bench.report import report
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from threading import Event
 
+from tui_chat.bench.decode_paths import check_paths
 from tui_chat.bench.figures import (
     DEFAULT_CONTEXT,
     BenchOptions,
@@ -17,7 +18,6 @@ from tui_chat.bench.figures import (
 )
 from tui_chat.bench.long_chat import check_window, measure_chat
 from tui_chat.bench.meter import ReplyMeter
-from tui_chat.bench.paths import check_paths
 from tui_chat.bench.screen import measure_screen
 from tui_chat.chat.events import EngineEvent, ModelInfo, Stats
 from tui_chat.engine.contract.backend import Backend, ReplyPath

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from threading import Event
 
+from tui_chat.bench.decode_paths import check_path
 from tui_chat.bench.figures import FILLER, BenchOptions
-from tui_chat.bench.paths import check_path
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, ModelInfo, Stats
 from tui_chat.engine.contract.backend import Backend, GenerateRequest, ReplyPath
 from tui_chat.errors import TuiChatError

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tui_chat.bench.figures import BenchRun, ChatFigures
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 
 
 def report(runs: Sequence[BenchRun], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
-from tui_chat.bench.paths import check_path
+from tui_chat.bench.decode_paths import check_path
 from tui_chat.chat.events import EngineEvent, Failed, Finished, ModelInfo
 from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.files.registry import Registry

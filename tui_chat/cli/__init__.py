@@ -25,7 +25,7 @@ def main() -> None:
     code = run(sys.argv[1:])
     with suppress(ValueError):  # what the command was is decided; Ctrl+C only changed its code now
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ending = sys.modules.get("tui_chat.ending")  # only commands that talk have imported it
+    ending = sys.modules.get("tui_chat.terminal.ending")  # only commands that talk have imported it
     if ending is None:
         sys.exit(code)
     ending.exit_process(code)
@@ -99,7 +99,8 @@ def _bug(error: Exception) -> int:
     """Log a mistake of the program, and say where the traceback is."""
     import logging
 
-    from tui_chat import logs, paths
+    from tui_chat import logs
+    from tui_chat.config import paths
 
     if not any(isinstance(h, logs.LogFile) for h in logging.getLogger().handlers):
         logs.configure()

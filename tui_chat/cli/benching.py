@@ -9,7 +9,7 @@ from tui_chat.cli import measured_chat
 from tui_chat.cli.file_problems import one_for_each_file
 from tui_chat.cli.opening import load_chat, session_settings, usable_settings
 from tui_chat.cli.output import complain
-from tui_chat.config import LoadedSettings
+from tui_chat.config.layers import LoadedSettings
 from tui_chat.engine.files.registry import Registry
 from tui_chat.session.reply import sendable
 

@@ -20,8 +20,8 @@ from tui_chat.errors import UsageError
 
 if TYPE_CHECKING:
     from tui_chat.cli.opening import Opened
-    from tui_chat.safe_writer import SafeWriter
     from tui_chat.session import ChatSession
+    from tui_chat.terminal.safe_writer import SafeWriter
 
 _CHAT_ID = re.compile(r"last|[0-9a-fA-F]{4,32}")
 
@@ -159,7 +159,7 @@ def _open_in_lines(typed: Typed, resume: str | None) -> tuple[Opened, SafeWriter
     logs.configure()
     loaded = typed.load_settings()
     from tui_chat.cli.opening import open_session
-    from tui_chat.safe_writer import SafeWriter
+    from tui_chat.terminal.safe_writer import SafeWriter
 
     opened = open_session(loaded, resume)
     for notice in (*opened.notices, *opened.saving_notices()):
@@ -169,7 +169,7 @@ def _open_in_lines(typed: Typed, resume: str | None) -> tuple[Opened, SafeWriter
 
 def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
     """Run a line-by-line command on a session, and save and close it however it ends."""
-    from tui_chat import ending
+    from tui_chat.terminal import ending
 
     before = session.save_state
     try:

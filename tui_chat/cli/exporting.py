@@ -19,7 +19,7 @@ from tui_chat.safe_text import safe_line
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
     from tui_chat.chat.query import Query
-    from tui_chat.storage.formats.registry import Format
+    from tui_chat.storage.formats.table import Format
     from tui_chat.storage.formats.training import ExportOptions
 
 _WITH_IDS = ("oasst", "oasst-messages")
@@ -62,7 +62,7 @@ def export(
     ] = None,
 ) -> int:
     """Write saved chats to stdout or to a file, by default one as Markdown."""
-    from tui_chat.storage.formats.registry import export_to_file, require_content, write_texts
+    from tui_chat.storage.formats.table import export_to_file, require_content, write_texts
     from tui_chat.storage.formats.training import UNKNOWN_LANGUAGE, ExportOptions
 
     chosen = _chosen(form, output)
@@ -101,7 +101,7 @@ def export(
 
 
 def _chosen(form: str | None, output: Path | None) -> Format:
-    from tui_chat.storage.formats.registry import format_named, format_of
+    from tui_chat.storage.formats.table import format_named, format_of
 
     try:
         if form is not None:
@@ -149,7 +149,7 @@ def _chats(query: Query | None) -> Iterator[Conversation]:
     Raises:
         StoreError: If the query finds none.
     """
-    from tui_chat import paths
+    from tui_chat.config import paths
     from tui_chat.storage.database.reading import read_transcripts
 
     with read_transcripts(paths.database_file()) as reader:
@@ -165,7 +165,7 @@ def _print_pieces(pieces: Iterator[str]) -> None:
     """Print a file that may be long: exactly to a pipe, safely to a terminal."""
     import sys
 
-    from tui_chat.safe_writer import SafeWriter
+    from tui_chat.terminal.safe_writer import SafeWriter
 
     require_output()
     writer = SafeWriter(sys.stdout, is_terminal(sys.stdout))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tui_chat import paths
+from tui_chat.config import paths
 from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_line
 

@@ -10,9 +10,9 @@ import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_chat import paths
 from tui_chat.cli.output import complain
 from tui_chat.cli.typed import Typed
+from tui_chat.config import paths
 
 if TYPE_CHECKING:
     from tui_chat.logs import LogFile
@@ -37,7 +37,8 @@ def open_chat(typed: Typed, resume: str | None = None) -> int:
 
 
 def _open_chat(typed: Typed, resume: str | None) -> int:
-    from tui_chat import logs, terminal
+    from tui_chat import logs
+    from tui_chat.terminal import ownership as terminal
 
     terminal.require_terminal()
     log_file = logs.configure()
@@ -65,7 +66,8 @@ def run_screens(session: ChatSession, program: Callable[[], int], log_file: LogF
         program: Runs the screens, closes the session, and returns the exit code.
         log_file: Takes what native code and libraries print.
     """
-    from tui_chat import ending, terminal
+    from tui_chat.terminal import ending
+    from tui_chat.terminal import ownership as terminal
 
     with terminal.owned_terminal(lambda: session.close(_CLOSE_S), log_file) as owned:
         try:

@@ -39,7 +39,7 @@ def import_chats(
     as_json: opt.Json = False,
 ) -> int:
     """Save the chats of files: our own, Open Assistant's, ChatGPT's, and rows for fine-tuning."""
-    from tui_chat import paths
+    from tui_chat.config import paths
     from tui_chat.storage.database.writing import TranscriptStore
 
     require_home()

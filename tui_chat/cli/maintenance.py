@@ -93,7 +93,7 @@ def vacuum(as_json: opt.Json = False) -> int:
 
 
 def _database() -> Path:
-    from tui_chat import paths
+    from tui_chat.config import paths
 
     require_home()
     return paths.database_file()

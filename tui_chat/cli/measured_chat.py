@@ -21,13 +21,14 @@ def main(wanted: str) -> int:
         wanted: A JSON object: `load` (the fields of `LoadRequest`), `path` (of decoding), `params`
             (sampling parameters), `folder` (for the database), `fd` (where to report).
     """
-    from tui_chat import logs, terminal
+    from tui_chat import logs
     from tui_chat.bench.reporting import ReportingBackend
     from tui_chat.cli.full_screen import run_screens
     from tui_chat.engine.contract.backend import LoadRequest
     from tui_chat.engine.files.registry import load_registry
     from tui_chat.session import ChatSession, SessionSettings
     from tui_chat.storage.saving.writer import TranscriptWriter
+    from tui_chat.terminal import ownership as terminal
 
     options = json.loads(wanted)
     terminal.require_terminal()
@@ -49,6 +50,6 @@ def main(wanted: str) -> int:
 
 
 if __name__ == "__main__":
-    from tui_chat.ending import exit_process
+    from tui_chat.terminal.ending import exit_process
 
     exit_process(main(sys.argv[1]))

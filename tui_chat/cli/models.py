@@ -16,7 +16,7 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
     from tui_chat.engine.files.registry import Registry
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def list_models(as_json: opt.Json = False) -> int:
 def show(name: _Name = "", as_json: opt.Json = False) -> int:
     """Show one model: where its files are, and what each precision needs."""
     registry = _registry()
-    from tui_chat.chat.memory import format_bytes
+    from tui_chat.chat.model_size import format_bytes
     from tui_chat.engine.local import LocalBackend
 
     spec = registry.resolve(name)
@@ -181,7 +181,7 @@ def _precision_record(choice: PrecisionChoice) -> dict[str, Any]:
 
 
 def _size(choice: ModelChoice) -> str:
-    from tui_chat.chat.memory import format_bytes
+    from tui_chat.chat.model_size import format_bytes
 
     return format_bytes(choice.estimate.total) if choice.estimate is not None else "-"
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tui_chat import paths
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.events import ModelInfo
 from tui_chat.chat.params import find_spec
 from tui_chat.cli.file_problems import one_for_each_file, require_home
 from tui_chat.cli.output import complain
 from tui_chat.cli.reply_length import within_context
-from tui_chat.config import LoadedSettings
+from tui_chat.config import paths
+from tui_chat.config.layers import LoadedSettings
+from tui_chat.config.settings import Settings
 from tui_chat.engine.contract.backend import Backend, LoadRequest
 from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound
-from tui_chat.settings import Settings
 
 if TYPE_CHECKING:
     from tui_chat.storage.saving.writer import TranscriptWriter

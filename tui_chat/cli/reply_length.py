@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tui_chat import paths
 from tui_chat.chat.params import SPECS, Preset
-from tui_chat.config import LoadedSettings
-from tui_chat.config_file import read_config_file
+from tui_chat.config import paths
+from tui_chat.config.file import read_config_file
+from tui_chat.config.layers import LoadedSettings
 from tui_chat.errors import ConfigError, ParameterError, UsageError
 from tui_chat.safe_text import safe_line
 

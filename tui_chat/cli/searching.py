@@ -37,8 +37,8 @@ def search(
     as_json: opt.Json = False,
 ) -> int:
     """Find messages in the saved chats, the best first; with filters alone, the newest."""
-    from tui_chat import paths
     from tui_chat.chat.query import parse_query
+    from tui_chat.config import paths
     from tui_chat.storage.database.reading import read_transcripts
 
     query = parse_query(" ".join(words))

@@ -36,7 +36,7 @@ def list_chats(
     chosen: opt.Filter = None,
 ) -> int:
     """List the saved chats, newest first."""
-    from tui_chat import paths
+    from tui_chat.config import paths
     from tui_chat.storage.database.reading import read_transcripts
 
     query = searching.filter_of(chosen)
@@ -64,7 +64,7 @@ def list_chats(
 @app.command("show")
 def show(chat_id: _Id, as_json: opt.Json = False) -> int:
     """Print a saved chat."""
-    from tui_chat.storage.formats.registry import format_named
+    from tui_chat.storage.formats.table import format_named
 
     print_text(format_named("json" if as_json else "md").export(_load(chat_id)))
     return 0
@@ -82,7 +82,7 @@ def delete(
     """
     import sqlite3
 
-    from tui_chat import paths
+    from tui_chat.config import paths
     from tui_chat.storage.database.connection import unusable
     from tui_chat.storage.database.leases import lent_chats
     from tui_chat.storage.database.writing import TranscriptStore

@@ -11,7 +11,7 @@ from tui_chat.errors import ParameterError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from tui_chat.config import LoadedSettings
+    from tui_chat.config.layers import LoadedSettings
 
 _MAX_SYSTEM_BYTES = 1024**2
 
@@ -40,7 +40,7 @@ class Typed:
             UsageError: If a value is not valid.
             TuiChatError: If the file with the system message cannot be read.
         """
-        from tui_chat import config
+        from tui_chat.config import layers
 
         flags: dict[str, Any] = {
             "model": self.model,
@@ -55,7 +55,7 @@ class Typed:
             "save": False if self.no_save else None,
             "parameters": _parameters(self.assignments or [], self.seed),
         }
-        return config.load_settings(flags)
+        return layers.load_settings(flags)
 
 
 def _parameters(assignments: list[str], seed: str | None) -> Mapping[str, Any] | None:

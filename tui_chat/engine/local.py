@@ -17,7 +17,7 @@ from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
 
 if TYPE_CHECKING:
-    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
     from tui_chat.chat.templates import PromptTemplate, TokenEncoder
     from tui_chat.engine.files.hub import Hub
     from tui_chat.engine.loading.loader import LoadedModel

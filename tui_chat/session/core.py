@@ -33,7 +33,7 @@ from tui_chat.session.reply import Reply, sendable
 from tui_chat.storage.save_state import Notice, SaveState
 
 if TYPE_CHECKING:
-    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
     from tui_chat.chat.prompt import Prompt, PromptComposer
     from tui_chat.chat.templates import TokenEncoder
     from tui_chat.storage.saving.writer import TranscriptWriter

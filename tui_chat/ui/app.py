@@ -28,11 +28,11 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.types import CSSPathType
 
-from tui_chat import terminal
 from tui_chat.actions import Action
 from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.errors import ConfigError
 from tui_chat.session import ChatSession
+from tui_chat.terminal import ownership as terminal
 from tui_chat.ui.chat.event_feed import EventFeed
 from tui_chat.ui.chat.messages import EngineBatch
 from tui_chat.ui.chat.screen import ChatScreen, Clock
@@ -40,7 +40,7 @@ from tui_chat.ui.commands.dispatch import Commands
 from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.keys.bindings import bindings_of
 from tui_chat.ui.no_colour import WithoutColour
-from tui_chat.ui.safe_text import TERMINAL_GUARD, notify_plain
+from tui_chat.ui.plain_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
 from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrMouse
@@ -431,7 +431,7 @@ class TuiChat(GuardedApp[int]):
 
     def save_theme(self, name: str) -> None:
         """Keep a theme for the next time."""
-        from tui_chat.config import save_setting
+        from tui_chat.config.layers import save_setting
 
         try:
             save_setting("theme", name)

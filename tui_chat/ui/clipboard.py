@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tui_chat import paths
+from tui_chat.config import paths
 from tui_chat.safe_text import safe_line, without_controls
 
 OSC52_LIMIT = 74_994

@@ -21,10 +21,8 @@ from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
-from tui_chat import paths
-from tui_chat.errors import ConfigError
-from tui_chat.safe_text import safe_line
-from tui_chat.strict_values import (
+from tui_chat.config import paths
+from tui_chat.config.strict_values import (
     Check,
     TableError,
     checked_table,
@@ -33,6 +31,8 @@ from tui_chat.strict_values import (
     text,
     truth,
 )
+from tui_chat.errors import ConfigError
+from tui_chat.safe_text import safe_line
 
 MAX_FILE_BYTES = 256 * 1024
 """A theme file larger than this is not read."""

@@ -22,7 +22,7 @@ from textual.notifications import Notification
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tui_chat.ui.safe_text import plain, plain_line
+from tui_chat.ui.plain_text import plain, plain_line
 
 MOST = 3
 """Toasts at once."""

@@ -21,7 +21,7 @@ from tui_chat.errors import StoreError, UsageError
 from tui_chat.storage.formats import lines
 from tui_chat.storage.formats.incoming import read_chats
 from tui_chat.storage.formats.ours.json_format import from_json, to_json
-from tui_chat.storage.formats.registry import FORMATS
+from tui_chat.storage.formats.table import FORMATS
 
 
 def node(name: str, parent: str | None = None, **more: Any) -> dict[str, Any]:

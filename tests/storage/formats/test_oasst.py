@@ -18,7 +18,7 @@ from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails, Marks, Report
 from tui_chat.errors import StoreError
 from tui_chat.storage.formats.oasst.writing import to_messages, to_trees
-from tui_chat.storage.formats.registry import FORMATS
+from tui_chat.storage.formats.table import FORMATS
 from tui_chat.storage.formats.training import ExportOptions
 
 

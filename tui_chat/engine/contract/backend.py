@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from tui_chat.chat.events import EngineEvent, ModelInfo, TurboState, Unloaded
 
 if TYPE_CHECKING:
-    from tui_chat.chat.memory import ModelChoice, PrecisionChoice
+    from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
     from tui_chat.chat.params import SamplingParams
     from tui_chat.chat.templates import PromptTemplate, TokenEncoder
 

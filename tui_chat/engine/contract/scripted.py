@@ -26,7 +26,7 @@ from tui_chat.chat.events import (
     Unloaded,
 )
 from tui_chat.chat.known_names import PRECISIONS
-from tui_chat.chat.memory import MemoryEstimate, ModelChoice, PrecisionChoice
+from tui_chat.chat.model_size import MemoryEstimate, ModelChoice, PrecisionChoice
 from tui_chat.chat.templates import PromptTemplate, TokenEncoder, template_named
 from tui_chat.engine.contract.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.errors import ConfigError, MemoryShortError, ModelNotFoundError, TuiChatError

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.errors import ModelLoadError
 from tui_chat.safe_text import safe_line
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, NoReturn
 
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.engine.files.transfer import fetch_file, is_transport_error
 from tui_chat.errors import LoadCancelledError, ModelLoadError, ModelNotFoundError, TuiChatError
 from tui_chat.safe_text import safe_line

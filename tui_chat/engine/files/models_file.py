@@ -17,12 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_chat.chat.known_names import PRECISION_NAMES, TEMPLATE_NAMES
-from tui_chat.chat.memory import ModelShape, gpt_neox_shape, llama_shape
+from tui_chat.chat.model_size import ModelShape, gpt_neox_shape, llama_shape
 from tui_chat.chat.params import MAX_CONTEXT
-from tui_chat.engine.files.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
-from tui_chat.errors import ConfigError
-from tui_chat.safe_text import safe_line
-from tui_chat.strict_values import (
+from tui_chat.config.strict_values import (
     Check,
     Mistake,
     TableError,
@@ -33,6 +30,9 @@ from tui_chat.strict_values import (
     truth,
     whole,
 )
+from tui_chat.engine.files.spec import GUIDE_SOURCE, ModelSpec, is_hub_id, is_path
+from tui_chat.errors import ConfigError
+from tui_chat.safe_text import safe_line
 
 MAX_BYTES = 1024**2
 """A models.toml is refused when it is larger."""

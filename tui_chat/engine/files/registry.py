@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tui_chat import paths
 from tui_chat.chat.params import BUILTIN_PRESETS, Preset
+from tui_chat.config import paths
 from tui_chat.engine.files.models_file import RawFile, read_models_file
 from tui_chat.engine.files.spec import ModelSpec, is_hub_id, is_path
 from tui_chat.errors import ConfigError, ModelNotFoundError, ParameterError

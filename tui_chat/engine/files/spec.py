@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tui_chat import paths
-from tui_chat.chat.memory import ModelShape
+from tui_chat.chat.model_size import ModelShape
+from tui_chat.config import paths
 
 GUIDE_SOURCE = "builtin:guide"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tui_chat.chat.events import ModelInfo
 from tui_chat.chat.known_names import PRECISIONS, Precision
-from tui_chat.chat.memory import (
+from tui_chat.chat.model_size import (
     MemoryEstimate,
     ModelChoice,
     ModelShape,

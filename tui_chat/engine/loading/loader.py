@@ -23,7 +23,7 @@ import torch
 
 from tui_chat.chat.events import Loading, ModelInfo
 from tui_chat.chat.known_names import Precision
-from tui_chat.chat.memory import QUANTISED
+from tui_chat.chat.model_size import QUANTISED
 from tui_chat.engine.contract.backend import Emit
 from tui_chat.engine.files.checkpoint import AGAIN, Checkpoint, broken, model_config, read_json
 from tui_chat.engine.files.hub import Hub

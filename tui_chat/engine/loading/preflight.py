@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_chat.chat.known_names import PRECISIONS, Precision
-from tui_chat.chat.memory import MemoryEstimate, ModelShape, format_bytes
+from tui_chat.chat.model_size import MemoryEstimate, ModelShape, format_bytes
 from tui_chat.chat.templates import template_named
 from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.files.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_chat.chat.known_names import PRECISIONS, Precision
-from tui_chat.chat.memory import QUANTISED
+from tui_chat.chat.model_size import QUANTISED
 from tui_chat.errors import ModelLoadError
 from tui_chat.safe_text import safe_line
 

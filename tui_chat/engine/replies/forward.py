@@ -26,7 +26,7 @@ def forward(model: Any, ids: Tensor, cache: Any, **options: Any) -> Any:
 
 
 @lru_cache
-def cache_name(model_class: type) -> str:
+def cache_name(model_class: Any) -> str:
     """What a model calls its cache: transformers 5.24 renamed `past_key_values` to `cache`, and
     takes the old name until 5.40.
     """

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 import transformers
 
-from tui_chat import paths
+from tui_chat.config import paths
 from tui_chat.engine.loading.int8 import int8_parts
 from tui_chat.engine.replies.kv_buffers import is_cuttable, new_cache
 from tui_chat.errors import TuiChatError

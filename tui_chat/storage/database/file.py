@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from tui_chat.chat.conversation import now
+from tui_chat.config.paths import private_dir
 from tui_chat.errors import StoreError
-from tui_chat.paths import private_dir
 from tui_chat.storage.atomic import sync_folder
 from tui_chat.storage.database.connection import (
     NO_WRITING,

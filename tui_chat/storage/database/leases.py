@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tui_chat.paths import private_dir
+from tui_chat.config.paths import private_dir
 from tui_chat.safe_text import storable
 
 _LOOK_S = 0.005

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tui_chat.chat.conversation import Message
+from tui_chat.config.paths import cache_dir, private_dir
 from tui_chat.errors import StoreError
-from tui_chat.paths import cache_dir, private_dir
 from tui_chat.storage.atomic import write_atomically
 from tui_chat.storage.database.connection import is_environment
 from tui_chat.storage.database.leases import is_live

@@ -10,7 +10,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.safe_text import plain, plain_line
+from tui_chat.ui.plain_text import plain, plain_line
 
 
 class EmptyState(Widget):

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tui_chat.chat.events import Loading
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.themes import has_few_colours
 

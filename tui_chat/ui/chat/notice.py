@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.safe_text import plain, plain_line
+from tui_chat.ui.plain_text import plain, plain_line
 
 READING_S = 1.0
 """A key does not send a notice away before it has been there this long."""

@@ -35,11 +35,11 @@ from tui_chat.ui.chat.split_line import SplitLine
 from tui_chat.ui.chat.status import Figures
 from tui_chat.ui.chat.token_counter import BudgetWatch
 from tui_chat.ui.chat.token_meter import MeterValues, TokenMeter
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt import Prompt
 from tui_chat.ui.prompt.prompt_bar import PromptBar
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import is_command, literal, parse
-from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.transcript.message_list import MessageList

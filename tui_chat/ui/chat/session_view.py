@@ -21,7 +21,7 @@ from tui_chat.chat.events import (
     TurboState,
     Unloaded,
 )
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.chat.notes import is_note_id
 from tui_chat.errors import BusyError, TuiChatError
 from tui_chat.safe_text import safe_line
@@ -37,9 +37,9 @@ from tui_chat.session import (
 )
 from tui_chat.ui.chat.status import Figures
 from tui_chat.ui.chat.status_text import why_not_saved
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt_history import draft_of
 from tui_chat.ui.prompt.slash import escaped
-from tui_chat.ui.safe_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:

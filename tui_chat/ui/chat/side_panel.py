@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui_chat.errors import ParameterError
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.chat.screen import ChatScreen

@@ -22,7 +22,7 @@ from tui_chat.ui.chat.status_text import (
     title_texts,
     why_not_saved,
 )
-from tui_chat.ui.safe_text import plain_line
+from tui_chat.ui.plain_text import plain_line
 
 if TYPE_CHECKING:
     from tui_chat.ui.chat.screen import ChatScreen

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rich.cells import cell_len, set_cell_size
 
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats, TurboStage
-from tui_chat.chat.memory import format_bytes
+from tui_chat.chat.model_size import format_bytes
 from tui_chat.safe_text import safe_line
 from tui_chat.session import State
 from tui_chat.ui.chat.token_meter import grouped

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui_chat.ui.safe_text import plain
+from tui_chat.ui.plain_text import plain
 from tui_chat.ui.themes import has_few_colours
 
 NARROW_COLUMNS = 48

@@ -14,9 +14,9 @@ from textual import events
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import is_command
-from tui_chat.ui.safe_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat

@@ -14,19 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_chat import paths, terminal
 from tui_chat.actions import Action, action_by_id
 from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import parse_assignment
+from tui_chat.config import paths
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
+from tui_chat.terminal import ownership as terminal
 from tui_chat.ui.chat.status_text import why_not_saved
 from tui_chat.ui.commands.best_of import BestCommands
 from tui_chat.ui.commands.chats import ChatCommands
 from tui_chat.ui.commands.messages import Command, MessageCommands
 from tui_chat.ui.commands.search import SearchCommands
 from tui_chat.ui.commands.versions import TreeCommands
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ class Commands:
                 await self.run("open", chosen_id)
 
         if not chat_id:
-            from tui_chat.ui.screens.transcripts import TranscriptsScreen
+            from tui_chat.ui.screens.saved_chats import TranscriptsScreen
 
             self._app.push_screen(TranscriptsScreen(self._app.session), chosen)
             return
@@ -374,7 +375,7 @@ class Commands:
         notify_plain(self._app.screen, f"Every message is saved as it comes, in {where}", timeout=8)
 
     async def _export(self, name: str) -> None:
-        from tui_chat.storage.formats.registry import export_to_file
+        from tui_chat.storage.formats.table import export_to_file
 
         conversation = self._app.session.conversation
         if name:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 
 if TYPE_CHECKING:
     from tui_chat.ui.app import TuiChat

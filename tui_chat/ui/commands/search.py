@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.commands.messages import Command
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from tui_chat.chat.params import ParamSpec, Preset
 from tui_chat.errors import ParameterError
-from tui_chat.ui.safe_text import plain
+from tui_chat.ui.plain_text import plain
 
 _KEYS = {
     "preset": "← → change   ⌫ resets",

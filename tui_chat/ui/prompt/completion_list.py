@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui_chat.ui.plain_text import plain_line
 from tui_chat.ui.prompt.slash import Completion
-from tui_chat.ui.safe_text import plain_line
 
 MOST_ROWS = 6
 """Rows shown at once; the rest scrolls under the mark."""

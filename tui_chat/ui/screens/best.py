@@ -27,7 +27,7 @@ from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 from tui_chat.ui.chat.event_feed import EventFeed
 from tui_chat.ui.chat.messages import EngineBatch
 from tui_chat.ui.chat.status_text import LiveSpeed
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.candidate_column import CandidateColumn, sign_of
 from tui_chat.ui.screens.sheet import CLOSE, Sheet

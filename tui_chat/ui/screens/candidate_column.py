@@ -13,7 +13,7 @@ from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
 from tui_chat.ui.chat.token_meter import grouped
-from tui_chat.ui.safe_text import plain
+from tui_chat.ui.plain_text import plain
 from tui_chat.ui.transcript.message_list import MessageList
 
 _ENDED = {"length": "cut by the length limit", "stop": "ended at a stop string"}

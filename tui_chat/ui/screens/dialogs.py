@@ -18,7 +18,7 @@ from textual.widgets import Button, Input, Static, TextArea
 
 from tui_chat.actions import Action, action_by_id
 from tui_chat.ui.keys.names import keys_of, pressed_keys
-from tui_chat.ui.safe_text import plain, plain_line
+from tui_chat.ui.plain_text import plain, plain_line
 from tui_chat.ui.screens.sheet import CLOSE, Field, ListSheet, Sheet
 from tui_chat.ui.transcript.links import read_link
 from tui_chat.ui.widgets.choice_list import ChoiceList

@@ -21,7 +21,7 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.session import ChatSession
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.label_fields import Answers, fields_for

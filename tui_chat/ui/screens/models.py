@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.types import CSSPathType
 from textual.widgets import Static
 
-from tui_chat.chat.memory import ModelChoice, format_bytes
+from tui_chat.chat.model_size import ModelChoice, format_bytes
 from tui_chat.engine.files.spec import is_hub_id, is_path
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line

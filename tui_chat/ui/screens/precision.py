@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.types import CSSPathType
 from textual.widgets import Static
 
-from tui_chat.chat.memory import PrecisionChoice, format_bytes
+from tui_chat.chat.model_size import PrecisionChoice, format_bytes
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet

@@ -23,7 +23,7 @@ from tui_chat.chat.marks import Marks
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.message_lines import first_words, text_lines
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet

@@ -27,8 +27,8 @@ from tui_chat.safe_text import safe_line, safe_line_parts
 from tui_chat.session import ChatSession
 from tui_chat.storage.database.reading import FOUND_AT_MOST
 from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.screens.saved_chats import chat_date
 from tui_chat.ui.screens.sheet import CLOSE, Filter, ListSheet
-from tui_chat.ui.screens.transcripts import chat_date
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 

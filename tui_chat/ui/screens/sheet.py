@@ -22,7 +22,7 @@ from textual.widgets import Input, Label, Static
 from textual.worker import Worker, WorkerState
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.safe_text import plain, plain_line
+from tui_chat.ui.plain_text import plain, plain_line
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.widgets.choice_list import ChoiceList

@@ -34,7 +34,7 @@ from textual.widget import Widget
 from textual.worker import WorkerFailed
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.safe_text import notify_plain
+from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 log = logging.getLogger(__name__)

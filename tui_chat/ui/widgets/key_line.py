@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from tui_chat.actions import ACTIONS, Action
 from tui_chat.ui.keys.bindings import short_key
-from tui_chat.ui.safe_text import plain_line
+from tui_chat.ui.plain_text import plain_line
 
 _FOOTER = {action.id: action for action in ACTIONS if action.footer}
 _FIRST = ("stop", "prompt", "transcript", "parameters", "app")

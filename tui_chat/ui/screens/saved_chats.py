@@ -61,7 +61,7 @@ class TranscriptsScreen(ListSheet[str]):
         clock: The current time, with a zone.
     """
 
-    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "transcripts.tcss"]
+    CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "saved_chats.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Open", id="transcripts_open",
                 tooltip="Opens the highlighted chat; the present one stays saved."),

@@ -17,7 +17,7 @@ from tui_chat.safe_text import safe_line
 HOME_VARIABLE = "TUI_CHAT_HOME"
 """Names the folder of all files."""
 _APP = "tui-chat"
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def home() -> Path | None:

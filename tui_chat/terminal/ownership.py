@@ -25,9 +25,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from tui_chat.ending import end_process, flush_output
 from tui_chat.errors import UsageError
 from tui_chat.logs import LogFile
+from tui_chat.terminal.ending import end_process, flush_output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that end the program in good order, with exit code 128 + n."""

@@ -14,7 +14,10 @@ from typing import Any
 
 from tui_chat.chat.known_names import PRECISION_NAMES, TEMPLATE_NAMES
 from tui_chat.chat.params import MAX_CONTEXT
-from tui_chat.strict_values import Check, one_of, text, truth, whole
+from tui_chat.config.strict_values import Check, one_of, text, truth, whole
+
+LOG_LEVEL_VARIABLE = "TUI_CHAT_LOG"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tui_chat.config.paths import private_dir
 from tui_chat.errors import ConfigError
-from tui_chat.paths import private_dir
 from tui_chat.safe_text import safe_line
 
 MAX_BYTES = 1024**2

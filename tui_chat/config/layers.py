@@ -15,22 +15,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tui_chat import paths
 from tui_chat.actions import ACTIONS
 from tui_chat.chat.params import find_spec
-from tui_chat.config_file import ConfigFile, read_config_file, write_setting
+from tui_chat.config import paths
+from tui_chat.config.file import ConfigFile, read_config_file, write_setting
+from tui_chat.config.keymap import key_conflicts, read_keys
+from tui_chat.config.settings import LOG_LEVEL_VARIABLE, LOG_LEVELS, SETTING_SPECS, Settings
+from tui_chat.config.strict_values import truth
 from tui_chat.errors import ConfigError, ParameterError, UsageError
-from tui_chat.keymap import key_conflicts, read_keys
-from tui_chat.logs import LEVEL_VARIABLE, LEVELS
 from tui_chat.safe_text import safe_line
-from tui_chat.settings import SETTING_SPECS, Settings
-from tui_chat.strict_values import truth
 
 _PREFIX = "TUI_CHAT_"
 OTHER_VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         paths.HOME_VARIABLE: "One folder for all files, in place of the platform's own folders.",
-        LEVEL_VARIABLE: f"What the log holds: {', '.join(LEVELS)}. Without it, info.",
+        LOG_LEVEL_VARIABLE: f"What the log holds: {', '.join(LOG_LEVELS)}. Without it, info.",
     }
 )
 """The variables of the program that are no settings, and what each one is for."""

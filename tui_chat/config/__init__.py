@@ -1,0 +1,1 @@
+"""Settings: their layers, config.toml, the keymap, and where files live."""
