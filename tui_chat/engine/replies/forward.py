@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+from functools import cache as remembered
 from typing import Any
 
 from torch import Tensor
@@ -22,10 +22,11 @@ def forward(model: Any, ids: Tensor, cache: Any, **options: Any) -> Any:
         The model's output; its `logits` have the shape (rows, tokens, rows of the vocabulary)
         unless the options ask for fewer.
     """
-    return model(input_ids=ids, use_cache=True, **{cache_name(type(model)): cache}, **options)
+    kind: Any = type(model)
+    return model(input_ids=ids, use_cache=True, **{cache_name(kind): cache}, **options)
 
 
-@lru_cache
+@remembered
 def cache_name(model_class: Any) -> str:
     """What a model calls its cache: transformers 5.24 renamed `past_key_values` to `cache`, and
     takes the old name until 5.40.

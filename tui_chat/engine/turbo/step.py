@@ -181,6 +181,7 @@ class _Step(nn.Module):
         weights: Sequence[Tensor],
     ) -> Tensor:
         """Compute one token: logits in fp32, shape (rows,)."""
+        kind: Any = type(self.model)
         output = torch.func.functional_call(
             self.model,
             dict(zip(self.names, weights, strict=True)),
@@ -188,7 +189,7 @@ class _Step(nn.Module):
                 "input_ids": token,
                 "position_ids": position.view(1, 1),
                 "attention_mask": mask,
-                cache_name(type(self.model)): Cache(layers=layers),
+                cache_name(kind): Cache(layers=layers),
                 "use_cache": True,
             },
             tie_weights=True,
