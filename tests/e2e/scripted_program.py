@@ -105,7 +105,7 @@ def state_of(screens: TuiChat) -> dict[str, Any]:
         "is_editing": chat.bar.editing is not None,
         "is_completing": chat.bar.is_completing,
         "has_panel": chat.panel.is_open,
-        "has_find_bar": chat.finding.is_open,
+        "has_find_bar": chat.find.is_open,
         "has_notice": chat.notice.error is not None,
         "is_following": chat.transcript.is_following,
         "is_busy": session.is_busy or chat.outbox.is_busy,
@@ -139,24 +139,24 @@ def spoil(place: str, session: ChatSession) -> None:
 
     What was typed is in a local variable then, as it often is.
     """
-    from tui_chat.ui.chat.session_view import SessionMirror
+    from tui_chat.ui.chat.session_view import SessionView
     from tui_chat.ui.screens.help import HelpScreen
 
     def fail_in_help(screen: HelpScreen) -> None:
         typed = screen.app.screen_stack[0].query_one("#prompt").text
         raise RuntimeError(f"a mistake after {len(typed)} characters")
 
-    async def fail_in_chat(mirror: SessionMirror, said: object) -> None:
+    async def fail_in_chat(mirror: SessionView, said: object) -> None:
         if len(path := session.messages()) > 1 and path[1].text:
             typed = path[0].text
             raise RuntimeError(f"a mistake after {len(typed)} characters")
         await apply(mirror, said)
 
-    apply = SessionMirror.apply
+    apply = SessionView.apply
     if place == "help":
         HelpScreen.on_mount = fail_in_help
     else:
-        SessionMirror.apply = fail_in_chat
+        SessionView.apply = fail_in_chat
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.engine.files.registry import Registry, load_registry
 from tui_chat.session import ChatSession, SessionSettings
 from tui_chat.ui.app import TuiChat, UiSettings
-from tui_chat.ui.chat.screen import ChatScreen, Clock
+from tui_chat.ui.chat.page import Clock
+from tui_chat.ui.chat.screen import ChatScreen
 
 NOON = datetime(2026, 5, 4, 12, 4, tzinfo=UTC)
 STILL = Clock(now=lambda: NOON, monotonic=lambda: 0.0)
@@ -136,7 +137,7 @@ async def running(
 
 def loading(app: TuiChat) -> bool:
     """Whether the line of loading is shown."""
-    return app.chat.loading_line.step is not None
+    return app.chat.page.loading_line.step is not None
 
 
 async def until(pilot: Pilot[Any], holds: Callable[[], object], limit_s: float = 10.0) -> None:

@@ -78,9 +78,9 @@ async def ready(pilot: Pilot[Any]) -> None:
     app = pilot.app
     assert isinstance(app, TuiChat)
     await until(pilot, lambda: app.session.state == "ready")
-    await until(pilot, lambda: app.chat.loading_line.step is None)
+    await until(pilot, lambda: app.chat.page.loading_line.step is None)
     await until(pilot, lambda: app.chat.meter.values is not None and app.chat.meter.values.exact)
-    await until(pilot, lambda: "GiB" in app.chat.title_line.left.plain or app.size.width < 50)
+    await until(pilot, lambda: "GiB" in app.chat.page.title_line.left.plain or app.size.width < 50)
     await idle(pilot)
 
 
@@ -99,7 +99,9 @@ async def load(pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: chat_of(pilot).session.loading is not None)
     await say(pilot, "Are you there?")
     await until(pilot, lambda: len(chat_of(pilot).transcript.path) == 2)
-    await until(pilot, lambda: getattr(chat_of(pilot).loading_line.step, "elapsed_s", 0) == 14.0)
+    await until(
+        pilot, lambda: getattr(chat_of(pilot).page.loading_line.step, "elapsed_s", 0) == 14.0
+    )
     await until(
         pilot, lambda: "40" in chat_of(pilot).meter.status.plain or pilot.app.size.width < 50
     )

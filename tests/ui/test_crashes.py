@@ -17,7 +17,7 @@ from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tui_chat.engine.contract.scripted import Script
 from tui_chat.logs import LogFile
 from tui_chat.ui.app import TuiChat
-from tui_chat.ui.chat.session_view import SessionMirror
+from tui_chat.ui.chat.session_view import SessionView
 from tui_chat.ui.screens import sheet
 from tui_chat.ui.screens.help import HelpScreen
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
@@ -224,7 +224,7 @@ async def test_a_crash_of_the_chat_itself_ends_the_program(
     app = chat_app()
     with pytest.raises(ScreensBrokeOff) as raised:
         async with running(app) as pilot:
-            monkeypatch.setattr(SessionMirror, "apply", fail)
+            monkeypatch.setattr(SessionView, "apply", fail)
             await say(pilot, "go")
             await until(pilot, lambda: crashes)
             await until(pilot, lambda: not app.is_running)

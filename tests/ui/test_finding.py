@@ -51,7 +51,7 @@ async def test_esc_closes_the_bar_takes_the_marks_off_and_stays_at_the_message()
         await pilot.press("ctrl+f", *"migrate")
         await until(pilot, lambda: marked(app) == ["migrate"])
         await pilot.press("escape")
-        await until(pilot, lambda: not app.chat.finding.is_open)
+        await until(pilot, lambda: not app.chat.find.is_open)
         assert marked(app) == [] and app.chat.transcript.has_focus
         assert app.chat.transcript.selected == app.chat.transcript.path[0].id
         await pilot.press("escape")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tui_chat.ui.chat.page.loading_line import LoadingLine
 
 from tests.ui.chat_app import chat_app, running
 from tests.ui.chat_app import until as until_chat
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.chat.events import Loading
 from tui_chat.engine.contract.scripted import GIB, Script
-from tui_chat.ui.chat.loading_line import LoadingLine
 
 
 class Seconds:
@@ -84,7 +84,7 @@ async def test_another_model_is_announced_at_once() -> None:
     app = chat_app(Script(load_s=0.05, free=64 * GIB))
     async with running(app) as pilot:
         await app.run_command("model", "oasst-12b")
-        step = app.chat.loading_line.step
+        step = app.chat.page.loading_line.step
         assert step is not None and (step.model, step.stage) == ("oasst-12b", "start")
         await until_chat(pilot, lambda: app.session.info and app.session.info.name == "oasst-12b")
-        await until_chat(pilot, lambda: app.chat.loading_line.step is None)
+        await until_chat(pilot, lambda: app.chat.page.loading_line.step is None)

@@ -202,7 +202,7 @@ async def test_the_place_comes_back_with_its_chat() -> None:
         await until(pilot, lambda: top_of(pilot) is not None)
         place = top_of(pilot)
         other.id = "other"
-        chat_of(pilot).kept.keep_place()
+        chat_of(pilot).drafts.keep_place()
         session.open_chat(other)
         await until(pilot, lambda: len(transcript.path) == 4)
         await idle(pilot)
@@ -214,7 +214,7 @@ async def test_the_place_comes_back_with_its_chat() -> None:
         assert not transcript.is_following
         await pilot.press("ctrl+end")
         await until(pilot, lambda: transcript.is_following)
-        chat_of(pilot).kept.keep_place()
+        chat_of(pilot).drafts.keep_place()
         assert session.place is None
 
 

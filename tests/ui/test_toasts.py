@@ -46,13 +46,13 @@ async def test_toasts_stay_above_the_loading_line_and_the_prompt(size: tuple[int
     app = chat_app(Script(load_s=0.5), TALK, is_held=True)
     async with running(app, size, ready=False) as pilot:
         chat = chat_of(pilot)
-        await until(pilot, lambda: chat.loading_line.region.height > 0)
+        await until(pilot, lambda: chat.page.loading_line.region.height > 0)
         for text in (LONG, LONG, "A second one", LONG * 2, "The last one"):
             notify_plain(chat, text, severity="warning")
 
         def are_above() -> bool:
             places = [toast.region for toast in chat.query(Toast) if toast.region.height]
-            return all(place.bottom <= chat.loading_line.region.y for place in places)
+            return all(place.bottom <= chat.page.loading_line.region.y for place in places)
 
         await until(pilot, lambda: "The last one" in shown(chat) and len(shown(chat)) <= MOST)
         await until(pilot, are_above)

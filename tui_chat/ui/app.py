@@ -35,7 +35,8 @@ from tui_chat.session import ChatSession
 from tui_chat.terminal import ownership as terminal
 from tui_chat.ui.chat.event_feed import EventFeed
 from tui_chat.ui.chat.messages import EngineBatch
-from tui_chat.ui.chat.screen import ChatScreen, Clock
+from tui_chat.ui.chat.page import Clock
+from tui_chat.ui.chat.screen import ChatScreen
 from tui_chat.ui.commands.dispatch import Commands
 from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.keys.bindings import bindings_of
@@ -56,6 +57,7 @@ from tui_chat.ui.toasts import MOST, Toasts
 
 if TYPE_CHECKING:
     from textual.command import Provider
+    from textual.notifications import SeverityLevel
 
 log = logging.getLogger(__name__)
 
@@ -343,12 +345,12 @@ class TuiChat(GuardedApp[int]):
             log.warning("%s", notice)
         shown = self._notices if len(self._notices) <= MOST else self._notices[: MOST - 1]
         for notice in shown:
-            notify_plain(self.screen, notice, severity="warning", timeout=10)
+            self.tell(notice, "warning", 10)
         rest = len(self._notices) - len(shown)
         self._notices.clear()
         if rest:
             text = f"There are {rest} more notices; Ctrl+L shows them."
-            notify_plain(self.screen, text, severity="warning", timeout=10)
+            self.tell(text, "warning", 10)
 
     @contextmanager
     def batch_update(self) -> Generator[None, None, None]:
@@ -429,14 +431,38 @@ class TuiChat(GuardedApp[int]):
         screen = event.pressed_in if isinstance(event, Key) else None
         return screen is not None and screen not in self.screen_stack
 
-    def save_theme(self, name: str) -> None:
-        """Keep a theme for the next time."""
+    @property
+    def is_chat_on_top(self) -> bool:
+        """Whether no other screen covers the chat."""
+        return self.screen is self.chat
+
+    def tell(
+        self, text: str, severity: SeverityLevel = "information", timeout: float | None = None
+    ) -> None:
+        """Show a short notice that goes away by itself, on whatever screen is on top."""
+        notify_plain(self.screen, text, severity=severity, timeout=timeout)
+
+    def use_theme(self, name: str) -> None:
+        """Show a registered theme, and keep it for the next start."""
         from tui_chat.config.layers import save_setting
 
+        self.theme = name
         try:
             save_setting("theme", name)
         except ConfigError as error:
-            notify_plain(self.screen, error.one_line, severity="warning")
+            self.tell(error.one_line, "warning")
+
+    @contextmanager
+    def lend_terminal(self) -> Generator[None, None, None]:
+        """Give the terminal to another program meanwhile."""
+        with self.suspend(), terminal.lent_terminal():
+            yield
+        self.refresh(layout=True)
+
+    def quit(self) -> None:
+        """Leave, once everything is saved."""
+        # on the loop of the app, since it waits for that of the screen
+        self.call_later(self.quit_in_order, 0)
 
     # Copying and links ----------------------------------------------------------------------------
 
@@ -454,7 +480,7 @@ class TuiChat(GuardedApp[int]):
         from tui_chat.ui import clipboard
 
         result = await asyncio.to_thread(clipboard.copy, text, self.write_terminal)
-        notify_plain(self.screen, result.detail, severity="information" if result.ok else "warning")
+        self.tell(result.detail, "information" if result.ok else "warning")
 
     def write_terminal(self, sequence: str) -> None:
         """Write a control sequence past the screens; may be called from any thread."""
@@ -485,8 +511,8 @@ class TuiChat(GuardedApp[int]):
         self._is_quitting = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hand_in(), SEND_S)
-        self.chat.kept.keep_draft()
-        self.chat.kept.keep_place()
+        self.chat.drafts.keep_draft()
+        self.chat.drafts.keep_place()
         self._unsubscribe()
         self.engine_ended = await asyncio.to_thread(self.session.close, CLOSE_S)
         self.exit(code, return_code=code)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tui_chat.ui.chat.page import Page
 from tui_chat.ui.prompt.prompt_history import draft_of
 
 if TYPE_CHECKING:
     from textual.timer import Timer
-
-    from tui_chat.ui.chat.screen import ChatScreen
-    from tui_chat.ui.chat.session_view import SessionMirror
 
 DRAFT_S = 1.0
 """Without a key, after which a draft is saved."""
@@ -22,37 +20,42 @@ PLACE_S = 1.0
 """Without scrolling, after which the place is saved."""
 
 
-class KeptWork:
-    """Keeps the draft and the place of a screen's chat.
+class DraftSaver:
+    """Keeps the draft and the place of the chat that is shown.
 
     Args:
-        screen: Whose.
-        mirror: What knows which chat is on the screen.
+        page: Where it is shown.
     """
 
-    def __init__(self, screen: ChatScreen, mirror: SessionMirror) -> None:
-        self._screen = screen
-        self._mirror = mirror
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._shown_id = ""
+        """The chat that is on the page, which may not be the session's any more."""
         self._draft_timer: Timer | None = None
         self._place_timer: Timer | None = None
         self._brought = ""
+
+    def chat_opened(self) -> None:
+        """Take note that the session's chat is on the page now, and show what was typed in it."""
+        self._shown_id = self._page.session.conversation.id
+        self.bring_draft_back()
 
     def draft_changed(self) -> None:
         """Save the draft when the typing rests."""
         if self._draft_timer is not None:
             self._draft_timer.stop()
-        self._draft_timer = self._screen.set_timer(DRAFT_S, self.keep_draft)
+        self._draft_timer = self._page.bar.set_timer(DRAFT_S, self.keep_draft)
 
     def keep_draft(self) -> None:
         """Save what is typed, with its chat; an edit of a message is none."""
-        bar = self._screen.bar
+        bar = self._page.bar
         if bar.editing is None:
-            self._screen.session.keep_draft(bar.draft.full)
+            self._page.session.keep_draft(bar.draft.full)
 
     def scrolled(self) -> None:
         """Save the place when the scrolling rests."""
         if self._place_timer is None:
-            self._place_timer = self._screen.set_timer(PLACE_S, self.keep_place)
+            self._place_timer = self._page.bar.set_timer(PLACE_S, self.keep_place)
         else:
             self._place_timer.reset()
 
@@ -61,9 +64,9 @@ class KeptWork:
         if self._place_timer is not None:
             self._place_timer.stop()
             self._place_timer = None
-        session = self._screen.session
-        if self._mirror.shown_id == session.conversation.id:
-            session.keep_place(self._screen.transcript.place)
+        session = self._page.session
+        if self._shown_id == session.conversation.id:
+            session.keep_place(self._page.transcript.place)
 
     def bring_draft_back(self, joins: bool = False) -> None:
         """Show what was typed when the chat was left, unless something is typed already.
@@ -72,8 +75,8 @@ class KeptWork:
             joins: Show it also then, before what is typed, unless that is the same text; for a
                 chat that was left in another window.
         """
-        bar = self._screen.bar
-        kept = self._screen.session.conversation.working.get("draft")
+        bar = self._page.bar
+        kept = self._page.session.conversation.working.get("draft")
         if not isinstance(kept, str) or not kept:
             return
         typed = bar.own_draft.full

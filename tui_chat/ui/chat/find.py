@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from textual.worker import WorkType
+from tui_chat.ui.chat.page import Page
 
+if TYPE_CHECKING:
     from tui_chat.chat.conversation import Message
     from tui_chat.chat.matching import Occurrence
     from tui_chat.ui.chat.find_bar import FindBar
-    from tui_chat.ui.chat.screen import ChatScreen
     from tui_chat.ui.transcript.shown_text import ShownTexts
 
 MOST = 9999
@@ -29,15 +28,15 @@ LONG_S = 0.3
 """Seconds after which a search says that it goes on."""
 
 
-class Finding:
-    """Finds in the chat of a screen.
+class Find:
+    """Finds in the open chat.
 
     Args:
-        screen: Whose.
+        page: Where it is shown.
     """
 
-    def __init__(self, screen: ChatScreen) -> None:
-        self._screen = screen
+    def __init__(self, page: Page) -> None:
+        self._page = page
         self.bar: FindBar | None = None
         """The line to type in; made when it is first asked for."""
         self._texts: ShownTexts | None = None
@@ -67,13 +66,14 @@ class Finding:
             from tui_chat.ui.chat.find_bar import FindBar
 
             self.bar = FindBar(id="find-bar")
-            await self._screen.query_one("#page").mount(self.bar, before=self._screen.bar)
+            bar = self._page.bar
+            await bar.screen.query_one("#page").mount(self.bar, before=bar)
         self.bar.display = True
         field = self.bar.field
         if text:
             field.value = text
         field.select_all()
-        self._screen.set_focus(field)
+        self._page.focus(field)
         self._look(field.value, moves=True)
 
     async def close(self) -> None:
@@ -81,13 +81,13 @@ class Finding:
         if self.bar is None:
             return
         self.bar.display = False
-        self._screen.workers.cancel_group(self._screen, "find")
+        self._page.cancel("find")
         self._texts = None
-        self._screen.transcript.mark_found(None)
-        if self._at >= 0 and self._screen.transcript.selected is not None:
-            self._screen.set_focus(self._screen.transcript, scroll_visible=False)
+        self._page.transcript.mark_found(None)
+        if self._at >= 0 and self._page.transcript.selected is not None:
+            self._page.focus(self._page.transcript)
         else:
-            self._screen.focus_prompt()
+            self._page.focus_prompt()
 
     def typed(self, text: str) -> None:
         """Look for something else."""
@@ -98,9 +98,9 @@ class Finding:
         """Look again, not too often, while the chat grows."""
         if not self.is_open or self._is_due:
             return
-        if self._screen.session.conversation.version != self._seen_version:
+        if self._page.session.conversation.version != self._seen_version:
             self._is_due = True
-            self._screen.set_timer(REST_S, self._look_again)
+            self._page.bar.set_timer(REST_S, self._look_again)
 
     def _look_again(self) -> None:
         self._is_due = False
@@ -111,16 +111,14 @@ class Finding:
         async def find() -> None:
             await self._find(text, moves)
 
-        # not the coroutine itself, which may be cancelled before it begins
-        work: WorkType[None] = find
-        self._screen.run_worker(work, group="find", exclusive=True, exit_on_error=False)
+        self._page.run(find, "find", exclusive=True, exit_on_error=False)
 
     async def _find(self, text: str, moves: bool) -> None:
         """Find, show how often, and go to the place nearest to where the reader is."""
         from tui_chat.chat.matching import pattern_of
 
-        transcript = self._screen.transcript
-        self._text, self._seen_version = text, self._screen.session.conversation.version
+        transcript = self._page.transcript
+        self._text, self._seen_version = text, self._page.session.conversation.version
         pattern = pattern_of(text)
         path = transcript.path
         before = self._found[self._at] if 0 <= self._at < len(self._found) else None
@@ -162,7 +160,7 @@ class Finding:
             return -1
         if before in self._found:
             return self._found.index(before)
-        selected = self._screen.transcript.selected
+        selected = self._page.transcript.selected
         if selected not in order:
             return len(self._found) - 1
         start = order[selected]
@@ -179,7 +177,7 @@ class Finding:
         """Select the message of the current place and bring that into view."""
         from tui_chat.chat.matching import pattern_of
 
-        transcript, pattern = self._screen.transcript, pattern_of(self._text)
+        transcript, pattern = self._page.transcript, pattern_of(self._text)
         if self._at < 0 or pattern is None:
             transcript.mark_found(None)
             return

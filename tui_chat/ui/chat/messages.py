@@ -29,10 +29,3 @@ class ContextCounted(Message):
     view: ContextView
     pushed_turns: int
     """How many of the dropped turns this draft pushes out; 0 where they are out anyway."""
-
-
-@dataclass
-class MemoryRead(Message):
-    """Device memory in use, in bytes."""
-
-    memory_bytes: int

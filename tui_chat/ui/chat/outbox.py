@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.ui.chat.messages import ContextCounted
+from tui_chat.ui.chat.page import Page
 from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import literal
 
-if TYPE_CHECKING:
-    from tui_chat.ui.chat.screen import ChatScreen
-
 
 class Outbox:
-    """Sends the drafts of a chat screen.
+    """Sends drafts.
 
     Args:
-        screen: Whose prompt and session it is.
+        page: Whose prompt and session it is.
     """
 
-    def __init__(self, screen: ChatScreen) -> None:
-        self._screen = screen
+    def __init__(self, page: Page) -> None:
+        self._page = page
         self._lock = asyncio.Lock()
         self._underway = 0
 
@@ -49,7 +46,7 @@ class Outbox:
                 self._underway -= 1
 
         self._underway += 1
-        self._screen.run_worker(in_turn(), group="outbox")
+        self._page.run(in_turn, "outbox")
 
     async def emptied(self) -> None:
         """Wait until everything is sent."""
@@ -65,12 +62,12 @@ class Outbox:
         """
         text = literal(draft.full)
         if counted is not None and counted.draft == text and counted.view.is_too_long:
-            self._screen.bar.give_back(draft)
-            self._screen.say(_too_long(counted))
+            self._page.bar.give_back(draft)
+            self._page.say(_too_long(counted))
             return
-        self._screen.bar.past.add(draft)
-        self._screen.transcript.follow()
-        self._deliver(draft, lambda: self._screen.session.send(text))
+        self._page.bar.past.add(draft)
+        self._page.transcript.follow()
+        self._deliver(draft, lambda: self._page.session.send(text))
 
     def send_for_best(
         self, draft: Draft, count: int, show: Callable[[Sequence[Message]], object]
@@ -82,7 +79,7 @@ class Outbox:
             count: How many times.
             show: Takes the candidates once they are begun.
         """
-        session, text = self._screen.session, literal(draft.full)
+        session, text = self._page.session, literal(draft.full)
 
         async def deliver() -> None:
             try:
@@ -96,9 +93,9 @@ class Outbox:
 
     def send_edit(self, draft: Draft, message_id: str) -> None:
         """Put an edited message beside the old one."""
-        self._screen.transcript.follow()
+        self._page.transcript.follow()
         text = draft.full
-        self._deliver(draft, lambda: self._screen.session.edit(message_id, text), message_id)
+        self._deliver(draft, lambda: self._page.session.edit(message_id, text), message_id)
 
     def _deliver(
         self, draft: Draft, send: Callable[[], object], editing: str | None = None
@@ -113,13 +110,13 @@ class Outbox:
 
     def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
         """Put a refused draft back where it came from."""
-        bar = self._screen.bar
-        if editing is not None and self._screen.session.is_here(editing):
-            message = self._screen.session.message(editing)
+        bar = self._page.bar
+        if editing is not None and self._page.session.is_here(editing):
+            message = self._page.session.message(editing)
             bar.edit(editing, draft.full, message.role != "user", message.is_note)
         elif draft:
             bar.give_back(draft)
-        self._screen.say(error)
+        self._page.say(error)
 
 
 def _too_long(counted: ContextCounted) -> ContextError:

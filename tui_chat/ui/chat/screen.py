@@ -1,15 +1,11 @@
 """The main screen: transcript, prompt, budget, status and keys.
 
 Owns the layout at every size, where the focus goes, and what is asked of the parts. What a key
-does is decided in `commands`; how events reach the widgets, in `session_mirror`.
+does is decided in `commands`; how events reach the widgets, in `session_view`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from textual import events, on
@@ -21,20 +17,17 @@ from textual.widgets import Static
 from tui_chat.actions import Action
 from tui_chat.errors import TuiChatError
 from tui_chat.session import ChatSession
-from tui_chat.ui.chat.draft_saver import KeptWork
-from tui_chat.ui.chat.empty_state import EmptyState
-from tui_chat.ui.chat.find import Finding
+from tui_chat.ui.chat.draft_saver import DraftSaver
+from tui_chat.ui.chat.find import Find
 from tui_chat.ui.chat.follow_strip import FollowStrip
-from tui_chat.ui.chat.loading_line import LoadingLine
-from tui_chat.ui.chat.messages import ContextCounted, EngineBatch, MemoryRead
-from tui_chat.ui.chat.notice import Notice
+from tui_chat.ui.chat.messages import ContextCounted, EngineBatch
 from tui_chat.ui.chat.outbox import Outbox
-from tui_chat.ui.chat.session_view import SessionMirror
+from tui_chat.ui.chat.page import NARROW, Clock, Page
+from tui_chat.ui.chat.session_view import SessionView
 from tui_chat.ui.chat.side_panel import SidePanel
-from tui_chat.ui.chat.split_line import SplitLine
-from tui_chat.ui.chat.status import Figures
-from tui_chat.ui.chat.token_counter import BudgetWatch
-from tui_chat.ui.chat.token_meter import MeterValues, TokenMeter
+from tui_chat.ui.chat.status import StatusView
+from tui_chat.ui.chat.token_counter import TokenCounter
+from tui_chat.ui.chat.token_meter import MeterValues
 from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt import Prompt
 from tui_chat.ui.prompt.prompt_bar import PromptBar
@@ -50,20 +43,10 @@ if TYPE_CHECKING:
     from tui_chat.ui.chat.find_bar import FindBar
     from tui_chat.ui.parameters.panel import ParameterPanel
 
-COMPACT, NARROW, LOW = 80, 50, 16
-"""Below so many columns, columns and rows things are left out."""
+COMPACT, LOW = 80, 16
+"""Below so many columns and rows things are left out."""
 LEAST_WIDTH, LEAST_HEIGHT = 20, 5
 """Below this there is nothing to be shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The two times of the screen; tests hold them still."""
-
-    now: Callable[[], datetime] = lambda: datetime.now().astimezone()
-    """The time of day, in the user's zone."""
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds that only go forward."""
 
 
 class Host(Protocol):
@@ -101,36 +84,34 @@ class ChatScreen(Screen[None]):
         self.clock = clock or Clock()
         self.counted: ContextCounted | None = None
         """The newest count of a draft."""
-        self.title_line = SplitLine(id="title-line")
-        self.transcript = Transcript(session.versions, self.clock.now, id="transcript")
-        self.notice = Notice(id="notice")
-        self.loading_line = LoadingLine(self.clock.monotonic)
-        self.bar = PromptBar(id="prompt-bar")
-        self.meter = TokenMeter(id="meter")
-        self.panel = SidePanel(self)
-        self.budget = BudgetWatch(session, self.post_message)
-        self._empty = EmptyState()
+        page = self.page = Page(session, self.clock)
+        self.transcript, self.bar = page.transcript, page.bar
+        self.notice, self.meter = page.notice, page.meter
+        self.counter = TokenCounter(session, self.post_message)
+        self.panel = SidePanel(page, self.counter)
+        self.drafts = DraftSaver(page)
+        self.outbox = Outbox(page)
+        self.find = Find(page)
+        self._status = StatusView(page)
+        self._view = SessionView(
+            page, self._status, self.panel, self.drafts, self.counter, self._settle
+        )
         self._strip = FollowStrip()
         self._key_line = KeyLine(host.label_of)
-        self._figures = Figures(self)
-        self._mirror = SessionMirror(self, self._figures)
-        self.outbox = Outbox(self)
-        self.kept = KeptWork(self, self._mirror)
-        self.finding = Finding(self)
         self._sought: tuple[str, bool] | None = None
         self._is_settled = False
 
     def compose(self) -> ComposeResult:
         """Title, page, meter, keys. The panel beside the page is mounted later."""
         yield Static("terminal too small", id="too-small", markup=False)
-        yield self.title_line
+        yield self.page.title_line
         with Horizontal(id="body"), Vertical(id="page"):
             with ReadingRoom(id="reading"):
                 yield self.transcript
-                yield self._empty
+                yield self.page.empty
                 yield self._strip
             yield self.notice
-            yield self.loading_line
+            yield self.page.loading_line
             yield self.bar
         yield self.meter
         yield self._key_line
@@ -138,24 +119,19 @@ class ChatScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         """Show the session as it is."""
-        await self._mirror.open()
+        await self._view.open()
 
     def on_unmount(self) -> None:
         """Stop counting."""
-        self.budget.stop()
+        self.counter.stop()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Take note that a model is there, or cannot be."""
         if not self._is_settled:
             self._is_settled = True
             self._host.prepare_rest()
 
     # Size -----------------------------------------------------------------------------------------
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether there is only room for the most important."""
-        return self.size.width < NARROW
 
     def on_resize(self, event: events.Resize) -> None:
         """Leave out what there is no room for; nothing of the state changes."""
@@ -169,7 +145,7 @@ class ChatScreen(Screen[None]):
             "narrow" if width < NARROW else "brief" if width < COMPACT else "full"
         )
         self.panel.lay_out(width)
-        self.call_after_refresh(self._figures.show)
+        self.call_after_refresh(self._status.show)
 
     @on(ReadingRoom.Resized)
     def _keep_toasts_in(self, event: ReadingRoom.Resized) -> None:
@@ -200,9 +176,9 @@ class ChatScreen(Screen[None]):
     @on(EngineBatch)
     async def _batch(self, event: EngineBatch) -> None:
         event.stop()
-        await self._mirror.apply(event.events)
+        await self._view.apply(event.events)
         await self._go_to_sought()
-        self.finding.chat_changed()
+        self.find.chat_changed()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
         """Show that a model is about to be loaded.
@@ -211,25 +187,7 @@ class ChatScreen(Screen[None]):
             model: Its name; the present one if None.
             precision: As it is asked for; the present one if None.
         """
-        self._mirror.expect_model(model, precision)
-
-    @on(MemoryRead)
-    def _memory_read(self, event: MemoryRead) -> None:
-        event.stop()
-        self._figures.show_memory(event.memory_bytes)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to read."""
-        return not self.transcript.path
-
-    def show_emptiness(self) -> None:
-        """Teach while there is nothing to read, or say why nobody listens."""
-        self._empty.model = self.session.wanted.model
-        self._empty.is_builtin = self.session.wanted.model == "guide"
-        self._empty.problem = self._mirror.failure
-        self._empty.display = self.is_empty
-        self.transcript.display = not self.is_empty
+        self._view.expect_model(model, precision)
 
     # The budget -----------------------------------------------------------------------------------
 
@@ -255,14 +213,14 @@ class ChatScreen(Screen[None]):
     @on(PromptBar.DraftChanged)
     def _draft_changed(self, event: PromptBar.DraftChanged) -> None:
         event.stop()
-        self.budget.count(self._counted_text(event.draft))
+        self.counter.count(self._counted_text(event.draft))
         self.refresh_bindings()
-        self.kept.draft_changed()
+        self.drafts.draft_changed()
 
     @on(Transcript.Scrolled)
     def _scrolled(self, event: Transcript.Scrolled) -> None:
         event.stop()
-        self.kept.scrolled()
+        self.drafts.scrolled()
 
     def _counted_text(self, draft: Draft) -> str:
         """What of a draft would be sent; nothing of a command."""
@@ -277,7 +235,7 @@ class ChatScreen(Screen[None]):
         self.run_worker(self._count_paste(event), group="paste")
 
     async def _count_paste(self, event: Prompt.Pasted) -> None:
-        view = await self.budget.view_of(event.text)
+        view = await self.counter.view_of(event.text)
         if view.is_exact:
             event.prompt.relabel(event.label, view.draft_text_tokens)
 
@@ -304,10 +262,6 @@ class ChatScreen(Screen[None]):
         self.bar.past.add(draft)
         await self._host.run_command(command.action.id, command.argument)
 
-    def say(self, error: TuiChatError) -> None:
-        """Show an error that needs reading."""
-        self.notice.say(in_screens(error))
-
     # Finding --------------------------------------------------------------------------------------
 
     # Handlers by name: the bar is imported when it is first opened.
@@ -315,12 +269,12 @@ class ChatScreen(Screen[None]):
     def on_find_bar_typed(self, event: FindBar.Typed) -> None:
         """Find something else."""
         event.stop()
-        self.finding.typed(event.text)
+        self.find.typed(event.text)
 
     async def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
         """Go on to another match."""
         event.stop()
-        await self.finding.step(event.step)
+        await self.find.step(event.step)
 
     async def go_to(self, message_id: str, takes_focus: bool = True) -> None:
         """Go to a message of the session's path, as soon as that is what is shown.
@@ -348,9 +302,7 @@ class ChatScreen(Screen[None]):
 
     def focus_prompt(self) -> None:
         """Go on typing."""
-        self.transcript.selected = None
-        # at once, and not with the next message: the next key may be here before it
-        self.set_focus(self.bar.prompt)
+        self.page.focus_prompt()
 
     def focus_transcript(self) -> None:
         """Go to the last message."""

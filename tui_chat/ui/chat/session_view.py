@@ -6,7 +6,7 @@ than adding up what has passed by, so that what is shown is what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Message
@@ -35,9 +35,12 @@ from tui_chat.session import (
     StorageNotice,
     TreeChanged,
 )
-from tui_chat.ui.chat.status import Figures
+from tui_chat.ui.chat.draft_saver import DraftSaver
+from tui_chat.ui.chat.page import Page
+from tui_chat.ui.chat.side_panel import SidePanel
+from tui_chat.ui.chat.status import StatusView
 from tui_chat.ui.chat.status_text import why_not_saved
-from tui_chat.ui.plain_text import notify_plain
+from tui_chat.ui.chat.token_counter import TokenCounter
 from tui_chat.ui.prompt.prompt_history import draft_of
 from tui_chat.ui.prompt.slash import escaped
 from tui_chat.ui.screen_hints import in_screens
@@ -46,26 +49,39 @@ if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
     from tui_chat.storage.save_state import SaveState
-    from tui_chat.ui.chat.screen import ChatScreen
 
 
-class SessionMirror:
-    """Shows a session on a chat screen.
+class SessionView:
+    """Shows what a session says.
 
     Args:
-        screen: Where.
-        figures: What stands in the title line and beside the meter.
+        page: Where.
+        status: What stands in the title line and beside the meter.
+        panel: The parameters beside the page.
+        drafts: Bring back what was typed in a chat that is opened.
+        counter: Counts the context again.
+        on_settled: Called when a model is there or could not be loaded; more than once.
     """
 
-    def __init__(self, screen: ChatScreen, figures: Figures) -> None:
-        self._screen = screen
-        self._session = screen.session
-        self._figures = figures
+    def __init__(
+        self,
+        page: Page,
+        status: StatusView,
+        panel: SidePanel,
+        drafts: DraftSaver,
+        counter: TokenCounter,
+        on_settled: Callable[[], object],
+    ) -> None:
+        self._page = page
+        self._session = page.session
+        self._status = status
+        self._panel = panel
+        self._drafts = drafts
+        self._counter = counter
+        self._on_settled = on_settled
         self._streaming: set[str] = set()
         self.failure: TuiChatError | None = None
         """Why there is no model, after one could not be loaded."""
-        self.shown_id = ""
-        """The chat that is on the screen, which may not be the session's any more."""
         self._is_first_load = True
         self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
@@ -74,8 +90,8 @@ class SessionMirror:
     async def open(self) -> None:
         """Show the session as it is."""
         await self._open_chat()
-        self._screen.panel.show_params()
-        self._figures.refresh()
+        self._panel.show_params()
+        self._status.refresh()
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
         """Show what has happened, in order, with one look at the chat for all of it."""
@@ -94,48 +110,47 @@ class SessionMirror:
                 case TreeChanged():
                     is_changed = True
                 case ParamsChanged():
-                    self._screen.panel.show_params()
+                    self._panel.show_params()
                 case RequestFailed():
                     failed.append(event)
                 case StorageNotice(notice=notice):
                     is_news = notice.kind == "free"
                     is_free = is_free or is_news
                     severity: SeverityLevel = "information" if is_news else "warning"
-                    notify_plain(self._screen, notice.text, severity=severity, timeout=10)
+                    self._page.tell(notice.text, severity, timeout=10)
                 case Saved(state=state):
                     self._on_saving(state)
         if is_opened:
             await self._open_chat()
         elif is_changed:
-            self._screen.transcript.show(self._path())
-            self._screen.show_emptiness()
+            self._page.transcript.show(self._path())
+            self._show_emptiness()
         if is_free:
-            self._screen.kept.bring_draft_back(joins=True)
-            self._screen.kept.keep_draft()
-            if isinstance(self._screen.notice.error, BusyError):
-                self._screen.notice.error = None
+            self._drafts.bring_draft_back(joins=True)
+            self._drafts.keep_draft()
+            if isinstance(self._page.notice.error, BusyError):
+                self._page.notice.error = None
         for message_id in grown:
             self._show_growth(message_id)
         for failure in failed:
             self._take_back(failure)
         if is_opened or is_changed:
-            self._screen.budget.recount()
+            self._counter.recount()
         elif grown:
-            self._screen.budget.recount_at_leisure()
-        self._figures.refresh()
+            self._counter.recount_at_leisure()
+        self._status.refresh()
 
     # The chat -------------------------------------------------------------------------------------
 
     async def _open_chat(self) -> None:
         path = self._path()
-        self._screen.bar.past.open_chat(escaped(m.text) for m in path if m.role == "user")
-        if self._screen.bar.editing is not None:
-            self._screen.bar.leave_edit()
-        self._screen.transcript.open(path, self._session.place)
-        self.shown_id = self._session.conversation.id
-        self._screen.show_emptiness()
-        self._screen.kept.bring_draft_back()
-        self._screen.budget.recount()
+        self._page.bar.past.open_chat(escaped(m.text) for m in path if m.role == "user")
+        if self._page.bar.editing is not None:
+            self._page.bar.leave_edit()
+        self._page.transcript.open(path, self._session.place)
+        self._show_emptiness()
+        self._drafts.chat_opened()
+        self._counter.recount()
 
     def _path(self) -> list[Message]:
         """The active path, with the text of what is being written as far as it has arrived."""
@@ -146,7 +161,7 @@ class SessionMirror:
 
     def _show_growth(self, message_id: str) -> None:
         if self._session.is_here(message_id):
-            self._screen.transcript.show_message(self._session.message(message_id))
+            self._page.transcript.show_message(self._session.message(message_id))
 
     def _on_saving(self, state: SaveState) -> None:
         """Say that saving works again; while it does not, the title line says so.
@@ -157,7 +172,7 @@ class SessionMirror:
             self._why_not_saved = why_not_saved(state.detail)
         elif self._why_not_saved:
             text = f"Everything is saved again. It was not for a while: {self._why_not_saved}."
-            notify_plain(self._screen, text, severity="warning", timeout=10)
+            self._page.tell(text, "warning", timeout=10)
             self._why_not_saved = ""
 
     # Replies --------------------------------------------------------------------------------------
@@ -166,12 +181,12 @@ class SessionMirror:
         """Take what the engine says about a reply; True if its text has grown."""
         if isinstance(event, Prefill):
             if not self._streaming:
-                self._figures.begin()
+                self._status.begin()
             self._streaming.add(message_id)
-            self._figures.read(event)
-            self._screen.transcript.show_prefill(message_id, event)
+            self._status.read(event)
+            self._page.transcript.show_prefill(message_id, event)
         elif isinstance(event, Delta):
-            self._figures.write(len(event.token_ids))
+            self._status.write(len(event.token_ids))
             return bool(event.text)
         elif isinstance(event, Finished | Failed):
             self._end_reply(message_id, event)
@@ -182,7 +197,7 @@ class SessionMirror:
         if message_id in self._streaming:
             self._streaming.remove(message_id)
             if not self._streaming:
-                self._figures.end()
+                self._status.end()
             is_here = message_id in self._session.conversation
             if isinstance(event, Failed) and not is_note and is_here:
                 self._say_broken_off(message_id, event)
@@ -193,25 +208,23 @@ class SessionMirror:
         if isinstance(event, Failed):
             detail = f"{event.detail.rstrip('.')}. There is no note" if event.detail else ""
             detail = detail or "There is no note"
-            self._screen.say(TuiChatError(event.title, detail, event.hint))
+            self._page.say(TuiChatError(event.title, detail, event.hint))
         elif event.reason == "cancelled":
-            notify_plain(self._screen, "The note was given up; the chat is as it was.")
+            self._page.tell("The note was given up; the chat is as it was.")
         elif event.reason == "length":
-            notify_plain(
-                self._screen, "The note is as long as it may be and ends there; e edits it."
-            )
+            self._page.tell("The note is as long as it may be and ends there; e edits it.")
         else:
-            notify_plain(self._screen, "The note is sent in place of the turns above it.")
+            self._page.tell("The note is sent in place of the turns above it.")
 
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
         """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""
         if self._session.message(message_id).text:
-            self._screen.say(TuiChatError(event.title, event.detail, event.hint))
+            self._page.say(TuiChatError(event.title, event.detail, event.hint))
 
     def _take_back(self, failed: RequestFailed) -> None:
         """Give the draft of a message that got no answer back, and say why."""
         failure = failed.failure
-        bar = self._screen.bar
+        bar = self._page.bar
         is_retry = False
         if failed.reply_id in self._session.conversation:
             is_retry = self._session.versions(failed.reply_id)[1] > 1
@@ -220,18 +233,18 @@ class SessionMirror:
             if text:
                 bar.give_back(draft_of(escaped(text)))
         if failure.code == "cancelled":
-            notify_plain(self._screen, "The message was taken back.")
+            self._page.tell("The message was taken back.")
             return
-        if self._session.state == "empty" and self._screen.notice.error is not None:
+        if self._session.state == "empty" and self._page.notice.error is not None:
             return  # it says already why there is no model
-        self._screen.say(TuiChatError(failure.title, failure.detail, failure.hint))
+        self._page.say(TuiChatError(failure.title, failure.detail, failure.hint))
 
     # The model ------------------------------------------------------------------------------------
 
     def _on_load(self, event: EngineEvent) -> None:
         if isinstance(event, TurboState):
             return  # the status shows it
-        line = self._screen.loading_line
+        line = self._page.loading_line
         if isinstance(event, Loading):
             line.step = event
             self._show_failure(None)
@@ -241,11 +254,11 @@ class SessionMirror:
             line.freed = f"{freed}: {format_bytes(event.freed_bytes)}."
         elif isinstance(event, Ready):
             self._on_ready(event)
-            self._screen.settle()
+            self._on_settled()
         elif isinstance(event, Failed):
             self._on_load_failed(event)
-            self._screen.settle()
-        self._screen.budget.recount()
+            self._on_settled()
+        self._counter.recount()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
         """Show that a model is about to be loaded, before there is anything to measure."""
@@ -253,30 +266,26 @@ class SessionMirror:
         is_first = self._is_first_load and self.failure is None
         stage = "libraries" if is_first else "start"
         self._show_failure(None)
-        self._screen.loading_line.expect(
-            model or wanted.model, precision or wanted.precision, stage
-        )
-        self._figures.refresh()
+        self._page.loading_line.expect(model or wanted.model, precision or wanted.precision, stage)
+        self._status.refresh()
 
     def _on_ready(self, event: Ready) -> None:
-        line = self._screen.loading_line
+        line = self._page.loading_line
         info = event.info
-        self._figures.show_memory(event.memory_bytes)
+        self._status.show_memory(event.memory_bytes)
         is_told = (info.name, info.precision) == self._coming_back
         self._coming_back = None
         if not self._is_first_load and not is_told:
             freed = f" {line.freed}" if line.freed else ""
-            notify_plain(
-                self._screen, f"{safe_line(info.name, 60)} in {info.precision} is ready.{freed}"
-            )
+            self._page.tell(f"{safe_line(info.name, 60)} in {info.precision} is ready.{freed}")
         self._is_first_load = self._is_freed = False
         line.step, line.freed = None, ""
         self._show_failure(None)
         for warning in info.warnings:
-            notify_plain(self._screen, warning, severity="warning")
+            self._page.tell(warning, "warning")
 
     def _on_load_failed(self, event: Failed) -> None:
-        line = self._screen.loading_line
+        line = self._page.loading_line
         line.step, line.freed = None, ""
         detail = event.detail
         is_gone = self._is_freed and self._coming_back is not None and self._session.info is None
@@ -291,12 +300,21 @@ class SessionMirror:
         if is_left_empty:
             self._show_failure(error)
         if event.code == "cancelled":
-            notify_plain(self._screen, f"{event.title}. {detail}".strip())
-        elif not (is_left_empty and self._screen.is_empty):
-            self._screen.say(error)
+            self._page.tell(f"{event.title}. {detail}".strip())
+        elif not (is_left_empty and self._page.is_empty):
+            self._page.say(error)
 
     def _show_failure(self, failure: TuiChatError | None) -> None:
         """Say in an empty chat why nobody listens."""
         self.failure = failure
-        self._figures.is_failed = failure is not None
-        self._screen.show_emptiness()
+        self._status.is_failed = failure is not None
+        self._show_emptiness()
+
+    def _show_emptiness(self) -> None:
+        """Teach while there is nothing to read, or say why nobody listens."""
+        page, wanted = self._page, self._session.wanted.model
+        page.empty.model = wanted
+        page.empty.is_builtin = wanted == "guide"
+        page.empty.problem = self.failure
+        page.empty.display = page.is_empty
+        page.transcript.display = not page.is_empty

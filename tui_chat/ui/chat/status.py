@@ -1,19 +1,18 @@
 """The title line and the status beside the meter: which model, which chat, what is going on.
 
 Owns what changes all the time and how often it is shown, so that it can be read. What has happened
-is told to it by `session_mirror`; the words are those of `status_text`.
+is told to it by `session_view`; the words are those of `status_text`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.chat.messages import MemoryRead
+from tui_chat.ui.chat.page import Page
 from tui_chat.ui.chat.status_text import (
     LiveSpeed,
     Status,
@@ -23,9 +22,6 @@ from tui_chat.ui.chat.status_text import (
     why_not_saved,
 )
 from tui_chat.ui.plain_text import plain_line
-
-if TYPE_CHECKING:
-    from tui_chat.ui.chat.screen import ChatScreen
 
 INTERVAL_S = 0.25
 """Figures that change all the time are shown anew this often."""
@@ -37,16 +33,16 @@ _LEAST_STATUS = 22
 """Cells for what the engine is doing, before the meter's legend."""
 
 
-class Figures:
-    """Shows the figures of a session on a chat screen.
+class StatusView:
+    """Shows what a session is doing.
 
     Args:
-        screen: Where.
+        page: Where.
     """
 
-    def __init__(self, screen: ChatScreen) -> None:
-        self._screen = screen
-        self._session = screen.session
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._session = page.session
         self._speed = LiveSpeed()
         self._prefill: Prefill | None = None
         self._memory_bytes = 0
@@ -60,7 +56,7 @@ class Figures:
 
     def begin(self) -> None:
         """A request has begun."""
-        self._speed.begin(self._screen.clock.monotonic())
+        self._speed.begin(self._page.clock.monotonic())
 
     def read(self, prefill: Prefill) -> None:
         """The prompt has been read so far."""
@@ -68,7 +64,7 @@ class Figures:
 
     def write(self, tokens: int) -> None:
         """Tokens of the reply have arrived."""
-        self._speed.add(tokens, self._screen.clock.monotonic())
+        self._speed.add(tokens, self._page.clock.monotonic())
 
     def end(self) -> None:
         """The reply is over; the memory in use is worth another look."""
@@ -98,7 +94,7 @@ class Figures:
 
     def refresh(self) -> None:
         """Show everything: at once where something begins or ends, else now and then."""
-        now, session = self._screen.clock.monotonic(), self._session
+        now, session = self._page.clock.monotonic(), self._session
         saving = session.save_state
         is_saving = saving is None or saving.ok
         doing = (
@@ -111,7 +107,7 @@ class Figures:
         self.show()
         if doing != self._doing:
             self._doing = doing
-            self._screen.refresh_bindings()
+            self._page.bar.screen.refresh_bindings()
         self._read_memory()
 
     def show(self) -> None:
@@ -121,20 +117,20 @@ class Figures:
 
     def show_status(self) -> None:
         """Say what the engine is doing, in the room beside the meter's legend."""
-        meter = self._screen.meter
+        meter = self._page.meter
         status = status_text(self.status, meter.status_room, _LEAST_STATUS)
         meter.status = Content(status).stylize("$text-muted")
 
     def show_title(self) -> None:
         """Say which model it is, and which chat; where there is little room, what it is doing."""
-        screen, session, line = self._screen, self._session, self._screen.title_line
+        session, line = self._session, self._page.title_line
         models = self._models()
         saving = session.save_state
         is_broken = saving is not None and not saving.ok
         colour = "$error" if is_broken else "$text-muted"
         if session.is_read_only:
             colour = "$warning"
-        if screen.is_narrow:
+        if self._page.is_narrow:
             status = Content(status_text(self.status, _NARROW_STATUS))
             line.left = plain_line(models[1]).stylize("$text-muted")
             word = "read-only" if session.is_read_only else "not saved" if is_broken else ""
@@ -149,7 +145,7 @@ class Figures:
         else:
             mark = ("saved" if len(session.conversation) else "", "")
         title = safe_line(session.conversation.title or "New chat", 200)
-        shown = title_texts(models, title, mark, screen.size.width - 2)
+        shown = title_texts(models, title, mark, self._page.width - 2)
         line.left = plain_line(shown.model).stylize("$text-muted")
         line.right = Content.assemble(
             shown.title, " · " if shown.mark else "", (shown.mark, colour)
@@ -168,11 +164,10 @@ class Figures:
     # Memory ---------------------------------------------------------------------------------------
 
     def _read_memory(self) -> None:
-        now = self._screen.clock.monotonic()
+        now = self._page.clock.monotonic()
         if now - self._memory_read_at >= MEMORY_INTERVAL_S and self._session.info is not None:
             self._memory_read_at = now
-            self._screen.run_worker(self._post_memory(), group="memory", exit_on_error=False)
+            self._page.run(self._show_memory, "memory", exit_on_error=False)
 
-    async def _post_memory(self) -> None:
-        memory_bytes = await asyncio.to_thread(self._session.memory_bytes)
-        self._screen.post_message(MemoryRead(memory_bytes))
+    async def _show_memory(self) -> None:
+        self.show_memory(await asyncio.to_thread(self._session.memory_bytes))

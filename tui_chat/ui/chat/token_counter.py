@@ -22,7 +22,7 @@ BUSY_INTERVAL_S = 1.0
 """While a reply is written the history grows; it is counted this often."""
 
 
-class BudgetWatch:
+class TokenCounter:
     """Counts drafts in the background and posts the newest result.
 
     Args:

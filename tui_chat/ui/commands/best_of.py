@@ -14,13 +14,11 @@ from textual import events
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.plain_text import notify_plain
+from tui_chat.ui.commands.host import Command, Host
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import is_command
 
 if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.commands.messages import Command
     from tui_chat.ui.screens.best import Choice
 
 
@@ -28,11 +26,11 @@ class BestCommands:
     """The action `best`.
 
     Args:
-        app: Whose chat it is.
+        host: Whose chat it is.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.table: dict[str, Command] = {"best": self._best}
 
     async def _best(self, argument: str) -> None:
@@ -46,17 +44,17 @@ class BestCommands:
             )
         count = int(argument[:6] or USUAL)
         # Letters that were typed before the key may still be on their way to the prompt.
-        prompt = self._app.chat.bar.prompt
+        prompt = self._host.chat.bar.prompt
         prompt.post_message(events.Callback(callback=lambda: self._begin(count)))
 
     def _begin(self, count: int) -> None:
-        chat = self._app.chat
+        chat = self._host.chat
         bar = chat.bar
         if bar.editing is not None:
-            notify_plain(chat, "Finish the edit first: Enter sends it, Esc leaves it.")
+            self._host.tell("Finish the edit first: Enter sends it, Esc leaves it.")
             return
         if is_command(bar.draft.text):
-            notify_plain(chat, "This draft is a command. To send it as a message, begin with //")
+            self._host.tell("This draft is a command. To send it as a message, begin with //")
             return
         draft = bar.take() if bar.draft.full.strip() else Draft()
         if draft:
@@ -66,22 +64,22 @@ class BestCommands:
     def _show(self, candidates: Sequence[Message]) -> None:
         from tui_chat.ui.screens.best import BestScreen
 
-        app = self._app
+        host = self._host
         count = len(candidates)
 
         def left(choice: Choice | None) -> None:
-            chat = app.chat
+            chat = host.chat
             if choice is not None:
                 number, outcome = choice
                 kept = f"Reply {number} of {count} is kept"
                 why = " as the best" if outcome == "preferred" else ""
-                notify_plain(chat, f"{kept}{why}. z takes it back.")
-            elif app.session.versions(candidates[0].id)[1] > 1:
-                notify_plain(chat, "Nothing was chosen; all stay. Left and Right go through them.")
+                self._host.tell(f"{kept}{why}. z takes it back.")
+            elif host.session.versions(candidates[0].id)[1] > 1:
+                self._host.tell("Nothing was chosen; all stay. Left and Right go through them.")
             chat.transcript.follow()
             chat.focus_prompt()
 
         parent = candidates[0].parent_id
-        prompt = app.session.message(parent).text if parent is not None else ""
-        screen = BestScreen(app.session, candidates, prompt, app.chat.clock.monotonic)
-        app.push_screen(screen, left)
+        prompt = host.session.message(parent).text if parent is not None else ""
+        screen = BestScreen(host.session, candidates, prompt, host.chat.clock.monotonic)
+        host.push_screen(screen, left)

@@ -7,15 +7,10 @@ Owns the wording. The session keeps it.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from tui_chat.errors import UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.plain_text import notify_plain
-
-if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
-    from tui_chat.ui.commands.messages import Command
+from tui_chat.ui.commands.host import Command, Host
 
 _MOST_TAGS = 20
 _MOST_TURNS = 1_000_000
@@ -26,11 +21,11 @@ class ChatCommands:
     """The actions about the chat as a whole.
 
     Args:
-        app: Whose chat it is.
+        host: Whose chat it is.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.table: dict[str, Command] = {
             "title": self._title,
             "tag": self._tag,
@@ -40,19 +35,19 @@ class ChatCommands:
         }
 
     def _say(self, text: str) -> None:
-        notify_plain(self._app.screen, text)
+        self._host.tell(text)
 
     async def _title(self, text: str) -> None:
-        conversation = self._app.session.conversation
+        conversation = self._host.session.conversation
         if not text:
             self._say(f"Title: {conversation.title}" if conversation.title else "It has no title.")
             return
-        self._app.session.rename_chat(conversation.id, text)
+        self._host.session.rename_chat(conversation.id, text)
         self._say("The chat is renamed.")
 
     async def _tag(self, text: str) -> None:
         """Add tags, or take away those with a minus before them."""
-        session = self._app.session
+        session = self._host.session
         tags = list(session.conversation.details.tags)
         for word in text.replace(",", " ").split():
             name = safe_line(word.lstrip("#-"), _LONGEST_TAG).lower()
@@ -69,7 +64,7 @@ class ChatCommands:
         self._say("Tags: " + ", ".join(tags) if tags else "It has no tags.")
 
     async def _archive(self, _: str) -> None:
-        session = self._app.session
+        session = self._host.session
         archived = not session.conversation.details.archived
         session.set_details(archived=archived)
         self._say(
@@ -85,14 +80,14 @@ class ChatCommands:
                 "/compact takes a number of turns", f"not {safe_line(text, 20)!r}",
                 "/compact 4 keeps the newest 4",
             )  # fmt: skip
-        session = self._app.session
+        session = self._host.session
         await asyncio.to_thread(session.compact, int(text) if text else None)
         growing = next((m for m in session.messages() if m.is_note and m.is_unfinished), None)
         if growing is not None:
-            await self._app.chat.go_to(growing.id, takes_focus=False)
+            await self._host.chat.go_to(growing.id, takes_focus=False)
 
     async def _data_use(self, text: str) -> None:
-        session = self._app.session
+        session = self._host.session
         allowed = session.conversation.details.allow_data_use
         if text:
             if text.lower() not in ("on", "off"):

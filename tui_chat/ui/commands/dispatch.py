@@ -20,18 +20,16 @@ from tui_chat.chat.params import parse_assignment
 from tui_chat.config import paths
 from tui_chat.errors import ConfigError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
-from tui_chat.terminal import ownership as terminal
 from tui_chat.ui.chat.status_text import why_not_saved
 from tui_chat.ui.commands.best_of import BestCommands
 from tui_chat.ui.commands.chats import ChatCommands
-from tui_chat.ui.commands.messages import Command, MessageCommands
+from tui_chat.ui.commands.host import Command, Host
+from tui_chat.ui.commands.messages import MessageCommands
 from tui_chat.ui.commands.search import SearchCommands
 from tui_chat.ui.commands.versions import TreeCommands
-from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
     from tui_chat.ui.chat.screen import ChatScreen
     from tui_chat.ui.screens.models import LoadChoice
 
@@ -53,20 +51,20 @@ class Commands:
     """Every action of the app, by id.
 
     Args:
-        app: What they act on.
+        host: What they act on.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
-        self._messages = MessageCommands(app)
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._messages = MessageCommands(host)
         self._pressed_once: dict[str, float] = {}
         now = self._soon
         self._table: dict[str, Command] = {
             **self._messages.table,
-            **ChatCommands(app).table,
-            **TreeCommands(app).table,
-            **SearchCommands(app).table,
-            **BestCommands(app).table,
+            **ChatCommands(host).table,
+            **TreeCommands(host).table,
+            **SearchCommands(host).table,
+            **BestCommands(host).table,
             "help": self._help,
             "parameters": now(lambda: self._chat.panel.set_open(not self._chat.panel.is_open)),
             "model": self._model,
@@ -81,8 +79,7 @@ class Commands:
             "palette": now(self._palette),
             "stop": self._stop,
             "interrupt": self._interrupt,
-            # on the loop of the app, since it waits for that of the screen
-            "quit": now(lambda: app.call_later(app.quit_in_order, 0)),
+            "quit": now(host.quit),
             "save": now(self._save),
             "export": self._export,
             "set": self._set,
@@ -110,7 +107,7 @@ class Commands:
 
     @property
     def _chat(self) -> ChatScreen:
-        return self._app.chat
+        return self._host.chat
 
     # Doing ----------------------------------------------------------------------------------------
 
@@ -123,7 +120,7 @@ class Commands:
         """
         outbox = self._chat.outbox
         if action_id in _LEAVING:
-            self._chat.kept.keep_place()
+            self._chat.drafts.keep_place()
         if action_id in _IN_TURN and outbox.is_busy:
             outbox.after(lambda: self._run(action_id, argument))
         else:
@@ -134,13 +131,13 @@ class Commands:
             await self._table[action_id](argument)
         except TuiChatError as error:
             said = in_screens(error).one_line
-            notify_plain(self._app.screen, said, severity="warning", timeout=6)
+            self._host.tell(said, "warning", timeout=6)
 
     def can(self, action_id: str) -> bool:
         """Whether the key of an action does anything now."""
         if action_id not in self._table:
             return False
-        if self._app.screen is not self._app.chat:
+        if not self._host.is_chat_on_top:
             return action_id in _EVERYWHERE
         scope = action_by_id(action_id).scope
         if scope == "prompt":
@@ -150,9 +147,9 @@ class Commands:
         if action_id == "stop":
             return bool(self._esc_label())
         if action_id == "best":
-            return not self._app.session.is_busy
+            return not self._host.session.is_busy
         if action_id == "regenerate":
-            return bool(self._chat.transcript.path) and not self._app.session.is_busy
+            return bool(self._chat.transcript.path) and not self._host.session.is_busy
         return True
 
     def label_of(self, action: Action) -> str:
@@ -172,10 +169,10 @@ class Commands:
 
     def _esc_label(self) -> str:
         """What Esc does now; empty where it is left to the panel, or does nothing."""
-        chat, session = self._chat, self._app.session
+        chat, session = self._chat, self._host.session
         if chat.panel.has_focus:
             return ""
-        if chat.bar.is_completing or chat.finding.has_focus:
+        if chat.bar.is_completing or chat.find.has_focus:
             return "Close"
         if session.is_busy:
             return "Stop"
@@ -192,13 +189,13 @@ class Commands:
         return "Transcript" if chat.transcript.path else ""
 
     async def _stop(self, _: str) -> None:
-        chat, session = self._chat, self._app.session
+        chat, session = self._chat, self._host.session
         if chat.get_selected_text():
             chat.clear_selection()
         elif chat.bar.is_completing:
             chat.bar.close_completions()
-        elif chat.finding.has_focus:
-            await chat.finding.close()
+        elif chat.find.has_focus:
+            await chat.find.close()
         elif session.is_busy:
             session.cancel()
         elif chat.focused is None:
@@ -217,14 +214,14 @@ class Commands:
             chat.focus_transcript()
 
     async def _interrupt(self, _: str) -> None:
-        app, session = self._app, self._app.session
-        if app.screen is app.chat:
-            chat = app.chat
+        host, session = self._host, self._host.session
+        if host.is_chat_on_top:
+            chat = host.chat
             selected = chat.get_selected_text() or chat.bar.prompt.selected_text
             if selected:
                 chat.clear_selection()
                 chat.bar.prompt.move_cursor(chat.bar.prompt.cursor_location)  # selects nothing
-                app.copy_to_clipboard(selected)
+                host.copy_to_clipboard(selected)
                 return
             if chat.bar.draft:
                 chat.bar.clear()
@@ -233,7 +230,7 @@ class Commands:
                 session.cancel()
                 return
         if self._again("interrupt", "Press Ctrl+C again to quit."):
-            app.call_later(app.quit_in_order, 0)
+            host.quit()
 
     def _again(self, action_id: str, text: str) -> bool:
         """Whether this is the second press; the first one says what the second will do."""
@@ -241,7 +238,7 @@ class Commands:
         if now - self._pressed_once.get(action_id, float("-inf")) <= AGAIN_S:
             return True
         self._pressed_once[action_id] = now
-        notify_plain(self._app.screen, text, timeout=AGAIN_S)
+        self._host.tell(text, timeout=AGAIN_S)
         return False
 
     # The app, whose screens are imported when they are first opened -------------------------------
@@ -249,29 +246,29 @@ class Commands:
     async def _help(self, _: str) -> None:
         from tui_chat.ui.screens.help import HelpScreen
 
-        focused = self._app.focused
+        focused = self._host.focused
         topic = "prompt"
         if focused is not None:
             places = ("Transcript", "ParameterPanel")
             names = {type(node).__name__ for node in focused.ancestors_with_self}
             topic = next((place for place in places if place in names), "prompt")
-        self._app.push_screen(HelpScreen(topic))
+        self._host.push_screen(HelpScreen(topic))
 
     def _inspector(self) -> None:
         from tui_chat.ui.screens.inspector import InspectorScreen
 
-        self._app.push_screen(InspectorScreen(self._app.session))
+        self._host.push_screen(InspectorScreen(self._host.session))
 
     def _log(self) -> None:
         from tui_chat.ui.screens.log import LogScreen
 
-        self._app.push_screen(LogScreen(paths.log_file()))
+        self._host.push_screen(LogScreen(paths.log_file()))
 
     def _palette(self) -> None:
         from tui_chat.ui.commands.palette import Palette
 
-        self._app.register_themes()
-        self._app.push_screen(Palette())
+        self._host.register_themes()
+        self._host.push_screen(Palette())
 
     async def _model(self, name: str) -> None:
         if name:
@@ -283,10 +280,10 @@ class Commands:
             if choice is not None:
                 self._load(choice.model, choice.precision)
 
-        self._app.push_screen(ModelScreen(self._app.session), chosen)
+        self._host.push_screen(ModelScreen(self._host.session), chosen)
 
     def _load(self, model: str, precision: str = "auto") -> None:
-        self._app.session.switch_model(model, precision)
+        self._host.session.switch_model(model, precision)
         self._chat.expect_model(model, precision)
 
     async def _precision(self, name: str) -> None:
@@ -302,29 +299,28 @@ class Commands:
             if precision is not None:
                 self._load_in(precision)
 
-        self._app.push_screen(PrecisionScreen(self._app.session), chosen)
+        self._host.push_screen(PrecisionScreen(self._host.session), chosen)
 
     def _load_in(self, precision: str) -> None:
-        self._app.session.switch_precision(precision)
+        self._host.session.switch_precision(precision)
         self._chat.expect_model(precision=precision)
 
     async def _theme(self, name: str) -> None:
-        self._app.register_themes()
+        self._host.register_themes()
         if name:
-            if name not in self._app.available_themes:
-                near = difflib.get_close_matches(name, self._app.available_themes, n=1)
+            if name not in self._host.available_themes:
+                near = difflib.get_close_matches(name, self._host.available_themes, n=1)
                 hint = f"Did you mean {near[0]}?" if near else "F9 lists them"
                 raise ConfigError(f"There is no theme {name!r}", "", hint)
             self._keep_theme(name)
             return
         from tui_chat.ui.screens.themes import ThemeScreen
 
-        self._app.push_screen(ThemeScreen(), self._keep_theme)
+        self._host.push_screen(ThemeScreen(), self._keep_theme)
 
     def _keep_theme(self, name: str | None) -> None:
         if name is not None:
-            self._app.theme = name
-            self._app.save_theme(name)
+            self._host.use_theme(name)
 
     async def _open(self, chat_id: str) -> None:
         async def chosen(chosen_id: str | None) -> None:
@@ -334,9 +330,9 @@ class Commands:
         if not chat_id:
             from tui_chat.ui.screens.saved_chats import TranscriptsScreen
 
-            self._app.push_screen(TranscriptsScreen(self._app.session), chosen)
+            self._host.push_screen(TranscriptsScreen(self._host.session), chosen)
             return
-        session = self._app.session
+        session = self._host.session
         conversation = await asyncio.to_thread(session.load_chat, chat_id)
         is_being_written = conversation.id == session.conversation.id and session.is_busy
         if not is_being_written:  # what is saved of that reply is older than what is here
@@ -344,11 +340,11 @@ class Commands:
         self._chat.focus_prompt()
 
     def _new(self) -> None:
-        self._app.session.new_chat()
+        self._host.session.new_chat()
         self._chat.focus_prompt()
 
     def _regenerate(self) -> None:
-        self._app.session.regenerate()
+        self._host.session.regenerate()
         self._chat.transcript.follow()
 
     async def _editor(self, _: str) -> None:
@@ -357,34 +353,33 @@ class Commands:
         prompt = self._chat.bar.prompt
         before = prompt.draft.full
         command = editor_command(os.environ)
-        with self._app.suspend(), terminal.lent_terminal():
+        with self._host.lend_terminal():
             after = edit_text(before, command)
-        self._app.refresh(layout=True)
         if after != before:
             prompt.load_full(after)
         self._chat.set_focus(prompt)
 
     def _save(self) -> None:
-        state = self._app.session.save_state
+        state = self._host.session.save_state
         if state is None:
             raise TuiChatError("This chat is not saved", "", "Start without --no-save, or /export")
         if not state.ok:
             why = why_not_saved(state.detail)
             raise TuiChatError("This chat is not saved at the moment", why, "Use /export")
         where = safe_line(str(paths.database_file()))
-        notify_plain(self._app.screen, f"Every message is saved as it comes, in {where}", timeout=8)
+        self._host.tell(f"Every message is saved as it comes, in {where}", timeout=8)
 
     async def _export(self, name: str) -> None:
         from tui_chat.storage.formats.table import export_to_file
 
-        conversation = self._app.session.conversation
+        conversation = self._host.session.conversation
         if name:
             path = Path(name).expanduser()
         else:
             path = paths.private_dir(paths.exports_dir()) / f"chat-{conversation.id[:8]}.md"
         written = await asyncio.to_thread(export_to_file, conversation, path, overwrite=not name)
         where = safe_line(str(written.absolute()))
-        notify_plain(self._app.screen, f"Written to {where}", timeout=8)
+        self._host.tell(f"Written to {where}", timeout=8)
 
     # Parameters -----------------------------------------------------------------------------------
 
@@ -393,27 +388,25 @@ class Commands:
             self._chat.panel.set_open(True)
             return
         name, value = parse_assignment(text)
-        self._app.session.set_param(name, value)
-        notify_plain(
-            self._app.screen, f"{name} is {safe_line(str(value), 60)} from the next token on."
-        )
+        self._host.session.set_param(name, value)
+        self._host.tell(f"{name} is {safe_line(str(value), 60)} from the next token on.")
 
     async def _preset(self, name: str) -> None:
         if not name:
             self._chat.panel.set_open(True, chosen="preset")
             return
-        self._app.session.apply_preset(name)
-        notify_plain(self._app.screen, f"The parameters are those of {safe_line(name, 60)}.")
+        self._host.session.apply_preset(name)
+        self._host.tell(f"The parameters are those of {safe_line(name, 60)}.")
 
     async def _system(self, text: str) -> None:
-        session = self._app.session
+        session = self._host.session
         if text:
             session.set_system(text)
-            notify_plain(self._app.screen, "The system message is set.")
+            self._host.tell("The system message is set.")
             return
         current = session.conversation.system
         shown = f"System message: {current}" if current else "There is no system message."
-        notify_plain(self._app.screen, shown, timeout=8)
+        self._host.tell(shown, timeout=8)
 
     def _select(self, step: int) -> None:
         transcript = self._chat.transcript

@@ -5,19 +5,16 @@ Owns which message is meant and whether an action makes sense for it. The sessio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.plain_text import notify_plain
+from tui_chat.ui.commands.host import Command, Host
 
 if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
     from tui_chat.ui.transcript.transcript import Transcript
 
-Command = Callable[[str], Awaitable[None]]
 _MENU = (
     "copy", "code_block", "edit", "retry_message", "continue", "sibling_previous", "sibling_next",
     "rate_good", "rate_bad", "rank", "label", "pin", "exclude", "fork", "delete", "undo", "redo",
@@ -34,11 +31,11 @@ class MessageCommands:
     """The actions of the scope `transcript`.
 
     Args:
-        app: Whose chat screen it is.
+        host: Whose chat screen it is.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.table: dict[str, Command] = {
             "message_down": lambda _: self._step(1),
             "message_up": lambda _: self._step(-1),
@@ -64,11 +61,11 @@ class MessageCommands:
 
     @property
     def _transcript(self) -> Transcript:
-        return self._app.chat.transcript
+        return self._host.chat.transcript
 
     def can(self, action_id: str) -> bool:
         """Whether an action does anything to the message that is meant."""
-        session, message = self._app.session, self._meant()
+        session, message = self._host.session, self._meant()
         if action_id == "undo":
             return bool(session.conversation.undo_label) and not session.is_busy
         if action_id == "redo":
@@ -90,7 +87,7 @@ class MessageCommands:
     def _meant(self) -> Message | None:
         """The selected message, else the last one."""
         transcript = self._transcript
-        selected, session = transcript.selected_message, self._app.session
+        selected, session = transcript.selected_message, self._host.session
         if selected is not None and session.is_here(selected.id):
             return session.message(selected.id)
         return transcript.path[-1] if transcript.path else None
@@ -114,66 +111,66 @@ class MessageCommands:
 
     async def _copy(self, text: str) -> None:
         transcript = self._transcript
-        selected = self._app.chat.get_selected_text()
+        selected = self._host.chat.get_selected_text()
         text = text or selected or transcript.selected_code or self._one(True).text
-        self._app.chat.clear_selection()
-        self._app.copy_to_clipboard(text)
+        self._host.chat.clear_selection()
+        self._host.copy_to_clipboard(text)
 
     async def _code_block(self, _: str) -> None:
         if not self._transcript.select_code_block():
-            notify_plain(self._app.chat, "This message has no code block.")
+            self._host.tell("This message has no code block.")
 
     async def _edit(self, _: str) -> None:
         message = self._one(True)
-        bar = self._app.chat.bar
+        bar = self._host.chat.bar
         bar.edit(message.id, message.text, message.role != "user", message.is_note)
-        self._app.chat.focus_prompt()
+        self._host.chat.focus_prompt()
 
     async def _retry(self, _: str) -> None:
         message = self._one()
-        self._app.session.regenerate(message.id)
+        self._host.session.regenerate(message.id)
         self._transcript.follow()
 
     async def _continue(self, _: str) -> None:
-        self._app.session.continue_reply(self._one().id)
+        self._host.session.continue_reply(self._one().id)
         self._transcript.follow()
 
     async def _flip(self, step: int) -> None:
-        self._app.session.flip(self._one().id, step)
+        self._host.session.flip(self._one().id, step)
 
     async def _delete(self, _: str) -> None:
         message = self._one(True)
-        if self._app.session.delete(message.id):
-            notify_plain(self._app.chat, f"{_named(message)} is removed. z brings it back.")
+        if self._host.session.delete(message.id):
+            self._host.tell(f"{_named(message)} is removed. z brings it back.")
 
     async def _undo(self, _: str) -> None:
-        label = self._app.session.undo()
+        label = self._host.session.undo()
         text = f"Undone: {safe_line(label)}." if label else "There is nothing to undo."
-        notify_plain(self._app.chat, text)
+        self._host.tell(text)
 
     async def _redo(self, _: str) -> None:
-        label = self._app.session.redo()
+        label = self._host.session.redo()
         text = f"Done again: {safe_line(label)}." if label else "There is nothing to do again."
-        notify_plain(self._app.chat, text)
+        self._host.tell(text)
 
     async def _rate(self, value: int) -> None:
-        self._app.session.rate(self._one().id, value)
+        self._host.session.rate(self._one().id, value)
 
     async def _pin(self, _: str) -> None:
-        is_pinned = self._app.session.pin(self._one().id)
+        is_pinned = self._host.session.pin(self._one().id)
         text = "Pinned: it is always sent." if is_pinned else "No longer pinned."
-        notify_plain(self._app.chat, text)
+        self._host.tell(text)
 
     async def _exclude(self, _: str) -> None:
         message = self._one()
-        is_excluded = self._app.session.exclude(message.id)
+        is_excluded = self._host.session.exclude(message.id)
         what = "It and its replies are" if message.role == "user" else "Its turn is"
         text = f"{what} not sent any more." if is_excluded else "It is sent again."
-        notify_plain(self._app.chat, text)
+        self._host.tell(text)
 
     async def _fork(self, _: str) -> None:
-        self._app.session.fork(self._one().id)
-        notify_plain(self._app.chat, "This is a new chat; the other one stays as it was.")
+        self._host.session.fork(self._one().id)
+        self._host.tell("This is a new chat; the other one stays as it was.")
 
     async def _menu(self, _: str) -> None:
         from tui_chat.ui.screens.dialogs import MessageMenu
@@ -185,9 +182,9 @@ class MessageCommands:
 
         async def chosen(action_id: str | None) -> None:
             if action_id is not None:
-                await self._app.run_command(action_id)
+                await self._host.run_command(action_id)
 
-        self._app.push_screen(MessageMenu(message_facts(message), usable, title), chosen)
+        self._host.push_screen(MessageMenu(message_facts(message), usable, title), chosen)
 
 
 def not_of_notes() -> ContextError:

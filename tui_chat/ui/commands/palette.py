@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from textual import events, on
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
@@ -22,7 +22,7 @@ from tui_chat.chat.known_names import PRECISION_NAMES
 from tui_chat.chat.params import PARAM_SPECS, ParamSpec
 from tui_chat.errors import ParameterError
 from tui_chat.safe_text import safe_line
-from tui_chat.session import ChatSession
+from tui_chat.ui.commands.host import Host
 from tui_chat.ui.keys.names import keys_of
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import InputScreen
@@ -50,17 +50,6 @@ class Palette(CommandPalette, ClosesOnce[None]):
         if not self.region.contains_point(event.screen_offset):
             event.stop()
             event.prevent_default()
-
-
-class CommandApp(Protocol):
-    """What the palette needs of the app."""
-
-    @property
-    def session(self) -> ChatSession:
-        """The session whose presets and parameters are offered."""
-
-    async def run_command(self, action_id: str, argument: str = "") -> None:
-        """Do an action, as its key or its slash command with that argument would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +105,7 @@ class ActionCommands(Provider):
 
     def entries(self) -> Iterator[Entry]:
         """Every entry."""
-        app = cast(CommandApp, self.app)
+        app = cast(Host, self.app)
         for action in ACTIONS:
             if action.palette:
                 yield Entry(
@@ -141,7 +130,7 @@ class ActionCommands(Provider):
             yield self._choice("Precision", name, f"Loads the model in {best}.", "precision")
 
     def _choice(self, kind: str, name: str, text: str, action_id: str) -> Entry:
-        run = partial(cast(CommandApp, self.app).run_command, action_id, name)
+        run = partial(cast(Host, self.app).run_command, action_id, name)
         return Entry(f"{kind}: {safe_line(name, 60)}", text, "", run, False)
 
     def _keys(self, action: Action) -> str:
@@ -149,7 +138,7 @@ class ActionCommands(Provider):
 
     def _ask(self, spec: ParamSpec) -> None:
         """Ask for the value of a parameter, and set it."""
-        app = cast(CommandApp, self.app)
+        app = cast(Host, self.app)
         value = getattr(app.session.params, spec.name)
 
         def problem(text: str) -> str:

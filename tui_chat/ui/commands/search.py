@@ -10,12 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tui_chat.errors import TuiChatError
-from tui_chat.ui.commands.messages import Command
-from tui_chat.ui.plain_text import notify_plain
+from tui_chat.ui.commands.host import Command, Host
 from tui_chat.ui.screen_hints import in_screens
 
 if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
     from tui_chat.ui.screens.search import Place
 
 
@@ -23,11 +21,11 @@ class SearchCommands:
     """The actions `search` and `find`.
 
     Args:
-        app: Whose chat screen it is.
+        host: Whose chat screen it is.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.table: dict[str, Command] = {"search": self._search, "find": self._find}
 
     async def _search(self, text: str) -> None:
@@ -36,23 +34,23 @@ class SearchCommands:
         async def chosen(place: Place | None) -> None:
             if place is None:
                 return
-            outbox = self._app.chat.outbox
+            outbox = self._host.chat.outbox
             if outbox.is_busy:  # what was sent before belongs to the chat that is open now
                 outbox.after(lambda: self._open_at(place))
             else:
                 await self._open_at(place)
 
-        self._app.push_screen(SearchScreen(self._app.session, text), chosen)
+        self._host.push_screen(SearchScreen(self._host.session, text), chosen)
 
     async def _open_at(self, place: Place) -> None:
-        chat = self._app.chat
-        chat.kept.keep_place()
+        chat = self._host.chat
+        chat.drafts.keep_place()
         try:
-            await asyncio.to_thread(self._app.session.open_at, place.chat_id, place.message_id)
+            await asyncio.to_thread(self._host.session.open_at, place.chat_id, place.message_id)
         except TuiChatError as error:
-            notify_plain(chat, in_screens(error).one_line, severity="warning", timeout=6)
+            self._host.tell(in_screens(error).one_line, "warning", timeout=6)
             return
         await chat.go_to(place.message_id)
 
     async def _find(self, text: str) -> None:
-        await self._app.chat.finding.open(text)
+        await self._host.chat.find.open(text)

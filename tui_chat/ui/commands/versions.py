@@ -6,26 +6,21 @@ them goes through the session.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError
-from tui_chat.ui.commands.messages import Command, not_of_notes
-from tui_chat.ui.plain_text import notify_plain
-
-if TYPE_CHECKING:
-    from tui_chat.ui.app import TuiChat
+from tui_chat.ui.commands.host import Command, Host
+from tui_chat.ui.commands.messages import not_of_notes
 
 
 class TreeCommands:
     """The actions `tree`, `rank` and `label`.
 
     Args:
-        app: Whose chat it is.
+        host: Whose chat it is.
     """
 
-    def __init__(self, app: TuiChat) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.table: dict[str, Command] = {
             "tree": self._tree,
             "rank": self._rank,
@@ -34,13 +29,13 @@ class TreeCommands:
 
     def _one(self) -> Message:
         """The selected message, else the last one."""
-        transcript = self._app.chat.transcript
+        transcript = self._host.chat.transcript
         message = transcript.selected_message or (transcript.path[-1] if transcript.path else None)
         if message is None:
             raise ContextError("There is no message yet", "", "Type one and press Enter")
         if message.is_note:
             raise not_of_notes()
-        return self._app.session.message(message.id)
+        return self._host.session.message(message.id)
 
     async def _tree(self, _: str) -> None:
         from tui_chat.ui.screens.tree import TreeScreen
@@ -49,15 +44,15 @@ class TreeCommands:
             if message_id is not None:
                 await self._go_to(message_id)
 
-        self._app.push_screen(TreeScreen(self._app.session, self._selected_id()), chosen)
+        self._host.push_screen(TreeScreen(self._host.session, self._selected_id()), chosen)
 
     def _selected_id(self) -> str | None:
-        return self._app.chat.transcript.selected
+        return self._host.chat.transcript.selected
 
     async def _go_to(self, message_id: str) -> None:
         """Select a message that is on the active path by now."""
-        chat = self._app.chat
-        path = self._app.session.messages()
+        chat = self._host.chat
+        path = self._host.session.messages()
         chat.transcript.show(path)
         chat.set_focus(chat.transcript, scroll_visible=False)
         index = next((i for i, m in enumerate(path) if m.id == message_id), len(path) - 1)
@@ -67,24 +62,24 @@ class TreeCommands:
         from tui_chat.ui.screens.rank import RankScreen, ranking_of
 
         message = self._one()
-        ranking = ranking_of(self._app.session.conversation, message)
+        ranking = ranking_of(self._host.session.conversation, message)
 
         def ranked(is_kept: bool | None) -> None:
             if is_kept:
-                notify_plain(self._app.chat, "The ranking is kept. z takes it back.")
+                self._host.tell("The ranking is kept. z takes it back.")
 
-        self._app.push_screen(RankScreen(self._app.session, ranking), ranked)
+        self._host.push_screen(RankScreen(self._host.session, ranking), ranked)
 
     async def _label(self, _: str) -> None:
         from tui_chat.ui.screens.label import LabelScreen, messages_to_label
 
         message = self._one()
-        session = self._app.session
+        session = self._host.session
         ids = messages_to_label(session.conversation, message)
 
         def labelled(count: int | None) -> None:
             if count:
                 what = "1 message" if count == 1 else f"{count} messages"
-                notify_plain(self._app.chat, f"{what} labelled. z takes the last one back.")
+                self._host.tell(f"{what} labelled. z takes the last one back.")
 
-        self._app.push_screen(LabelScreen(session, ids, message.id), labelled)
+        self._host.push_screen(LabelScreen(session, ids, message.id), labelled)
