@@ -14,7 +14,8 @@ from textual.pilot import Pilot
 
 from tests.ui.pictures import Picture
 from tests.ui.piece_app import PieceApp, until
-from tui_chat.ui.chat.token_meter import MeterValues, TokenMeter, grouped, partition
+from tui_chat.ui.chat.token_meter import MeterValues, TokenMeter, partition
+from tui_chat.ui.widgets.numbers import grouped
 
 USUAL = MeterValues(context=2048, system=38, history=641, draft=13, reserve=512, free=844)
 OVERFLOW = MeterValues(2048, 38, 1200, 298, 512, 0, dropped_turns=3, dropped_tokens=412)

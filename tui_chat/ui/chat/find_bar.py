@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from tui_chat.ui.screens.sheet import Field
+from tui_chat.ui.widgets.field import Field
 
 
 class FindBar(Horizontal):

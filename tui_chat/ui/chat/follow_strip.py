@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui_chat.ui.chat.token_meter import grouped
+from tui_chat.ui.widgets.numbers import grouped
 
 
 class FollowStrip(Widget):

@@ -13,9 +13,9 @@ from tui_chat.chat.conversation import Message
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.ui.chat.messages import ContextCounted
 from tui_chat.ui.chat.page import Page
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import literal
+from tui_chat.ui.widgets.numbers import grouped
 
 
 class Outbox:

@@ -15,8 +15,8 @@ from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats, TurboStage
 from tui_chat.chat.model_size import format_bytes
 from tui_chat.safe_text import safe_line
 from tui_chat.session import State
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.transcript.message_notes import rate_text, seconds_text
+from tui_chat.ui.widgets.numbers import grouped
 
 _WINDOW_S = 2.0
 """The live speed is that of this many last seconds."""

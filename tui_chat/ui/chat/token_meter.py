@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from tui_chat.ui.plain_text import plain
 from tui_chat.ui.themes import has_few_colours
+from tui_chat.ui.widgets.numbers import grouped
 
 NARROW_COLUMNS = 48
 """Below this width there is no legend."""
@@ -128,11 +129,6 @@ def partition(parts: Sequence[int], width: int) -> list[int]:
         ends[index] = limit = min(ends[index], limit)
         limit -= least[index]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def grouped(number: int) -> str:
-    """A count with its digits in groups of three: `12 048`."""
-    return f"{number:,}".replace(",", " ")
 
 
 class TokenMeter(Widget):

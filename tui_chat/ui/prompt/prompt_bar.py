@@ -18,12 +18,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static, TextArea
 
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.keys.bindings import bindings_of
 from tui_chat.ui.prompt.completion_list import CompletionList
 from tui_chat.ui.prompt.prompt import Prompt
 from tui_chat.ui.prompt.prompt_history import Draft, PromptHistory
 from tui_chat.ui.prompt.slash import Completion, Values, completions
+from tui_chat.ui.widgets.numbers import grouped
 
 PLACEHOLDER = "Type a message. Enter sends, Ctrl+J makes a line."
 SHORT_PLACEHOLDER = "Type a message."

@@ -12,9 +12,9 @@ from textual.widgets import Static
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.plain_text import plain
 from tui_chat.ui.transcript.message_list import MessageList
+from tui_chat.ui.widgets.numbers import grouped
 
 _ENDED = {"length": "cut by the length limit", "stop": "ended at a stop string"}
 

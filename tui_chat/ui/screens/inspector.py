@@ -21,9 +21,9 @@ from tui_chat.chat.templates import TokenEncoder
 from tui_chat.errors import BusyError
 from tui_chat.safe_text import safe_text
 from tui_chat.session import ChatSession
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
 from tui_chat.ui.widgets.line_view import LineView, fitted
+from tui_chat.ui.widgets.numbers import grouped
 
 _ROLES = {"system": "system", "user": "user", "assistant": "reply", "reply": "next reply"}
 _GAP = 1

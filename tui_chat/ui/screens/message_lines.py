@@ -9,8 +9,8 @@ from textual.content import Content
 
 from tui_chat.chat.conversation import Message
 from tui_chat.safe_text import safe_text
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.widgets.line_view import Layout, wrapped
+from tui_chat.ui.widgets.numbers import grouped
 
 ROW_CHARACTERS = 400
 """Of a message in one line; more never fits."""

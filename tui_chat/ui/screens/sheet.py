@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.types import CSSPathType
-from textual.widgets import Input, Label, Static
+from textual.widgets import Label, Static
 from textual.worker import Worker, WorkerState
 
 from tui_chat.errors import TuiChatError
@@ -26,6 +26,7 @@ from tui_chat.ui.plain_text import plain, plain_line
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.widgets.choice_list import ChoiceList
+from tui_chat.ui.widgets.field import Field
 from tui_chat.ui.widgets.key_line import SheetKeys
 
 log = logging.getLogger(__name__)
@@ -42,20 +43,6 @@ WIDE = 110
 """From this many columns on there is room for something beside a list."""
 _WIDTHS = [(0, "-narrow"), (60, "-middle"), (WIDE, "-wide")]
 _HEIGHTS = [(0, "-short"), (20, "-tall")]
-
-
-class Field(Input, inherit_bindings=False):
-    """One line to type in, which leaves Enter, Up and Down to the screen.
-
-    Not a priority binding of the screen: that would overtake keys which are still on their way
-    to the field when somebody types fast.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in Input.BINDINGS
-        if not (isinstance(binding, Binding) and binding.key == "enter")
-    ]
 
 
 class Filter(Field):

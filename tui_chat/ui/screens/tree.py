@@ -17,7 +17,6 @@ from textual.types import CSSPathType
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.screen_hints import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
@@ -26,6 +25,7 @@ from tui_chat.ui.screens.tree_line import most_guides, tree_line
 from tui_chat.ui.screens.tree_rows import TreeRow, parent_index, tree_rows
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.widgets.choice_list import GUTTER, ChoiceList
+from tui_chat.ui.widgets.numbers import grouped
 
 LOOK_EVERY_S = 0.5
 """How often it is looked whether the chat has gone on behind the screen."""

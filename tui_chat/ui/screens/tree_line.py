@@ -10,11 +10,11 @@ from textual.content import Content
 
 from tui_chat.chat.conversation import Message
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.chat.token_meter import grouped
 from tui_chat.ui.screens.message_lines import first_words
 from tui_chat.ui.screens.tree_rows import TreeRow, guides
 from tui_chat.ui.transcript.message_notes import short_model
 from tui_chat.ui.widgets.line_view import fitted
+from tui_chat.ui.widgets.numbers import grouped
 
 _ROLES = {"user": "you", "assistant": "reply", "system": "system"}
 

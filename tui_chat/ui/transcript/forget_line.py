@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tui_chat.chat.budget import ContextView
 from tui_chat.chat.conversation import Message
 from tui_chat.session.reply import left_out
-from tui_chat.ui.chat.token_meter import grouped
+from tui_chat.ui.widgets.numbers import grouped
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Prefill
 from tui_chat.safe_text import safe_line
-from tui_chat.ui.chat.token_meter import grouped
+from tui_chat.ui.widgets.numbers import grouped
 
 
 def time_text(message: Message, now: datetime) -> str:
