@@ -125,7 +125,7 @@ class MessageList(ScrollView, can_focus=False):
         self._laid_out_for = Size(0, 0)
         self._palettes = Palettes(self)
         self._drawn: dict[int, Block] = {}
-        self._selection = TextSelection(self)
+        self._selection = TextSelection(self, self)
         self._is_reading = False
         self._hovered: tuple[int, str, object] | None = None
         """The message and what of it is under the pointer, if it can be clicked."""

@@ -7,35 +7,65 @@ stays on its words while heights change, while a reply grows and while the windo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from textual.geometry import Offset
 from textual.selection import Selection
+from textual.widget import Widget
 
 from tui_chat.ui.transcript.look import NO_SPAN
 
 if TYPE_CHECKING:
-    from tui_chat.ui.transcript.message_list import MessageList
+    from tui_chat.chat.conversation import Message
+    from tui_chat.ui.transcript.shown_message import ShownMessage
 
 STRIDE = 1 << 24
 """The line number of a message's first block is its place in the path times this."""
+
+
+class Messages(Protocol):
+    """The messages whose text is selected, as `MessageList` has them."""
+
+    @property
+    def path(self) -> Sequence[Message]:
+        """The messages, first to last."""
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The place of each message in the path, by its id."""
+
+    @property
+    def looked_at(self) -> Mapping[str, ShownMessage]:
+        """The messages that were near the window lately, by their ids."""
+
+    def shown(self, index: int) -> ShownMessage:
+        """A message by its place in the path."""
+
+    def opened(self, index: int) -> ShownMessage:
+        """The same, with all of its text read."""
+
+    def at(self, row: int) -> tuple[int, int]:
+        """The message of a row of the whole list, and its row there."""
 
 
 class TextSelection:
     """The selected text of a list of messages.
 
     Args:
+        widget: Shows the list.
         messages: The list.
     """
 
-    def __init__(self, messages: MessageList) -> None:
+    def __init__(self, widget: Widget, messages: Messages) -> None:
+        self._widget = widget
         self._messages = messages
         self._bounds: tuple[Offset, Offset] | None = None
 
     def clear(self) -> None:
         """Select nothing, as when what was selected is not there any more."""
-        if self._bounds is not None and self._messages.is_attached:
-            self._messages.screen.clear_selection()
+        if self._bounds is not None and self._widget.is_attached:
+            self._widget.screen.clear_selection()
 
     def select(self, index: int, row: int, is_whole: bool) -> None:
         """Select the block of a row, or the whole message.
@@ -49,7 +79,7 @@ class TextSelection:
         last = max(0, len(shown.heights) - 1)
         first = 0 if is_whole else max(0, min(shown.place(row)[0], last))
         start, end = Offset(0, line + first), Offset(STRIDE, line + (last if is_whole else first))
-        self._messages.screen.selections = {self._messages: Selection(start, end)}
+        self._widget.screen.selections = {self._widget: Selection(start, end)}
 
     def show(self, selection: Selection | None) -> None:
         """Mark what is selected in the messages that are near."""
@@ -90,7 +120,7 @@ class TextSelection:
 
     def _closed(self, selection: Selection) -> tuple[Offset, Offset]:
         """Where a selection begins and ends; an open end is the edge of what is in view."""
-        top, height = self._messages.scroll_offset.y, self._messages.size.height
+        top, height = self._widget.scroll_offset.y, self._widget.size.height
         start, end = selection
         return (
             Offset(0, self._line_at(top)) if start is None else start,
