@@ -6,6 +6,7 @@ lay the three parts out. Exceptions hold text only, so keeping one never keeps a
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -16,23 +17,49 @@ def _sentence(text: str) -> str:
     return text if text.endswith(("?", "!")) else f"{text}."
 
 
+class Remedy(StrEnum):
+    """Where the user does what a hint advises; the values are the ids of `tui_chat.actions`.
+
+    No hint names a key or a command: each front end adds its own, the screens the key in force
+    ("Choose a model (F3)"), the command line what to type in a shell.
+    """
+
+    CHOOSE_MODEL = "model"
+    CHOOSE_PRECISION = "precision"
+    CHOOSE_PARAMETERS = "parameters"
+    CHOOSE_CHAT = "open"
+    OPEN_LOG = "log"
+    STOP_REPLY = "stop"
+    COPY_CHAT = "fork"
+    WRITE_NOTE = "compact"
+
+
+def remedied(hint: str, place: str) -> str:
+    """A hint with where to do what it advises, in the words of a front end; empty for nowhere."""
+    return f"{hint.rstrip('.')} ({place})" if hint and place else hint
+
+
 class TuiChatError(Exception):
     """A failure with something useful to say.
 
     Args:
         title: What failed, as one clause without a full stop.
         detail: Why, as one sentence or more.
-        hint: What the user can do next.
+        hint: What the user can do next, without the keys or commands of any front end.
+        remedy: Where to do that.
     """
 
     exit_code = 1
     code = "internal"
 
-    def __init__(self, title: str, detail: str = "", hint: str = "") -> None:
+    def __init__(
+        self, title: str, detail: str = "", hint: str = "", remedy: Remedy | None = None
+    ) -> None:
         super().__init__(title)
         self.title = title
         self.detail = detail
         self.hint = hint
+        self.remedy = remedy
 
     @property
     def one_line(self) -> str:

@@ -24,6 +24,7 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 from tui_chat.terminal.safe_writer import SafeWriter
+from tui_chat.terminal.shell_remedies import in_shell
 
 USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
 """What stands before a message on a line of its own, as in Graphcore's chatbot for these models."""
@@ -72,7 +73,7 @@ class LineClient:
                     self._on_ready(event.event.info)
                 return
             if isinstance(event.event, Failed):
-                raise _error(event.event)
+                raise event.event.error
             if isinstance(event.event, Loading):
                 self._tell_loading(event.event)
 
@@ -99,7 +100,7 @@ class LineClient:
                     if isinstance(event.event, Delta):
                         write(event.event.text)
                     elif isinstance(event.event, Failed):
-                        raise _error(event.event)
+                        raise event.event.error
                     elif isinstance(event.event, Finished):
                         return event.event
 
@@ -130,10 +131,6 @@ class LineClient:
         self._told_at = time.monotonic()
         size = f" {format_bytes(step.done)} of {format_bytes(step.total)}" if step.total else ""
         self._narrate(f"Loading {safe_line(step.model, 80)}: {step.stage}{size}")
-
-
-def _error(event: Failed) -> TuiChatError:
-    return TuiChatError(event.title, event.detail, event.hint)
 
 
 # One reply --------------------------------------------------------------------------------------
@@ -222,7 +219,7 @@ class PlainChat:
                     break
             except TuiChatError as error:
                 self._out.end_line()
-                self._complain(error.one_line)
+                self._complain(in_shell(error).one_line)
                 self._failures += 1
         return 1 if self._failures and self._is_scripted else 0
 

@@ -53,7 +53,9 @@ def free_memory(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     """Have every device say that so many GiB are free."""
     memory = DeviceMemory(int(free * GIB), 1024 * GIB)
     for module in ("estimate", "preflight"):
-        monkeypatch.setattr(f"tui_chat.engine.{module}.device_memory", lambda device: memory)
+        monkeypatch.setattr(
+            f"tui_chat.engine.loading.{module}.device_memory", lambda device: memory
+        )
 
 
 def counted(directory: Path, config: object) -> ModelShape:

@@ -182,8 +182,8 @@ def test_name_directory_and_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("oasst12b", "Did you mean oasst-12b?"), ("GUID", "Did you mean guide?"),
-     ("zzzzzz", "tui-chat models list"), ("a/b/c", "tui-chat models list"),
-     ("a\x1b[2J/b", "tui-chat models list")],
+     ("zzzzzz", "See the list of models"), ("a/b/c", "See the list of models"),
+     ("a\x1b[2J/b", "See the list of models")],
 )  # fmt: skip
 def test_unknown_name_is_answered_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(ModelNotFoundError) as caught:

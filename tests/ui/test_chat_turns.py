@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-import tui_chat.chat
-import tui_chat.engine
-import tui_chat.session
-import tui_chat.storage
 from tests.ui.chat_app import chat_app, chat_of, idle, running, say, talk, until
 from tests.ui.painted import message_rows, rows, words
 from tui_chat.chat.events import Failed
 from tui_chat.engine.contract.scripted import GIB, Script
 from tui_chat.errors import ModelLoadError, TuiChatError
 from tui_chat.ui.app import TuiChat
-from tui_chat.ui.screen_hints import hint_in_screens
 
 SLOW = Script(replies=["Once upon a time there was a lighthouse. " * 20], token_s=0.02)
 REPLY = "Here is **bold**, a list:\n\n- one\n- two\n\n```python\nprint('hello')\n```\n\nDone."
@@ -198,22 +189,6 @@ async def test_where_there_is_a_key_no_command_is_named(name: str) -> None:
         await app.run_command("model", name)
         await until(pilot, lambda: name in told(app))
         assert "F3" in told(app) and "tui-chat " not in told(app)
-
-
-def hints() -> Iterator[str]:
-    """Every text in the rooms below the screens that names a command of the shell."""
-    rooms = (tui_chat.chat, tui_chat.engine, tui_chat.session, tui_chat.storage)
-    for room in rooms:
-        for path in Path(room.__path__[0]).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and "`tui-chat " in str(node.value):
-                    yield str(node.value)
-
-
-def test_every_command_that_an_error_names_has_a_key() -> None:
-    named = list(hints())
-    assert named
-    assert not [text for text in named if "tui-chat " in hint_in_screens(text)]
 
 
 def page(app: TuiChat) -> str:

@@ -93,6 +93,7 @@ def test_a_long_text_that_grows_has_the_blocks_of_one_that_is_read_at_once(
 
 @settings(max_examples=1000, deadline=None)
 @given(STEPS)
+@example(["> \r\n- \r\n  ", "word "])
 @example(["- a\n1. >\n", "word"])
 def test_however_a_text_grows_its_blocks_are_those_of_one_that_is_read_at_once(
     steps: list[str],

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tui_chat.errors import Remedy, TuiChatError
+
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
 FailureCode = Literal[
     "oom", "device_lost", "bad_numbers", "context", "load", "cancelled", "internal"
@@ -152,6 +154,13 @@ class Failed:
     title: str
     detail: str = ""
     hint: str = ""
+    remedy: Remedy | None = None
+    """Where the user does what the hint advises."""
+
+    @property
+    def error(self) -> TuiChatError:
+        """The same as an error."""
+        return TuiChatError(self.title, self.detail, self.hint, self.remedy)
 
     @property
     def one_line(self) -> str:

@@ -49,7 +49,9 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         return code
     except TuiChatError as error:
-        complain(error.one_line)
+        from tui_chat.terminal.shell_remedies import in_shell
+
+        complain(in_shell(error).one_line)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

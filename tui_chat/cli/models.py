@@ -14,6 +14,7 @@ from tui_chat.cli.output import complain, narrate, print_json, print_table
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
+from tui_chat.terminal.shell_remedies import in_shell
 
 if TYPE_CHECKING:
     from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
@@ -150,7 +151,7 @@ def check(
         for warning in record["warnings"]:
             print(f"  {safe_line(warning)}")
     if failure is not None:
-        complain(failure.one_line)
+        complain(in_shell(failure).one_line)
         return 1
     return 0
 

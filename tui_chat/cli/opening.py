@@ -24,6 +24,7 @@ from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound
+from tui_chat.terminal.shell_remedies import place_of
 
 if TYPE_CHECKING:
     from tui_chat.storage.saving.writer import TranscriptWriter
@@ -52,7 +53,7 @@ class Opened:
         writer = self.writer()
         writer.wait_ready(_OPEN_S)
         state = writer.state
-        notices = [notice.text for notice in writer.notices]
+        notices = [notice.worded(place_of(notice.remedy)) for notice in writer.notices]
         is_told = any(notice.kind == "read-only" for notice in writer.notices)
         if not state.ok and not is_told and paths.home_problem() is None:
             reason = state.detail.removeprefix("Nothing is saved: ")

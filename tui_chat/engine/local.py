@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from tui_chat.chat.events import Failed, ModelInfo, TurboState, Unloaded
 from tui_chat.engine.contract.backend import Emit, EmitEach, GenerateRequest, LoadRequest, ReplyPath
 from tui_chat.engine.files.registry import Registry, load_registry
-from tui_chat.errors import LoadCancelledError, TuiChatError, UsageError
+from tui_chat.errors import LoadCancelledError, Remedy, TuiChatError, UsageError
 
 if TYPE_CHECKING:
     from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TurboUse = Literal["off", "kept", "auto"]
 """Whether compiled steps are used: never, those that are there already, or compiled if need be."""
 
-_NO_MODEL = Failed("load", "No model is loaded", "", "Choose one (F3)")
+_NO_MODEL = Failed("load", "No model is loaded", "", "Choose one", Remedy.CHOOSE_MODEL)
 
 
 class LocalBackend:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui_chat.chat.conversation import Conversation, title_from
-from tui_chat.errors import BusyError, TranscriptNotFoundError, TuiChatError
+from tui_chat.errors import BusyError, Remedy, TranscriptNotFoundError, TuiChatError
 from tui_chat.safe_text import storable
 from tui_chat.session.events import ChatOpened, TreeChanged
 from tui_chat.session.sharing import Sharing
@@ -144,7 +144,9 @@ class ChatSession(Sharing):
                 raise TranscriptNotFoundError("The message is not there any more")
             is_shown = any(m.id == message_id for m in conversation.path())
             if is_current and not is_shown and self.is_busy:
-                raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+                raise BusyError(
+                    "The reply is still being written", "", "Stop it first", Remedy.STOP_REPLY
+                )
             is_moved = conversation.go_to(message_id)
             if not is_current:
                 self._open(conversation)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tui_chat.chat.conversation import Conversation, Message
-from tui_chat.errors import ContextError, ParameterError
+from tui_chat.errors import ContextError, ParameterError, Remedy
 from tui_chat.session.editing import Editing
 from tui_chat.session.reply import Reply
 
@@ -41,7 +41,7 @@ class Choosing(Editing):
             raise ParameterError(
                 f"There can be {FEWEST} to {MOST} candidates",
                 f"Not {count}",
-                f"As in /best {USUAL}",
+                f"{USUAL} is usual",
             )
         self._refuse_equal(count)
         if text:
@@ -76,7 +76,8 @@ class Choosing(Editing):
         raise ParameterError(
             f"All {count} candidates would be the same",
             f"{why}, so that the most probable token is always taken",
-            "Choose another value (F2) or a preset such as k50",
+            "Choose a preset such as k50, or another value",
+            Remedy.CHOOSE_PARAMETERS,
         )
 
     def _question(self) -> Message:

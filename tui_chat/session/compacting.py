@@ -16,7 +16,7 @@ from tui_chat.chat.marks import Note
 from tui_chat.chat.notes import as_message, divided, system_text
 from tui_chat.engine.contract.backend import GenerateRequest
 from tui_chat.engine.contract.runner import JobHandle
-from tui_chat.errors import BusyError, ConfigError, ContextError
+from tui_chat.errors import BusyError, ConfigError, ContextError, Remedy
 from tui_chat.safe_text import storable
 from tui_chat.session.choosing import Choosing
 from tui_chat.session.events import EngineUpdate, TreeChanged
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tui_chat.chat.note_prompts import Part
     from tui_chat.chat.prompt import PromptComposer, Turn
 
-_KEEPS = "/compact 4 keeps the newest 4 turns and sums up those above"
+_KEEPS = "Say how many of the newest turns to keep, such as 4, to sum up those above them"
 
 
 @dataclass(slots=True)
@@ -91,7 +91,9 @@ class Compacting(Choosing):
         with self._lock:
             self._target(None)
             if self._paths()[1] is not path:
-                raise BusyError("The chat has changed meanwhile", "", "Type /compact again")
+                raise BusyError(
+                    "The chat has changed meanwhile", "", "Try again", Remedy.WRITE_NOTE
+                )
             conversation = self._conversation
             writing = _Writing(
                 conversation,
@@ -170,7 +172,8 @@ class Compacting(Choosing):
             raise ContextError(
                 "This model can't be given a note",
                 f"A note is sent as a system message, and its template takes none: {error.title}",
-                "Load another model (F3), or name another template in models.toml",
+                "Name another template in models.toml, or load another model",
+                Remedy.CHOOSE_MODEL,
             ) from None
 
     def _end_of(
@@ -269,7 +272,10 @@ class Compacting(Choosing):
         if isinstance(event, Finished) and (event.reason == "cancelled" or is_stopped):
             event = Finished("cancelled", Stats())
         elif isinstance(event, Finished) and not text:
-            event = Failed("internal", "The model wrote no note", "", "Try another model (F3)")
+            event = Failed(
+                "internal", "The model wrote no note", "", "Try another model",
+                Remedy.CHOOSE_MODEL,
+            )  # fmt: skip
         elif isinstance(event, Finished) and writing.part is not None:
             del writing.turns[: writing.part.turns]
             writing.before = text
@@ -315,7 +321,7 @@ class Compacting(Choosing):
         """The finished note of that id."""
         message = self._note(message_id)
         if self.is_busy or message.note_on is None:
-            raise BusyError("The engine is still writing", "", "Press Esc to stop it")
+            raise BusyError("The engine is still writing", "", "Stop it first", Remedy.STOP_REPLY)
         note = self._conversation[message.note_on].marks.note
         assert note is not None
         return note
@@ -329,7 +335,9 @@ class Compacting(Choosing):
 def _nothing_to_sum_up(keep: int | None, turns: int, has_note: bool) -> ContextError:
     if keep is None:
         there = "a note stands for the others already" if has_note else "every turn is still sent"
-        return ContextError("There is nothing above the forget line", there, _KEEPS)
+        return ContextError(
+            "There is nothing above the forget line", there, _KEEPS, Remedy.WRITE_NOTE
+        )
     after = " after the note" if has_note else ""
     return ContextError(
         "There is nothing to sum up",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tui_chat.chat.conversation import Conversation, Message, new_id, title_from
 from tui_chat.chat.marks import NO_MARKS, Marks
-from tui_chat.errors import BusyError, ContextError
+from tui_chat.errors import BusyError, ContextError, Remedy
 from tui_chat.safe_text import storable
 from tui_chat.session.events import TreeChanged
 from tui_chat.session.talking import Talking
@@ -236,7 +236,7 @@ class Editing(Talking):
         self._refuse_while_writing()
         chosen = message_id or self._conversation.leaf_id
         if chosen is None or chosen not in self._conversation:
-            raise ContextError("There is no message yet", "", "Type one and press Enter")
+            raise ContextError("There is no message yet", "", "Type one and send it")
         return self._conversation[chosen]
 
     def _branch(
@@ -266,4 +266,6 @@ class Editing(Talking):
 
     def _refuse_while_writing(self) -> None:
         if self.is_busy:
-            raise BusyError("The reply is still being written", "", "Press Esc to stop it")
+            raise BusyError(
+                "The reply is still being written", "", "Stop it first", Remedy.STOP_REPLY
+            )

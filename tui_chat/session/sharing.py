@@ -19,7 +19,7 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.chat.events import Failed, Finished
 from tui_chat.engine.contract.backend import Backend
 from tui_chat.engine.files.registry import Registry
-from tui_chat.errors import BusyError, StoreError, TranscriptNotFoundError
+from tui_chat.errors import BusyError, Remedy, StoreError, TranscriptNotFoundError
 from tui_chat.session.choosing import USUAL
 from tui_chat.session.compacting import Compacting
 from tui_chat.session.events import ParamsChanged, SessionSettings, StorageNotice, TreeChanged
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 """Between two looks whether a chat that is open elsewhere is free."""
 _TAKEN = "This chat is open in another window and can only be read here"
-_GO_ON = "Close it there, and it can be changed here; or go on in a copy of it with /fork"
+_GO_ON = "Close it there, and it can be changed here; or go on in a copy of it"
 _FREE = "The other window has left this chat: it can be changed here now."
 _GONE = "This chat was deleted in another window"
-_COPY = "Go on in a copy of it with /fork"
+_COPY = "Go on in a copy of it"
 
 
 class Sharing(Compacting):
@@ -103,7 +103,8 @@ class Sharing(Compacting):
             BusyError: If it has.
         """
         if self.is_read_only:
-            raise BusyError(_GONE, "", _COPY) if self._is_gone else BusyError(_TAKEN, "", _GO_ON)
+            title, hint = (_GONE, _COPY) if self._is_gone else (_TAKEN, _GO_ON)
+            raise BusyError(title, "", hint, Remedy.COPY_CHAT)
 
     def _require_free(self, chat_id: str) -> None:
         """Refuse to rename or delete a saved chat that another program has open.
@@ -134,7 +135,8 @@ class Sharing(Compacting):
         with self._lock:
             self._notices = [n for n in self._notices if n.notice.kind not in ("in use", "free")]
             if self.is_read_only:
-                self._notices.append(StorageNotice(Notice("in use", f"{_TAKEN}. {_GO_ON}.")))
+                notice = Notice("in use", f"{_TAKEN}.", hint=_GO_ON, remedy=Remedy.COPY_CHAT)
+                self._notices.append(StorageNotice(notice))
                 self._tell(self._notices[-1])
                 self._begin_to_watch()
 
@@ -190,9 +192,8 @@ class Sharing(Compacting):
             if saved is not None:
                 self._tell(TreeChanged())
                 self._tell(ParamsChanged())
-            self._tell(
-                StorageNotice(Notice("free", _FREE if saved is not None else f"{_GONE}. {_COPY}."))
-            )
+            gone = Notice("free", f"{_GONE}.", hint=_COPY, remedy=Remedy.COPY_CHAT)
+            self._tell(StorageNotice(Notice("free", _FREE) if saved is not None else gone))
         elif self.is_read_only:
             self._begin_to_watch()  # another chat was opened meanwhile
         return True

@@ -13,7 +13,7 @@ from tui_chat.chat.conversation import Conversation, Message, title_from
 from tui_chat.chat.events import Delta, EngineEvent, Failed, Finished, Prefill
 from tui_chat.chat.notes import with_note
 from tui_chat.engine.contract.backend import GenerateRequest
-from tui_chat.errors import BusyError, ContextError
+from tui_chat.errors import BusyError, ContextError, Remedy
 from tui_chat.safe_text import storable
 from tui_chat.session.events import EngineUpdate, RequestFailed, TreeChanged
 from tui_chat.session.model_control import ModelControl
@@ -189,7 +189,7 @@ class Talking(ModelControl):
         composer = self._current_composer()
         info = self._backend.info
         if composer is None or info is None:
-            raise ContextError("No model is loaded", "", "Press F3 to choose one")
+            raise ContextError("No model is loaded", "", "Choose one", Remedy.CHOOSE_MODEL)
         with self._lock:
             first, conversation = replies[0], replies[0].conversation
             path = with_note(conversation.path(first.message_id))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tui_chat.errors import Remedy, remedied
+
 NoticeKind = Literal[
     "damaged", "replaced", "read-only", "migrated", "imported", "refused", "in use", "free"
 ]
@@ -24,6 +26,15 @@ class Notice:
     """One or two sentences."""
     path: Path | None = None
     """The file that it is about, where there is one: what was set aside, copied or imported."""
+    hint: str = ""
+    """What the user can do."""
+    remedy: Remedy | None = None
+    """Where the user does that."""
+
+    def worded(self, place: str) -> str:
+        """All of it, with where to do it in the words of a front end."""
+        hint = remedied(self.hint, place)
+        return f"{self.text} {hint}." if hint else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from tui_chat.ui.chat.screen import ChatScreen
 from tui_chat.ui.commands.dispatch import Commands
 from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.keys.bindings import bindings_of
+from tui_chat.ui.keys.names import UNBOUND
 from tui_chat.ui.no_colour import WithoutColour
 from tui_chat.ui.plain_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
@@ -534,5 +535,5 @@ class TuiChat(GuardedApp[int]):
 def _keymap(keys: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Textual's keymap; an action without keys gets one that no keyboard has."""
     return {
-        action_id: ",".join(names) or f"unbound+{action_id}" for action_id, names in keys.items()
+        action_id: ",".join(names) or f"{UNBOUND}{action_id}" for action_id, names in keys.items()
     }

@@ -7,7 +7,7 @@ a kept one would keep gigabytes.
 from __future__ import annotations
 
 from tui_chat.chat.events import Failed, FailureCode
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import Remedy, TuiChatError
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status", "hip error", "device lost")
@@ -28,17 +28,23 @@ def failure_code(error: BaseException) -> FailureCode:
     return "internal"
 
 
-_WORDS: dict[FailureCode, tuple[str, str]] = {
-    "oom": ("The device ran out of memory", "Choose 8bit or 4bit (F4), or a shorter context"),
+_WORDS: dict[FailureCode, tuple[str, str, Remedy | None]] = {
+    "oom": (
+        "The device ran out of memory",
+        "Choose a shorter context, or 8bit or 4bit",
+        Remedy.CHOOSE_PRECISION,
+    ),
     "device_lost": (
         "The device stopped working",
         "The chat is saved; restart the program to go on",
+        None,
     ),
     "bad_numbers": (
         "The model computed numbers that are not finite",
-        "Try bf16 or fp32 (F4)",
+        "Try bf16 or fp32",
+        Remedy.CHOOSE_PRECISION,
     ),
-    "internal": ("The reply failed", "Send it again; the log (Ctrl+L) has more"),
+    "internal": ("The reply failed", "Send it again; the log has more", Remedy.OPEN_LOG),
 }
 
 
@@ -46,11 +52,11 @@ def failure_event(error: BaseException) -> Failed:
     """Describe an exception in words, keeping nothing of it."""
     code = failure_code(error)
     if isinstance(error, TuiChatError):
-        return Failed(code, error.title, error.detail, error.hint)
-    title, hint = _WORDS[code]
+        return Failed(code, error.title, error.detail, error.hint, error.remedy)
+    title, hint, remedy = _WORDS[code]
     lines = str(error).strip().splitlines()
     detail = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return Failed(code, title, detail, hint)
+    return Failed(code, title, detail, hint, remedy)
 
 
 def forget_frames(error: BaseException) -> None:

@@ -20,7 +20,7 @@ from threading import Event
 from tui_chat.chat.events import EngineEvent, Failed, Finished, Ready, Stats, Unloaded
 from tui_chat.engine.contract.backend import Backend, Emit, EmitEach, GenerateRequest, LoadRequest
 from tui_chat.engine.contract.failures import failure_event, forget_frames
-from tui_chat.errors import BusyError, TuiChatError
+from tui_chat.errors import BusyError, Remedy, TuiChatError
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +190,13 @@ class _LoadJob(_Job):
             runner.last_loaded = None
             detail = failed.detail or failed.title
             title = f"{before.model} could not be loaded again"
-            self.deliver(Failed(failed.code, title, detail, "Choose a model (F3)"))
+            self.deliver(Failed(failed.code, title, detail, "Choose a model", Remedy.CHOOSE_MODEL))
 
     def skipped(self) -> EngineEvent:
-        return Failed("cancelled", "Loading was stopped", "", "Load a model whenever you like (F3)")
+        return Failed(
+            "cancelled", "Loading was stopped", "", "Load a model whenever you like",
+            Remedy.CHOOSE_MODEL,
+        )  # fmt: skip
 
 
 class _UnloadJob(_Job):

@@ -17,7 +17,7 @@ from tui_chat.chat.params import BUILTIN_PRESETS, Preset
 from tui_chat.config import paths
 from tui_chat.engine.files.models_file import RawFile, read_models_file
 from tui_chat.engine.files.spec import ModelSpec, is_hub_id, is_path
-from tui_chat.errors import ConfigError, ModelNotFoundError, ParameterError
+from tui_chat.errors import ConfigError, ModelNotFoundError, ParameterError, Remedy
 from tui_chat.safe_text import safe_line
 
 DEFAULT_MODEL = "guide"
@@ -55,7 +55,8 @@ class Registry:
         raise ModelNotFoundError(
             f"There is no model {shown!r}",
             "It is no name in models.toml, no directory here, and no hub id such as owner/name",
-            f"Did you mean {near[0]}?" if near else "See `tui-chat models list` for all of them",
+            f"Did you mean {near[0]}?" if near else "See the list of models",
+            None if near else Remedy.CHOOSE_MODEL,
         )
 
 
@@ -77,7 +78,8 @@ def _directory_spec(name: str) -> ModelSpec:
     raise ModelNotFoundError(
         f"There is no model in {shown}",
         detail,
-        "Name the directory that holds config.json, or a model from `tui-chat models list`",
+        "Name the directory that holds config.json, or a model of the list",
+        Remedy.CHOOSE_MODEL,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tui_chat.chat.params import SamplingParams
-from tui_chat.errors import TuiChatError
+from tui_chat.errors import Remedy, TuiChatError
 
 
 class BadNumbersError(TuiChatError):
@@ -27,7 +27,8 @@ class BadNumbersError(TuiChatError):
         super().__init__(
             "The model computed numbers that are not finite",
             "Its weights are damaged, or their values do not fit this precision",
-            "Try bf16 or fp32 (F4)",
+            "Try bf16 or fp32",
+            Remedy.CHOOSE_PRECISION,
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.marks import ChatDetails
-from tui_chat.errors import StoreError, TranscriptNotFoundError
+from tui_chat.errors import Remedy, StoreError, TranscriptNotFoundError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.storage.database.file import open_reader
 from tui_chat.storage.database.records import (
@@ -114,7 +114,8 @@ class TranscriptReader:
             raise TranscriptNotFoundError(
                 f"There is no saved chat {safe_line(name, 80)!r}",
                 "",
-                "`tui-chat transcripts list` shows the ids",
+                "The list of chats shows the ids",
+                Remedy.CHOOSE_CHAT,
             )
         if len(rows) > 1 and rows[0]["id"] != prefix:
             ids = ", ".join(
@@ -180,7 +181,8 @@ class TranscriptReader:
             raise TranscriptNotFoundError(
                 f"There is no saved chat {safe_line(chat_id, 80)!r}",
                 "",
-                "`tui-chat transcripts list` shows the ids",
+                "The list of chats shows the ids",
+                Remedy.CHOOSE_CHAT,
             )
         return rows[0]
 

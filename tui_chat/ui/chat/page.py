@@ -23,7 +23,7 @@ from tui_chat.ui.chat.split_line import SplitLine
 from tui_chat.ui.chat.token_meter import TokenMeter
 from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt_bar import PromptBar
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Page:
 
     def say(self, error: TuiChatError) -> None:
         """Show an error above the prompt, where it stays until it is read."""
-        self.notice.say(in_screens(error))
+        self.notice.say(in_screens(error, self.bar.app))
 
     def focus(self, widget: Widget) -> None:
         """Give the keys to a widget, at once: the next key may be here before any message."""

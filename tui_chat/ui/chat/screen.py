@@ -33,7 +33,7 @@ from tui_chat.ui.prompt.prompt import Prompt
 from tui_chat.ui.prompt.prompt_bar import PromptBar
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import is_command, literal, parse
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.transcript import Transcript
@@ -257,7 +257,7 @@ class ChatScreen(Screen[None]):
             command = parse(draft.text)
         except TuiChatError as error:
             self.bar.give_back(draft)
-            notify_plain(self, in_screens(error).one_line, severity="warning")
+            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
             return
         self.bar.past.add(draft)
         await self._host.run_command(command.action.id, command.argument)

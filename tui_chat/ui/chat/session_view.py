@@ -23,7 +23,7 @@ from tui_chat.chat.events import (
 )
 from tui_chat.chat.model_size import format_bytes
 from tui_chat.chat.notes import is_note_id
-from tui_chat.errors import BusyError, TuiChatError
+from tui_chat.errors import BusyError, Remedy, TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import (
     ChatOpened,
@@ -43,7 +43,7 @@ from tui_chat.ui.chat.status_text import why_not_saved
 from tui_chat.ui.chat.token_counter import TokenCounter
 from tui_chat.ui.prompt.prompt_history import draft_of
 from tui_chat.ui.prompt.slash import escaped
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens, place_of
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -117,7 +117,8 @@ class SessionView:
                     is_news = notice.kind == "free"
                     is_free = is_free or is_news
                     severity: SeverityLevel = "information" if is_news else "warning"
-                    self._page.tell(notice.text, severity, timeout=10)
+                    text = notice.worded(place_of(notice.remedy, self._page.bar.app))
+                    self._page.tell(text, severity, timeout=10)
                 case Saved(state=state):
                     self._on_saving(state)
         if is_opened:
@@ -208,7 +209,7 @@ class SessionView:
         if isinstance(event, Failed):
             detail = f"{event.detail.rstrip('.')}. There is no note" if event.detail else ""
             detail = detail or "There is no note"
-            self._page.say(TuiChatError(event.title, detail, event.hint))
+            self._page.say(TuiChatError(event.title, detail, event.hint, event.remedy))
         elif event.reason == "cancelled":
             self._page.tell("The note was given up; the chat is as it was.")
         elif event.reason == "length":
@@ -219,7 +220,7 @@ class SessionView:
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
         """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""
         if self._session.message(message_id).text:
-            self._page.say(TuiChatError(event.title, event.detail, event.hint))
+            self._page.say(event.error)
 
     def _take_back(self, failed: RequestFailed) -> None:
         """Give the draft of a message that got no answer back, and say why."""
@@ -237,7 +238,7 @@ class SessionView:
             return
         if self._session.state == "empty" and self._page.notice.error is not None:
             return  # it says already why there is no model
-        self._page.say(TuiChatError(failure.title, failure.detail, failure.hint))
+        self._page.say(failure.error)
 
     # The model ------------------------------------------------------------------------------------
 
@@ -295,14 +296,23 @@ class SessionView:
             self._coming_back = (before.model, before.precision)
             kept = f"{safe_line(before.model, 60)} in {before.precision} is used again."
             detail = f"{detail.rstrip('.')}. {kept}" if detail else kept
-        hint = event.hint or "Press F3 for another model, or F4 for another precision"
-        error = in_screens(TuiChatError(event.title, detail, hint))
+        error = self._in_screens(TuiChatError(event.title, detail, event.hint, event.remedy))
         if is_left_empty:
             self._show_failure(error)
         if event.code == "cancelled":
             self._page.tell(f"{event.title}. {detail}".strip())
         elif not (is_left_empty and self._page.is_empty):
             self._page.say(error)
+
+    def _in_screens(self, error: TuiChatError) -> TuiChatError:
+        """An error of loading; one without a hint is told how to choose something else."""
+        app = self._page.bar.app
+        if error.hint:
+            return in_screens(error, app)
+        model = place_of(Remedy.CHOOSE_MODEL, app)
+        precision = place_of(Remedy.CHOOSE_PRECISION, app)
+        hint = f"Choose another model ({model}), or another precision ({precision})"
+        return TuiChatError(error.title, error.detail, hint)
 
     def _show_failure(self, failure: TuiChatError | None) -> None:
         """Say in an empty chat why nobody listens."""

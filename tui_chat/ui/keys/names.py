@@ -13,6 +13,9 @@ from textual.keys import format_key
 
 from tui_chat.actions import Action, describe_key
 
+UNBOUND = "unbound+"
+"""Begins the key, which no keyboard has, of an action that the user gave none."""
+
 
 @runtime_checkable
 class HasKeymap(Protocol):
@@ -35,7 +38,8 @@ def pressed_keys(app: App[Any], action: Action) -> tuple[str, ...]:
 
 def keys_of(app: App[Any], action: Action) -> str:
     """The keys of an action as people write them: `Ctrl+R`, or empty where it has none."""
-    return " / ".join(_described(key) for key in pressed_keys(app, action))
+    keys = (key for key in pressed_keys(app, action) if not key.startswith(UNBOUND))
+    return " / ".join(_described(key) for key in keys)
 
 
 def _described(key: str) -> str:

@@ -22,7 +22,7 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.session import ChatSession
 from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.label_fields import Answers, fields_for
 from tui_chat.ui.screens.label_form import LabelForm
@@ -155,7 +155,7 @@ class LabelScreen(Sheet[int]):
         try:
             self._session.set_marks("Labels", {message.id: answers.applied_to(message.marks)})
         except TuiChatError as error:
-            notify_plain(self, in_screens(error).one_line, severity="warning")
+            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
             return False
         self._changed.add(message.id)
         self._before = answers

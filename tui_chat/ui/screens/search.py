@@ -26,7 +26,7 @@ from tui_chat.errors import TuiChatError, UsageError
 from tui_chat.safe_text import safe_line, safe_line_parts
 from tui_chat.session import ChatSession
 from tui_chat.storage.database.reading import FOUND_AT_MOST
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.screens.saved_chats import chat_date
 from tui_chat.ui.screens.sheet import CLOSE, Filter, ListSheet
 from tui_chat.ui.widgets.choice_list import ChoiceList
@@ -172,7 +172,7 @@ class SearchScreen(ListSheet[Place]):
         """Show why nothing can be found; another search can be typed meanwhile."""
         self._answered = None
         if isinstance(error, TuiChatError):
-            error = in_screens(error)
+            error = in_screens(error, self.app)
             self._tell(error.title, error.detail, error.hint, colour="$error")
         else:
             super().failed(error)

@@ -23,7 +23,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.plain_text import plain, plain_line
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.field import Field
@@ -145,7 +145,7 @@ class Sheet(ClosesOnce[R], Generic[R]):
     def failed(self, error: BaseException) -> None:
         """Show what failed, why, and what to do."""
         if isinstance(error, TuiChatError):
-            error = in_screens(error)
+            error = in_screens(error, self.app)
             self.say(error.title, error.detail, error.hint, "error")
             return
         log.error("a screen could not read what it shows", exc_info=error)

@@ -18,7 +18,7 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
 from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
 from tui_chat.ui.screens.tree_line import most_guides, tree_line
@@ -286,7 +286,7 @@ class TreeScreen(ListSheet[str]):
         self.note = f"{said}: {safe_line(label, 40)}"
 
     def _refuse(self, error: TuiChatError) -> None:
-        notify_plain(self, in_screens(error).one_line, severity="warning")
+        notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
 
 
 def _summary(rows: list[TreeRow], on_path: int) -> str:

@@ -35,7 +35,7 @@ from textual.worker import WorkerFailed
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.screen_hints import in_screens
+from tui_chat.ui.remedies import in_screens
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class GuardedApp(App[R], Generic[R]):
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
         if isinstance(error, TuiChatError):  # no crash, but what somebody should be told
-            notify_plain(self, in_screens(error).one_line, severity="warning", timeout=6)
+            notify_plain(self, in_screens(error, self.app).one_line, severity="warning", timeout=6)
             return True
         place = _place_of(error, pump)
         if place is None:

@@ -449,6 +449,9 @@ class _Reader:
         block.lead = "".join(c.rest if c.is_used else c.lead for c in self._containers)
         block.rest = "".join(c.rest for c in self._containers)
         is_item = any(container.kind == "item" for container in self._containers)
+        # the first block of an item may stand on a line below the bullet
+        marks = [c.line for c in self._containers if c.rest and not c.is_used]
+        line = min([line, *marks])
         for container in self._containers:
             container.is_used = True
         if not self._blocks:

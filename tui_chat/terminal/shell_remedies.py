@@ -1,0 +1,33 @@
+"""Errors in the words of the command line: what to do, and what to type for it."""
+
+from __future__ import annotations
+
+from tui_chat.config import paths
+from tui_chat.errors import Remedy, TuiChatError, remedied
+from tui_chat.safe_text import safe_line
+
+
+def place_of(remedy: Remedy | None) -> str:
+    """What to type in a shell for a remedy; empty where nothing there does it."""
+    match remedy:
+        case Remedy.CHOOSE_MODEL:
+            return "`tui-chat models list` shows them"
+        case Remedy.CHOOSE_PRECISION:
+            return "--precision"
+        case Remedy.CHOOSE_PARAMETERS:
+            return "--set or --preset"
+        case Remedy.CHOOSE_CHAT:
+            return "`tui-chat transcripts list`"
+        case Remedy.OPEN_LOG:
+            return safe_line(str(paths.log_file()))
+        case Remedy.STOP_REPLY:
+            return "Ctrl+C"
+        case _:
+            return ""
+
+
+def in_shell(error: TuiChatError) -> TuiChatError:
+    """The same error, its hint with what to type."""
+    if error.remedy is None:
+        return error
+    return TuiChatError(error.title, error.detail, remedied(error.hint, place_of(error.remedy)))
