@@ -99,39 +99,3 @@ def test_the_first_frame_needs_none_of_what_is_used_later(tmp_path: Path) -> Non
     for room, needed in rooms.items():
         prefix = f"tui_chat.{room}."
         assert {n.removeprefix(prefix) for n in seen if n.startswith(prefix)} == needed
-
-
-INT8_LATER = """
-import sys
-from threading import Event
-from tui_chat.chat.params import NEUTRAL
-from tui_chat.engine.contract.backend import GenerateRequest, LoadRequest
-from tui_chat.engine.local import LocalBackend
-from tui_chat.engine.files.registry import Registry
-from tui_chat.config.paths import guide_weights_dir
-
-def reply(precision):
-    backend = LocalBackend(Registry({}), turbo="off")
-    wanted = LoadRequest(str(guide_weights_dir()), precision, "cpu", "raw")
-    backend.load(backend.preflight(wanted), lambda event: None, Event())
-    params = NEUTRAL.with_values({"temperature": 0, "max_new_tokens": 2})
-    events = []
-    backend.generate(GenerateRequest((300, 301), lambda: params, 1, (), 64), events.append, Event())
-    backend.unload()
-    return type(events[-1]).__name__
-
-print(reply("fp32"), "torchao" in sys.modules)
-name = "torchao.prototype.safetensors.safetensors_support"
-stand_in = sys.modules[name]
-assert not hasattr(stand_in, "__file__")
-print(reply("int8"), "torchao" in sys.modules)
-print(stand_in.flatten_tensor_state_dict({})[0], sys.modules[name] is stand_in)
-"""
-
-
-def test_torchao_waits_until_int8_is_asked_for() -> None:
-    """In a process that has replied in another precision before."""
-    done = subprocess.run(
-        [sys.executable, "-c", INT8_LATER], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert done.stdout.splitlines() == ["Finished False", "Finished True", "{} False"]

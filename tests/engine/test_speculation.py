@@ -44,7 +44,7 @@ class Eager(Payoff):
 def guessing(model: Any, encoder: HFEncoder) -> tuple[ReplyWriter, Eager]:
     writer = ReplyWriter(model, encoder)
     payoff = Eager()
-    writer._guesser._payoffs["text"] = payoff
+    writer._guesser._payoff = payoff
     return writer, payoff
 
 

@@ -20,7 +20,7 @@ from tui_chat.ui.transcript.markdown import new_parser
 from tui_chat.ui.transcript.message_list import MessageList
 
 SIZE = (44, 30)
-STYLES = [Path(ui.__file__).parent / name for name in (*TuiChat.FIRST_CSS, *TuiChat.LATER_CSS)]
+STYLES = [Path(ui.__file__).parent / name for name in TuiChat.CSS_PATH]
 PARSER = new_parser()
 TEXTS = {
     "paragraphs": """\

@@ -11,15 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tui_chat.config import paths
 from tui_chat.ui import clipboard
 from tui_chat.ui.clipboard import (
     KEPT_COPIES,
     OSC52_LIMIT,
-    SCREEN_CHUNK,
     CopyResult,
     copy,
     osc52_sequence,
@@ -165,16 +162,6 @@ def test_tmux_gets_the_text_into_its_own_buffer(tools: Path) -> None:
     assert result.detail == (
         f"OSC 52 and tmux were sent the text; if nothing arrives, it is also in {result.path}"
     )
-
-
-@given(st.integers(0, 5000))
-def test_gnu_screen_gets_short_strings_that_join_again(size: int) -> None:
-    encoded = base64.b64encode(b"x" * size).decode()
-    sequence = osc52_sequence(encoded, {"TERM": "screen", "STY": "1.pts"})
-    strings = re.findall("\x1bP(.*?)\x1b\\\\", sequence, re.DOTALL)
-    assert "".join(f"\x1bP{string}\x1b\\" for string in strings) == sequence
-    assert all(len(string) + 4 <= SCREEN_CHUNK for string in strings)
-    assert "".join(strings) == f"\x1b]52;c;{encoded}\x07"
 
 
 def test_a_remote_mac_is_not_the_users_clipboard(

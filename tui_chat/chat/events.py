@@ -66,8 +66,6 @@ class ModelInfo:
     """Weight bytes that are read to decode one token: all but an input embedding of its own, of
     which one row is. 0 where unknown."""
     revision: str = ""
-    draft: str = ""
-    """The loaded model that guesses tokens for it; empty for none."""
     warnings: tuple[str, ...] = ()
 
 

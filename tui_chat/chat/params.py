@@ -202,7 +202,7 @@ PARAM_SPECS: tuple[ParamSpec, ...] = (
     ),
     ParamSpec(
         "speculate", "int", 0, 16, 1, 4, 0, 0,
-        "Guesses tokens ahead, from the text or a draft model, and checks them at once; 0: off.",
+        "Guesses tokens ahead from the text so far, and checks them at once; 0: off.",
     ),
 )  # fmt: skip
 

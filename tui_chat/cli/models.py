@@ -134,7 +134,7 @@ def check(
             model=info.name, ok=True, precision=info.precision, device=info.device,
             template=info.template, context=info.context, parameters=info.parameters,
             weight_bytes=info.weight_bytes, load_s=round(info.load_s, 3),
-            draft=info.draft, warnings=list(info.warnings),
+            warnings=list(info.warnings),
         )  # fmt: skip
     except TuiChatError as error:
         failure = error

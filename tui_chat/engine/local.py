@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tui_chat.engine.loading.loader import LoadedModel
     from tui_chat.engine.loading.preflight import LoadPlan
     from tui_chat.engine.replies.decoding import CompiledForward
-    from tui_chat.engine.replies.draft import DraftModel
     from tui_chat.engine.replies.generation import ReplyWriter
     from tui_chat.engine.text.tokenizer import HFEncoder
     from tui_chat.engine.turbo.preparation import Preparation
@@ -55,7 +54,6 @@ class LocalBackend:
         self._hub = hub
         self._threads = threads
         self._loaded: LoadedModel | None = None
-        self._draft: DraftModel | None = None
         self._writer: ReplyWriter | None = None
         self._encoder: HFEncoder | None = None
         self._template: PromptTemplate | None = None
@@ -128,10 +126,8 @@ class LocalBackend:
 
     def preflight(self, request: LoadRequest) -> LoadRequest:
         from tui_chat.engine.machine.libraries import configure_libraries, importing
-        from tui_chat.engine.machine.native_code import load_torch_libraries
 
         configure_libraries()
-        load_torch_libraries()
         with importing():
             from tui_chat.engine.loading.preflight import plan_load
 
@@ -145,7 +141,6 @@ class LocalBackend:
         with importing():
             from tui_chat.engine.loading import loader
             from tui_chat.engine.loading.preflight import plan_load
-            from tui_chat.engine.replies.draft import with_draft
             from tui_chat.engine.replies.generation import ReplyWriter
             from tui_chat.engine.turbo.preparation import PAUSE_S
 
@@ -155,7 +150,6 @@ class LocalBackend:
                 plan, self._registry, emit, cancel, self._take_tokenizer, self._hub
             )
             self._loaded = loaded  # from here on, `unload` frees it
-            self._draft = with_draft(loaded, self._registry, emit, cancel, self._hub)
             assert self._encoder is not None  # the loader has passed the tokenizer on
             self._writer = ReplyWriter(
                 loaded.model,
@@ -164,7 +158,6 @@ class LocalBackend:
                 compiled=self._compiled,
                 threads=(self._threads,) if self._threads else _thread_counts(loaded),
                 cache_budget=lambda: _branch_budget(loaded),
-                draft=self._draft,
             )
             if self._turbo != "off":
                 self._prepare_turbo(loaded.model, self._turbo == "auto", PAUSE_S)
@@ -181,12 +174,10 @@ class LocalBackend:
             self._preparation.cancel()
             self._preparation = None
         loaded, self._loaded = self._loaded, None
-        draft, self._draft = self._draft, None
         self._writer = self._encoder = self._template = None
         if loaded is None:
             return None
-        freed = loader.free(loaded) + (draft.free() if draft is not None else 0)
-        return Unloaded(loaded.info.name, loaded.info.precision, freed)
+        return Unloaded(loaded.info.name, loaded.info.precision, loader.free(loaded))
 
     def generate(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
         if self._writer is None:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,7 +37,6 @@ from tui_chat.ui.chat.messages import EngineBatch
 from tui_chat.ui.chat.page import Clock
 from tui_chat.ui.chat.screen import ChatScreen
 from tui_chat.ui.commands.dispatch import Commands
-from tui_chat.ui.garbage import QuietCollector
 from tui_chat.ui.keys.bindings import bindings_of
 from tui_chat.ui.keys.names import UNBOUND
 from tui_chat.ui.no_colour import WithoutColour
@@ -61,8 +59,6 @@ if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
 log = logging.getLogger(__name__)
-
-_HERE = Path(__file__).parent
 
 REST_S = 1.0
 """Seconds from the first model to what nobody waits for."""
@@ -125,10 +121,12 @@ class TuiChat(GuardedApp[int]):
     """
 
     # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
-    FIRST_CSS = ("app.tcss", "chat/screen.tcss")
-    LATER_CSS = ("commands/palette.tcss", "transcript/messages.tcss")
-    """What an empty chat does without; read after its first frame."""
-    CSS_PATH: ClassVar[CSSPathType | None] = list(FIRST_CSS)
+    CSS_PATH: ClassVar[CSSPathType | None] = [
+        "app.tcss",
+        "chat/screen.tcss",
+        "transcript/messages.tcss",
+        "commands/palette.tcss",
+    ]
     TITLE = "tui-chat"
     ENABLE_COMMAND_PALETTE = False
     COMMANDS: ClassVar[set[Any]] = {_palette_entries}
@@ -145,13 +143,11 @@ class TuiChat(GuardedApp[int]):
         self._copied = ""
         self.terminal_driver: Driver | None = None
         """What writes to the terminal, once the app runs on one."""
-        self._has_all_styles = bool(session.messages())
         self.keymap: Mapping[str, str] = {}
         """The user's keys by action id, as `set_keymap` was told them."""
         super().__init__(
             # Textual's variable for another driver, as for recordings, has its way.
             driver_class=None if constants.DRIVER else ChatDriver,
-            css_path=[*self.FIRST_CSS, *self.LATER_CSS] if self._has_all_styles else None,
         )
         self.session = session
         self.settings = settings or UiSettings()
@@ -165,7 +161,6 @@ class TuiChat(GuardedApp[int]):
         self._feed = EventFeed(lambda events: self.chat.post_message(EngineBatch(events)))
         self._unsubscribe = session.subscribe(self._feed.listen)
         self._without_colour = WithoutColour(self._page_colour)
-        self._collector = QuietCollector(lambda: session.is_busy)
         self._is_quitting = False
         self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
@@ -217,17 +212,6 @@ class TuiChat(GuardedApp[int]):
         if variables != self._styled_with:
             self._styled_with = variables
             super().refresh_css(animate)
-
-    def read_all_styles(self) -> None:
-        """Read the styles that the first frame did without; once is enough."""
-        if self._has_all_styles:
-            return
-        self._has_all_styles = True
-        for name in self.LATER_CSS:
-            self.stylesheet.read(_HERE / name)
-        self.stylesheet.parse()
-        if self.chat.transcript.path:
-            self.stylesheet.update(self.chat)
 
     def _choose_theme(self) -> None:
         """Begin with the theme of the settings, else with one that fits the terminal."""
@@ -302,10 +286,6 @@ class TuiChat(GuardedApp[int]):
         self._feed.start()
         self.call_after_refresh(self._start)
 
-    def on_unmount(self) -> None:
-        """Leave the process as it was."""
-        self._collector.stop()
-
     async def _start(self) -> None:
         early, self._early = self._early or [], None
         for event in early:
@@ -315,10 +295,7 @@ class TuiChat(GuardedApp[int]):
         if not gc.isenabled():  # `cli.full_screen` has put it off until here
             gc.freeze()  # what the start has left stays
             gc.enable()
-        self._collector.start()
-        self.set_interval(1.0, self._collector.look)
         self.session.start()  # the longest way to the first reply is the engine's
-        self.read_all_styles()
         self._tell_notices()
         self.run_worker(asyncio.to_thread(self._fetch_rest), group="imports", exit_on_error=False)
         self.chat.expect_model()
@@ -402,8 +379,6 @@ class TuiChat(GuardedApp[int]):
             return
         if isinstance(event, events.Key) and event.is_forwarded and self._is_late(event):
             return
-        if isinstance(event, events.InputEvent):
-            self._collector.touched()
         is_mouse = isinstance(event, events.MouseEvent)
         if (
             isinstance(event, events.Key | events.Paste | events.MouseEvent)

@@ -24,8 +24,6 @@ from tui_chat.safe_text import safe_line, without_controls
 
 OSC52_LIMIT = 74_994
 """Most base64 characters that are sent; common terminals drop longer sequences in silence."""
-SCREEN_CHUNK = 768
-"""Longest string that GNU screen passes through in one device control string, in bytes."""
 TOOL_TIMEOUT_S = 2.0
 """How long a clipboard tool may take before it is given up."""
 KEPT_COPIES = 20
@@ -124,7 +122,7 @@ def osc52_support(env: Mapping[str, str]) -> Support:
     term, program = env.get("TERM", ""), env.get("TERM_PROGRAM", "")
     if term in ("", "dumb", "linux") or term.startswith("vt") or program == "Apple_Terminal":
         return "no"
-    if _multiplexer(env) is not None or term.startswith(("screen", "tmux")):
+    if "TMUX" in env or "STY" in env or term.startswith(("screen", "tmux")):
         return "unknown"
     known_terms = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "wezterm")
     if term.startswith(known_terms) or program in ("WezTerm", "ghostty"):
@@ -136,30 +134,20 @@ def osc52_sequence(encoded: str, env: Mapping[str, str]) -> str:
     """The sequence that asks the terminal to put base64 data into its clipboard (xterm, OSC 52).
 
     tmux gets it twice: plain, for its own `set-clipboard`, and wrapped for the terminal behind
-    it, with every ESC doubled (tmux, `allow-passthrough`). GNU screen gets it in strings of at
-    most `SCREEN_CHUNK` bytes, which it joins again.
+    it, with every ESC doubled (tmux, `allow-passthrough`).
     """
     sequence = f"\x1b]52;c;{encoded}\x07"
-    multiplexer = _multiplexer(env)
-    if multiplexer == "tmux":
+    if _is_in_tmux(env):
         doubled = sequence.replace("\x1b", "\x1b\x1b")
         return f"{sequence}\x1bPtmux;{doubled}\x1b\\"
-    if multiplexer == "screen":
-        room = SCREEN_CHUNK - len("\x1bP\x1b\\")
-        chunks = (sequence[at : at + room] for at in range(0, len(sequence), room))
-        return "".join(f"\x1bP{chunk}\x1b\\" for chunk in chunks)
     return sequence
 
 
-def _multiplexer(env: Mapping[str, str]) -> Literal["tmux", "screen"] | None:
-    """The innermost multiplexer, where it is certain which one it is.
-
-    Over SSH only `TERM` is left to tell; `screen-256color` may be either, and gets the plain
-    sequence, since each would show the other's wrapping as text.
+def _is_in_tmux(env: Mapping[str, str]) -> bool:
+    """Whether this is certainly tmux. Over SSH only `TERM` is left to tell, and `screen-256color`
+    may be GNU screen, which would show the wrapping as text.
     """
-    if "TMUX" in env or env.get("TERM", "").startswith("tmux"):
-        return "tmux"
-    return "screen" if "STY" in env else None
+    return "TMUX" in env or env.get("TERM", "").startswith("tmux")
 
 
 # The desktop ------------------------------------------------------------------------------------

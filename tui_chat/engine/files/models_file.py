@@ -106,7 +106,6 @@ _MODEL_KEYS = _printable(
         "precision": one_of("precision", PRECISION_NAMES),
         "device": text(pattern="^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"),
         "preset": text(),
-        "draft": text(1, 4096),
         "description": text(most=400),
         "shape": _shape,
     }

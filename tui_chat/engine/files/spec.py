@@ -35,8 +35,6 @@ class ModelSpec:
     device: str = "auto"
     preset: str | None = None
     description: str = ""
-    draft: str | None = None
-    """Name of a smaller model that may guess what this one will write."""
     shape: ModelShape | None = None
     """Declared in models.toml, so that sizes are known before a download."""
 

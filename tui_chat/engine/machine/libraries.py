@@ -7,16 +7,11 @@ bitsandbytes. Call `configure_libraries` before any of them is imported; it can 
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
 
 _ENVIRONMENT = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a .bin may start a thread that goes online
@@ -29,8 +24,6 @@ _ENVIRONMENT = {
     "BITSANDBYTES_NOWELCOME": "1",
 }
 _NOWHERE = logging.NullHandler()
-_DEFERRED = "torchao.prototype.safetensors.safetensors_support"
-"""What transformers imports with everything else, and uses for checkpoints of torchao alone."""
 _LOGGERS = (
     "transformers",
     "huggingface_hub",
@@ -52,8 +45,6 @@ def configure_libraries() -> None:
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
     logging.getLogger("tui_chat").addHandler(_NOWHERE)  # without a log file, nothing on the screen
-    if _DEFERRED not in sys.modules and "transformers" not in sys.modules:
-        sys.modules[_DEFERRED] = _Deferred(_DEFERRED)
     target = logging.getLogger("tui_chat.libraries")
     for name in _LOGGERS:
         logger = logging.getLogger(name)
@@ -87,28 +78,6 @@ def silence_progress_bars() -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-
-
-class _Deferred(ModuleType):
-    """Stands in for a module of functions, which is imported when one of them is called.
-
-    With it, torchao, a tenth of what is imported at the start, waits until int8 is asked for.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__spec__ = ModuleSpec(name, None)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_"):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} yet")
-
-        def call(*args: Any, **options: Any) -> Any:
-            if sys.modules.get(self.__name__) is self:
-                del sys.modules[self.__name__]
-            return getattr(importlib.import_module(self.__name__), name)(*args, **options)
-
-        return call
 
 
 class _Forward(logging.Handler):

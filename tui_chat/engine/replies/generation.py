@@ -32,7 +32,7 @@ from tui_chat.engine.replies.kv_buffers import is_cuttable, new_cache
 from tui_chat.engine.replies.kv_cache import PrefixCache
 from tui_chat.engine.replies.open_reply import OpenReply, ends_of
 from tui_chat.engine.replies.sampling import forbidden_ids
-from tui_chat.engine.replies.speculation import Drafter, Guesser
+from tui_chat.engine.replies.speculation import Guesser
 from tui_chat.engine.replies.stopping import Cancelled, cancellable
 from tui_chat.engine.text.tokenizer import HFEncoder
 from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
@@ -59,7 +59,6 @@ class ReplyWriter:
             none.
         cache_budget: Bytes that the caches of other branches may take.
         threads: Numbers of threads to choose from, in ascending order; None leaves torch's.
-        draft: Guesses tokens ahead, where a request asks for it.
         free: Bytes of memory that are free on the model's device; measured if None.
     """
 
@@ -72,7 +71,6 @@ class ReplyWriter:
         compiled: Callable[[], CompiledForward | None] = lambda: None,
         cache_budget: Callable[[], int] = lambda: 0,
         threads: Sequence[int] | None = None,
-        draft: Drafter | None = None,
         free: Callable[[], int] | None = None,
     ) -> None:
         self._model = model
@@ -82,7 +80,7 @@ class ReplyWriter:
         self._compiled = compiled
         counts = threads or (torch.get_num_threads(),)
         self._threads = ThreadChoice(counts, torch.set_num_threads)
-        self._guesser = Guesser(draft)
+        self._guesser = Guesser()
         self._cache = PrefixCache(model.config, cache_budget)
         self._device = model.get_input_embeddings().weight.device
         self._free = free or (lambda: device_memory(str(self._device)).free)

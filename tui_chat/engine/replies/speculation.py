@@ -1,20 +1,16 @@
-"""Guessing the next tokens, from the text itself or with a smaller model, and whether that pays.
+"""Guessing the next tokens from the text itself, and whether that pays.
 
 What was written before is often written again: names, code, quotations. Where the last tokens have
-occurred already, the tokens that followed are a guess; else a draft model may have one. One forward
-pass of the model checks all of them. The sampler still chooses every token, by the same random
-numbers, so the text does not depend on the guesses; only the order of summation differs (prompt
-lookup decoding, Saxena 2023; verification as in Leviathan et al. 2023, arXiv:2211.17192, for a
-draft that is certain). Refuses to run a model.
+occurred already, the tokens that followed are a guess, and one forward pass of the model checks all
+of them. The sampler still chooses every token, by the same random numbers, so the text does not
+depend on the guesses; only the order of summation differs (prompt lookup decoding, Saxena 2023;
+verification as in Leviathan et al. 2023, arXiv:2211.17192, for a guess that is certain).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import perf_counter
-from typing import Literal, Protocol
 
-_Source = Literal["text", "draft"]
 LONGEST_MATCH = 3
 SHORTEST_MATCH = 2
 """Tokens that must have occurred in this order. A single one says too little."""
@@ -93,28 +89,11 @@ class Payoff:
         return (self._right + 1) * self._plain_s > self._check_s
 
 
-class Drafter(Protocol):
-    """Something that guesses how a text goes on, at a cost."""
-
-    def follow(self, ids: Sequence[int]) -> bool:
-        """Read a text as far as it is new; whether anything can be said about it."""
-
-    def guess(self, most: int) -> list[int]:
-        """What may come after the text, at most so many tokens."""
-
-
 class Guesser:
-    """Guesses in whichever way pays; for all replies of a model.
+    """Guesses while that pays; for all replies of a model."""
 
-    Args:
-        draft: Asked where the text itself says nothing; None for nobody.
-    """
-
-    def __init__(self, draft: Drafter | None = None) -> None:
-        self._draft = draft
-        self._payoffs: dict[_Source, Payoff] = {"text": Payoff(), "draft": Payoff()}
-        self._source: _Source = "text"
-        self._guess_s = 0.0
+    def __init__(self) -> None:
+        self._payoff = Payoff()
         self._lookup: PromptLookup | None = None
 
     def begin(self) -> None:
@@ -133,32 +112,17 @@ class Guesser:
             read: Gives the text so far; asked once for a text, whose tokens `add` tells then.
             most: How many may be guessed.
         """
-        self._guess_s = 0.0
         if self._lookup is None:
             self._lookup = PromptLookup(read())
-        if self._payoffs["text"].is_worth_it:
-            self._source = "text"
-            if guessed := self._lookup.guess(most):
-                return guessed
-        if self._draft is None or not self._payoffs["draft"].is_worth_it:
-            return []
-        self._source = "draft"
-        # To read what was written meanwhile is not what another guess costs.
-        if not self._draft.follow(self._lookup.ids):
-            return []
-        began = perf_counter()
-        guessed = self._draft.guess(most)
-        self._guess_s = perf_counter() - began
-        return guessed
+        return self._lookup.guess(most) if self._payoff.is_worth_it else []
 
     def computed(self, seconds: float) -> None:
         """A token was computed by itself."""
-        for payoff in self._payoffs.values():
-            payoff.computed(seconds)
+        self._payoff.computed(seconds)
 
     def checked(self, seconds: float, right: int) -> None:
         """The last guesses were checked, and the first so many were right."""
-        self._payoffs[self._source].checked(self._guess_s + seconds, right)
+        self._payoff.checked(seconds, right)
 
 
 def _drift(value: float, new: float) -> float:
