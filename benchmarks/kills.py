@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_chat.bench.pseudo_terminal import PseudoTerminal
+from benchmarks.pseudo_terminal import PseudoTerminal
 from tui_chat.storage.database.connection import connect
 from tui_chat.storage.database.reading import read_transcripts
 

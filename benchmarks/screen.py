@@ -26,14 +26,14 @@ from threading import Event
 import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
 from benchmarks import bare_generate, paced_chat
+from benchmarks.measured_screen import ScreenFigures, measure_screen
+from benchmarks.pseudo_terminal import PseudoTerminal
 from benchmarks.random_model import make_random_model
 from benchmarks.terminal_program import TerminalProgram, chat_argv
-from tui_chat.bench import BenchOptions, ScreenFigures
+from tui_chat.bench import BenchOptions
+from tui_chat.bench.decode_paths import PATHS
 from tui_chat.bench.meter import ReplyMeter
-from tui_chat.bench.pseudo_terminal import PseudoTerminal
-from tui_chat.bench.screen import measure_screen
-from tui_chat.cli import measured_chat
-from tui_chat.engine.contract.backend import LoadRequest
+from tui_chat.engine.contract.backend import LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
 
 PROMPT = "Type a message"
@@ -386,7 +386,7 @@ def _paced(reply: str, tokens_per_s: float, messages: int, **more: int) -> list[
 
 
 def decode(rounds: int) -> dict[str, float]:
-    """Tokens per second of the same reply with and without the screen around it.
+    """Tokens per second of the same reply with and without the screen around it, on both paths.
 
     A reply of the small model takes a few seconds, in which a shared machine can be twice as busy
     as in the next: there are three times as many of them.
@@ -396,21 +396,22 @@ def decode(rounds: int) -> dict[str, float]:
     for name, (layers, width, tokens, times) in sizes.items():
         with tempfile.TemporaryDirectory() as folder:
             model = make_random_model(Path(folder), layers, width)
-            screen = _with_and_without(model, tokens, times * rounds)
-        figures[f"{name}_with_screen"] = screen.with_screen
-        figures[f"{name}_without"] = screen.without
-        figures[f"{name}_ratio"] = screen.share
+            for path in PATHS:
+                screen = _with_and_without(model, path, tokens, times * rounds)
+                figures[f"{name}_{path}_with_screen"] = screen.with_screen
+                figures[f"{name}_{path}_without"] = screen.without
+                figures[f"{name}_{path}_ratio"] = screen.share
     return figures
 
 
-def _with_and_without(model: Path, tokens: int, rounds: int) -> ScreenFigures:
+def _with_and_without(model: Path, path: ReplyPath, tokens: int, rounds: int) -> ScreenFigures:
     load = LoadRequest(str(model), template="oasst")
-    options = BenchOptions(load, new_tokens=tokens, rounds=rounds, screen_argv=measured_chat.ARGV)
+    options = BenchOptions(load, new_tokens=tokens, rounds=rounds)
     backend = LocalBackend()
     meter = ReplyMeter(backend, backend.load(backend.preflight(load), _ignore, Event()), options)
     try:
-        meter.use("eager")
-        return measure_screen(meter, "eager", options)
+        meter.use(path)
+        return measure_screen(meter, path, options)
     finally:
         backend.unload()
 

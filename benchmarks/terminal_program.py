@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
-from tui_chat.bench.pseudo_terminal import PseudoTerminal
+from benchmarks.pseudo_terminal import PseudoTerminal
 
 
 class TerminalProgram(PseudoTerminal):

@@ -14,7 +14,6 @@ from tui_chat.bench.figures import (
     ChatFigures,
     ContextFigures,
     FreshRead,
-    ScreenFigures,
     Turn,
 )
 from tui_chat.bench.measuring import measure
@@ -31,7 +30,6 @@ __all__ = [
     "ChatFigures",
     "ContextFigures",
     "FreshRead",
-    "ScreenFigures",
     "Turn",
     "check_plot_file",
     "measure",

@@ -36,8 +36,6 @@ class BenchOptions:
     """Also measure at a quarter and at half of the context."""
     chat_turns: int = 0
     """Turns of the chat to measure; 0 for none."""
-    screen_argv: tuple[str, ...] = ()
-    """The program that `screen.measure_screen` opens in a pseudo-terminal; empty to leave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +96,6 @@ class ChatFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ScreenFigures:
-    """Decoding with the full screen around it and without, in tokens per second."""
-
-    with_screen: float
-    without: float
-    share: float
-    """Median of the shares of single pairs."""
-
-
-@dataclass(frozen=True, slots=True)
 class BenchRun:
     """The figures of one path."""
 
@@ -134,7 +122,6 @@ class BenchRun:
     """With `over_contexts`: the smallest first, the whole last."""
     turns: tuple[Turn, ...] = ()
     chat: ChatFigures | None = None
-    screen: ScreenFigures | None = None
 
     def record(self) -> dict[str, Any]:
         """The figures as JSON has them; what was not measured is left out."""

@@ -13,12 +13,10 @@ from tui_chat.bench.figures import (
     BenchRun,
     ChatFigures,
     ContextFigures,
-    ScreenFigures,
     Turn,
 )
 from tui_chat.bench.long_chat import check_window, measure_chat
 from tui_chat.bench.meter import ReplyMeter
-from tui_chat.bench.screen import measure_screen
 from tui_chat.chat.events import EngineEvent, ModelInfo, Stats
 from tui_chat.engine.contract.backend import Backend, ReplyPath
 from tui_chat.errors import UsageError
@@ -67,13 +65,8 @@ def measure(backend: Backend, options: BenchOptions, tell: Tell = _ignore) -> li
         chats[path] = measure_chat(meter, context, options.chat_turns, options.rounds)
     peak = peak_bytes(info.device)
     bandwidth = read_bandwidth(info.device)
-    screens: dict[str, ScreenFigures] = {}
-    for path in options.paths if options.screen_argv else ():
-        tell(f"Opening the chat on {path}")
-        meter.use(path)
-        screens[path] = measure_screen(meter, path, options)
     return [
-        _run(path, info, speeds[path], peak, bandwidth, options, chats.get(path), screens.get(path))
+        _run(path, info, speeds[path], peak, bandwidth, options, chats.get(path))
         for path in options.paths
     ]
 
@@ -146,7 +139,6 @@ def _run(
     bandwidth: float,
     options: BenchOptions,
     chat: tuple[tuple[Turn, ...], ChatFigures | None] | None,
-    screen: ScreenFigures | None,
 ) -> BenchRun:
     whole = speeds[-1]
     per_token = info.bytes_per_token or info.weight_bytes
@@ -169,5 +161,4 @@ def _run(
         contexts=speeds if options.over_contexts else (),
         turns=chat[0] if chat else (),
         chat=chat[1] if chat else None,
-        screen=screen,
     )

@@ -49,15 +49,6 @@ def _rows(run: BenchRun) -> list[tuple[str, str]]:
     ]
     if run.turns:
         rows += _chat_rows(run, run.chat)
-    if run.screen is not None:
-        screen = run.screen
-        rows.append(
-            (
-                "decode with the screen",
-                f"{screen.with_screen:.1f} tok/s, {screen.share:.3f} of the "
-                f"{screen.without:.1f} without",
-            )
-        )
     return rows
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tui_chat.bench import FILLER, GREEDY, BenchOptions, parse_paths
-from tui_chat.cli import measured_chat
 from tui_chat.cli.file_problems import one_for_each_file
 from tui_chat.cli.opening import load_chat, session_settings, usable_settings
 from tui_chat.cli.output import complain
@@ -28,7 +27,6 @@ class Wanted:
     """Names with commas between them."""
     chat_turns: int = 0
     """0 for no chat."""
-    with_screen: bool = False
     over_contexts: bool = False
 
 
@@ -84,5 +82,4 @@ def bench_options(
         rounds=wanted.rounds,
         over_contexts=wanted.over_contexts,
         chat_turns=wanted.chat_turns,
-        screen_argv=measured_chat.ARGV if wanted.with_screen else (),
     )

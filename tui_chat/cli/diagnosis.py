@@ -63,10 +63,6 @@ def bench(
             "--chat", metavar="N", min=1, help="Also have a chat of N turns, and time each one."
         ),
     ] = None,
-    with_screen: Annotated[
-        bool,
-        typer.Option("--ui", help="Also decode in the full-screen chat, which loads it once more."),
-    ] = False,
     plot_file: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE.svg", help="Draw speeds over context and turns."),
@@ -98,7 +94,7 @@ def bench(
     count.
 
     With --chat, turn 20 and turns past the window are compared with prefilling their whole
-    prompts; with --ui, decoding in the full-screen chat with decoding without it.
+    prompts.
     """
     require_output()
     from tui_chat import logs
@@ -114,9 +110,7 @@ def bench(
     from tui_chat.engine.local import LocalBackend
 
     registry = load_registry()
-    wanted = Wanted(
-        new_tokens, rounds, paths, chat_turns or 0, with_screen, over_contexts=plot_file is not None
-    )
+    wanted = Wanted(new_tokens, rounds, paths, chat_turns or 0, over_contexts=plot_file is not None)
     options = bench_options(loaded, registry, resume, wanted)
     if plot_file is not None:
         check_plot_file(plot_file)

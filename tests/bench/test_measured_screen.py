@@ -1,57 +1,48 @@
-"""`bench --ui`: the real chat in a pseudo-terminal beside this process, and what ends it."""
+"""What the screen costs: the real chat in a pseudo-terminal beside this process."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from threading import Event
 
 import pytest
 
+from benchmarks.measured_screen import ScreenFigures, measure_screen
+from benchmarks.pseudo_terminal import PseudoTerminal
 from tests.e2e.pseudo_terminal import environment
 from tui_chat.bench import BenchOptions
 from tui_chat.bench.meter import ReplyMeter
-from tui_chat.bench.pseudo_terminal import PseudoTerminal
-from tui_chat.bench.screen import measure_screen
 from tui_chat.engine.contract.backend import LoadRequest
 from tui_chat.engine.contract.scripted import Script, ScriptedBackend
 from tui_chat.errors import TuiChatError
 
 
-def measure(program: str) -> None:
-    """Measure the screen with a Python program in the place of the chat."""
+def measure(*argv: str) -> ScreenFigures:
+    """Measure the screen, perhaps with another program in the place of the chat."""
     backend = ScriptedBackend(Script(replies=["word " * 100]))
-    info = backend.load(backend.preflight(LoadRequest("guide")), lambda event: None, Event())
-    options = BenchOptions(
-        LoadRequest("guide"),
-        new_tokens=8,
-        rounds=1,
-        screen_argv=(sys.executable, "-c", program),
-    )
+    load = LoadRequest("guide", context=64)
+    info = backend.load(backend.preflight(load), lambda event: None, Event())
+    options = BenchOptions(load, new_tokens=8, rounds=2)
     meter = ReplyMeter(backend, info, options)
     meter.use("eager")
-    measure_screen(meter, "eager", options)
-
-
-def test_the_whole_command_with_the_real_chat(tmp_path: Path):
-    words = ("--ui", "--json", "--context", "64", "--new", "8", "--rounds", "2")
-    done = subprocess.run(
-        [sys.executable, "-m", "tui_chat", "bench", *words],
-        env=environment(tmp_path), capture_output=True, text=True, timeout=300,
+    return measure_screen(meter, "eager", options, argv) if argv else measure_screen(
+        meter, "eager", options
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)
-    assert set(run["screen"]) == {"with_screen", "without", "share"}
-    assert run["screen"]["with_screen"] > 0 and run["screen"]["share"] > 0
+
+
+def test_the_real_chat_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    figures = measure()
+    assert figures.with_screen > 0 and figures.share > 0
     assert not (tmp_path / "tui-chat" / "transcripts.db").exists()
 
 
 def test_a_chat_that_ends_is_one_sentence():
     with pytest.raises(TuiChatError, match="could not be measured: It ended by itself"):
-        measure("print('no chat here')")
+        measure(sys.executable, "-c", "print('no chat here')")
 
 
 def test_what_the_chat_could_not_do_is_said():
@@ -62,7 +53,7 @@ def test_what_the_chat_could_not_do_is_said():
         "sys.stdin.read()"
     )
     with pytest.raises(TuiChatError, match="could not be measured: guide does not fit"):
-        measure(program)
+        measure(sys.executable, "-c", program)
 
 
 def test_a_terminal_has_the_size_and_the_keys_that_it_was_given():

@@ -1,15 +1,19 @@
-"""A model that tells another process what its replies cost, as JSON lines on a file descriptor.
+"""The full-screen chat with a model that reports what its replies cost, for `measured_screen`.
 
-Inside the full-screen chat it stands where the model of users does. Its replies end at their length
-alone, on a decode path that is chosen before the first.
+    python -m benchmarks.measured_chat JSON
+
+It saves its chats, as any chat does, but into a folder that the benchmark throws away. Its replies
+end at their length alone, on a decode path that is chosen before the first.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 
 from tui_chat.bench.decode_paths import check_path
@@ -18,6 +22,9 @@ from tui_chat.engine.contract.backend import Emit, GenerateRequest, LoadRequest,
 from tui_chat.engine.files.registry import Registry
 from tui_chat.engine.local import LocalBackend
 from tui_chat.errors import TuiChatError
+
+ARGV = (sys.executable, "-m", "benchmarks.measured_chat")
+"""The command, but for its argument."""
 
 
 class ReportingBackend(LocalBackend):
@@ -72,3 +79,42 @@ class ReportingBackend(LocalBackend):
     def _report(self, **facts: object) -> None:
         with suppress(OSError):  # nobody listens any more, and the chat ends soon
             os.write(self._fd, json.dumps(facts).encode() + b"\n")
+
+
+def main(wanted: str) -> int:
+    """Run the chat until it is left; returns the exit code.
+
+    Args:
+        wanted: A JSON object: `load` (the fields of `LoadRequest`), `path` (of decoding), `params`
+            (sampling parameters), `folder` (for the database), `fd` (where to report).
+    """
+    from tui_chat import logs
+    from tui_chat.cli.full_screen import run_screens
+    from tui_chat.engine.files.registry import load_registry
+    from tui_chat.session import ChatSession, SessionSettings
+    from tui_chat.storage.saving.writer import TranscriptWriter
+    from tui_chat.terminal import ownership as terminal
+
+    options = json.loads(wanted)
+    terminal.require_terminal()
+    log_file = logs.configure()
+    registry = load_registry()
+    session = ChatSession(
+        ReportingBackend(registry, options["path"], options["fd"]),
+        registry,
+        SessionSettings(LoadRequest(**options["load"]), overrides=options["params"]),
+        TranscriptWriter(Path(options["folder"]) / "transcripts.db"),
+    )
+
+    def program() -> int:
+        from tui_chat.ui import app
+
+        return app.run(session, app.UiSettings())
+
+    return run_screens(session, program, log_file)
+
+
+if __name__ == "__main__":
+    from tui_chat.terminal.ending import exit_process
+
+    exit_process(main(sys.argv[1]))

@@ -12,14 +12,15 @@ import select
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tui_chat.bench.figures import BenchOptions, ScreenFigures
+from benchmarks import measured_chat
+from benchmarks.pseudo_terminal import PseudoTerminal
+from tui_chat.bench.figures import BenchOptions
 from tui_chat.bench.meter import ReplyMeter
-from tui_chat.bench.pseudo_terminal import PseudoTerminal
 from tui_chat.chat.conversation import Conversation
 from tui_chat.chat.prompt import PromptComposer
 from tui_chat.engine.contract.backend import ReplyPath
@@ -30,13 +31,29 @@ PATIENCE_S = 1800.0
 """How long loading, building a path and writing a reply may take."""
 
 
-def measure_screen(meter: ReplyMeter, path: ReplyPath, options: BenchOptions) -> ScreenFigures:
+@dataclass(frozen=True, slots=True)
+class ScreenFigures:
+    """Decoding with the full screen around it and without, in tokens per second."""
+
+    with_screen: float
+    without: float
+    share: float
+    """Median of the shares of single pairs."""
+
+
+def measure_screen(
+    meter: ReplyMeter,
+    path: ReplyPath,
+    options: BenchOptions,
+    argv: Sequence[str] = measured_chat.ARGV,
+) -> ScreenFigures:
     """Decode the same reply with the screen and without, in alternating rounds.
 
     Args:
         meter: On the path to be measured. The chat loads the same model once more.
         path: That path.
-        options: The program to open, what to load, how many tokens to write, and the rounds.
+        options: What to load, how many tokens to write, and the rounds.
+        argv: The program to open, which takes what it is to do as one more argument.
 
     Raises:
         TuiChatError: If the chat ends, cannot load the model, or a reply fails.
@@ -48,7 +65,7 @@ def measure_screen(meter: ReplyMeter, path: ReplyPath, options: BenchOptions) ->
     ids = composer.compose(conversation.path()).ids
     request = meter.request(ids, options.new_tokens, info.context)
     pairs = []
-    with _open_chat(meter, path, options) as chat:
+    with _open_chat(meter, path, options, argv) as chat:
         for _ in range(options.rounds):
             chat.terminal.send(f"/new\r{QUESTION}\r")
             with_screen = chat.wait_for("tokens_per_s")
@@ -63,7 +80,7 @@ def measure_screen(meter: ReplyMeter, path: ReplyPath, options: BenchOptions) ->
 
 @contextmanager
 def _open_chat(
-    meter: ReplyMeter, path: ReplyPath, options: BenchOptions
+    meter: ReplyMeter, path: ReplyPath, options: BenchOptions, argv: Sequence[str]
 ) -> Iterator[_MeasuredChat]:
     """The chat, once it has loaded the same model and is on the same path."""
     info = meter.info
@@ -86,8 +103,7 @@ def _open_chat(
                 "folder": folder,
                 "fd": writing,
             }
-            argv = (*options.screen_argv, json.dumps(wanted))
-            with PseudoTerminal(argv, pass_fds=(writing,)) as terminal:
+            with PseudoTerminal((*argv, json.dumps(wanted)), pass_fds=(writing,)) as terminal:
                 chat = _MeasuredChat(terminal, reading)
                 chat.wait_for("ready")
                 yield chat
