@@ -22,7 +22,7 @@ from tui_chat.errors import TuiChatError
 def measure(*argv: str) -> ScreenFigures:
     """Measure the screen, perhaps with another program in the place of the chat."""
     backend = ScriptedBackend(Script(replies=["word " * 100]))
-    load = LoadRequest("guide", context=64)
+    load = LoadRequest("guide")
     info = backend.load(backend.preflight(load), lambda event: None, Event())
     options = BenchOptions(load, new_tokens=8, rounds=2)
     meter = ReplyMeter(backend, info, options)

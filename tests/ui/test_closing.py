@@ -145,6 +145,17 @@ async def test_the_palette_is_left_at_any_moment(typed: str) -> None:
             assert len(app.screen_stack) == 1
 
 
+async def test_the_palette_is_left_before_it_begins() -> None:
+    app = Stage(session=session_for_tests())
+    async with app.run_test(size=(100, 30)) as pilot:
+        for _ in range(3):
+            palette = Palette(providers=[ActionCommands])
+            app.push_screen(palette)
+            palette.dismiss(None)
+            await until(pilot, lambda palette=palette: not palette.is_attached)
+            assert len(app.screen_stack) == 1
+
+
 async def test_what_is_typed_into_a_palette_that_closes_is_not_searched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -45,6 +45,14 @@ class Palette(CommandPalette, ClosesOnce[None]):
             event.stop()
             event.prevent_default()
 
+    async def on_event(self, event: events.Event) -> None:
+        """Leave what Textual does at the start where the palette was left before it began: it
+        looks for the screen below, which is not there any more.
+        """
+        if isinstance(event, events.Mount) and self.is_over:
+            return
+        await super().on_event(event)
+
     def on_click(self, event: events.Click) -> None:
         """Drop a click that is beyond the window by now; Textual asks what stands there."""
         if not self.region.contains_point(event.screen_offset):
