@@ -329,6 +329,9 @@ class WalkedProgram:
                     return state
             if not self.terminal.read(0.003):
                 return None
+            if _state(self.terminal.pid) == "T":
+                # Ctrl+Z while an editor had the terminal stops both; a shell's fg continues both
+                os.killpg(os.getpgid(self.terminal.pid), signal.SIGCONT)
             if time.monotonic() > limit:
                 raise Fault("hang", "the loop of the program does not answer")
 

@@ -22,6 +22,7 @@ from tui_chat.ui.commands.palette import ActionCommands, Palette
 from tui_chat.ui.screens.closing import ClosesOnce
 from tui_chat.ui.screens.dialogs import ConfirmScreen, InputScreen, LinkScreen, MessageMenu
 from tui_chat.ui.screens.saved_chats import TranscriptsScreen
+from tui_chat.ui.screens.tree import TreeScreen
 from tui_chat.ui.widgets.choice_list import ChoiceList
 
 Make = Callable[[], Screen[Any]]
@@ -143,6 +144,33 @@ async def test_the_palette_is_left_at_any_moment(typed: str) -> None:
             type_fast(app, *typed, "escape", *typed, "escape")
             await until(pilot, lambda palette=palette: not palette.is_attached)
             assert len(app.screen_stack) == 1
+
+
+async def test_a_key_for_a_screen_without_widgets_does_nothing() -> None:
+    app = chats.chat_app(conversation=chats.talk("One", "Two"))
+    async with chats.running(app) as pilot:
+        screen = TreeScreen(app.session, None)
+        app.push_screen(screen)
+        assert not screen.is_mounted
+        assert not await app.run_action("name", screen)
+        await chats.until(pilot, lambda: screen.is_mounted)
+        screen.dismiss(None)
+        await chats.until(pilot, lambda: not screen.is_attached)
+        assert not await app.run_action("name", screen)
+
+
+async def test_a_page_of_the_palette_before_there_are_entries() -> None:
+    app = Stage(session=session_for_tests())
+    async with app.run_test(size=(100, 30)) as pilot:
+        palette = await searching(app, pilot)
+        for key in ("pagedown", "pageup", "pagedown"):
+            app.post_message(events.Key(key, None))
+        entries = palette.query_one(CommandList)
+        await until(pilot, lambda: entries.option_count)
+        entries.highlighted = 0
+        await pilot.press("pagedown")
+        await until(pilot, lambda: entries.highlighted)
+        assert app.screen is palette
 
 
 async def test_the_palette_is_left_before_it_begins() -> None:

@@ -208,6 +208,17 @@ async def test_as_many_columns_as_fit(size: tuple[int, int], count: int, columns
             assert app.session.versions(app.session.messages()[-1].id) == (count, count)
 
 
+async def test_candidates_of_a_chat_that_was_left_are_not_shown() -> None:
+    async with running() as (app, pilot):
+        app.chat.bar.prompt.insert("How?")
+        await pilot.press("f6")
+        screen = await written(app, pilot)
+        app.session.new_chat()
+        left = BestScreen(app.session, screen._candidates, "How?")
+        app.push_screen(left)
+        await until(pilot, lambda: not left.is_attached and left not in app.screen_stack)
+
+
 async def test_a_click_marks_a_column() -> None:
     async with running() as (app, pilot):
         app.chat.bar.prompt.insert("How?")

@@ -128,6 +128,14 @@ async def test_a_toast_goes_by_a_click_and_by_its_time() -> None:
         await until(pilot, lambda: not chat.query(Toast) and not app.toasts.present)
 
 
+async def test_a_toast_whose_time_was_over_before_the_loop_came_to_it_goes() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        app.toasts.add(Notification("late", timeout=-1.0))
+        assert app.toasts.present
+        await until(pilot, lambda: not app.toasts.present)
+
+
 async def test_what_a_toast_says_is_never_markup() -> None:
     app = chat_app(Script(), TALK)
     async with running(app) as pilot:

@@ -28,6 +28,8 @@ MOST = 3
 """Toasts at once."""
 _LOW = 16
 """Below so many rows there is room for one."""
+_LEAST_S = 0.01
+"""Seconds that a toast is up at least."""
 _TITLES = {"information": "$text-success", "warning": "$text-warning", "error": "$text-error"}
 """The colours of titles."""
 
@@ -72,7 +74,8 @@ class Toasts:
         most = MOST if self._app.size.height >= _LOW else 1
         gone = crowded_out(self._present, new, most)
         self._present = [*(old for old in self._present if old not in gone), new]
-        self._app.set_timer(max(0.0, new.time_left), partial(self.drop, new))
+        # Textual divides by the time of a timer, and a busy loop may come after it was over
+        self._app.set_timer(max(_LEAST_S, new.time_left), partial(self.drop, new))
         self.show()
 
     def drop(self, old: Notification) -> None:

@@ -44,7 +44,7 @@ class DraftSaver:
         """Save the draft when the typing rests."""
         if self._draft_timer is not None:
             self._draft_timer.stop()
-        self._draft_timer = self._page.bar.set_timer(DRAFT_S, self.keep_draft)
+        self._draft_timer = self._page.screen.set_timer(DRAFT_S, self.keep_draft)
 
     def keep_draft(self) -> None:
         """Save what is typed, with its chat; an edit of a message is none."""
@@ -55,7 +55,7 @@ class DraftSaver:
     def scrolled(self) -> None:
         """Save the place when the scrolling rests."""
         if self._place_timer is None:
-            self._place_timer = self._page.bar.set_timer(PLACE_S, self.keep_place)
+            self._place_timer = self._page.screen.set_timer(PLACE_S, self.keep_place)
         else:
             self._place_timer.reset()
 

@@ -67,7 +67,7 @@ class Find:
 
             self.bar = FindBar(id="find-bar")
             bar = self._page.bar
-            await bar.screen.query_one("#page").mount(self.bar, before=bar)
+            await self._page.screen.query_one("#page").mount(self.bar, before=bar)
         self.bar.display = True
         field = self.bar.field
         if text:
@@ -100,7 +100,7 @@ class Find:
             return
         if self._page.session.conversation.version != self._seen_version:
             self._is_due = True
-            self._page.bar.set_timer(REST_S, self._look_again)
+            self._page.screen.set_timer(REST_S, self._look_again)
 
     def _look_again(self) -> None:
         self._is_due = False

@@ -1,7 +1,7 @@
 """What the parts of the chat screen share: the session, the widgets and the clock.
 
-The parts (status, outbox, find, side panel...) are given a page and know no screen; `ChatScreen`
-stands above them.
+The parts (status, outbox, find, side panel...) are given a page and know nothing of `ChatScreen`,
+which stands above them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from textual.screen import Screen
 from textual.widget import Widget
 
 from tui_chat.errors import TuiChatError
@@ -48,11 +49,13 @@ class Page:
     """The widgets of the chat screen, and what is done with several of them.
 
     Args:
+        screen: Which composes them.
         session: What they show.
         clock: The times.
     """
 
-    def __init__(self, session: ChatSession, clock: Clock) -> None:
+    def __init__(self, screen: Screen[None], session: ChatSession, clock: Clock) -> None:
+        self.screen = screen
         self.session = session
         self.clock = clock
         self.title_line = SplitLine(id="title-line")
@@ -67,7 +70,7 @@ class Page:
     @property
     def width(self) -> int:
         """Columns of the screen; 0 before it has a size."""
-        return self.bar.screen.size.width
+        return self.screen.size.width
 
     @property
     def is_narrow(self) -> bool:
@@ -83,15 +86,15 @@ class Page:
         self, text: str, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
         """Show a short notice that goes away by itself."""
-        notify_plain(self.bar.screen, text, severity=severity, timeout=timeout)
+        notify_plain(self.screen, text, severity=severity, timeout=timeout)
 
     def say(self, error: TuiChatError) -> None:
         """Show an error above the prompt, where it stays until it is read."""
-        self.notice.say(in_screens(error, self.bar.app))
+        self.notice.say(in_screens(error, self.screen.app))
 
     def focus(self, widget: Widget) -> None:
         """Give the keys to a widget, at once: the next key may be here before any message."""
-        self.bar.screen.set_focus(widget, scroll_visible=False)
+        self.screen.set_focus(widget, scroll_visible=False)
 
     def focus_prompt(self) -> None:
         """Go on typing."""
@@ -108,9 +111,8 @@ class Page:
             group: Of workers, for `cancel`.
             options: Of `Widget.run_worker`.
         """
-        self.bar.screen.run_worker(work, group=group, **options)  # type: ignore[arg-type]
+        self.screen.run_worker(work, group=group, **options)  # type: ignore[arg-type]
 
     def cancel(self, group: str) -> None:
         """Cancel what runs in a group."""
-        screen = self.bar.screen
-        screen.workers.cancel_group(screen, group)
+        self.screen.workers.cancel_group(self.screen, group)

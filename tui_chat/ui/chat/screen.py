@@ -84,7 +84,7 @@ class ChatScreen(Screen[None]):
         self.clock = clock or Clock()
         self.counted: ContextCounted | None = None
         """The newest count of a draft."""
-        page = self.page = Page(session, self.clock)
+        page = self.page = Page(self, session, self.clock)
         self.transcript, self.bar = page.transcript, page.bar
         self.notice, self.meter = page.notice, page.meter
         self.counter = TokenCounter(session, self.post_message)

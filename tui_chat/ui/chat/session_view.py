@@ -117,7 +117,7 @@ class SessionView:
                     is_news = notice.kind == "free"
                     is_free = is_free or is_news
                     severity: SeverityLevel = "information" if is_news else "warning"
-                    text = notice.worded(place_of(notice.remedy, self._page.bar.app))
+                    text = notice.worded(place_of(notice.remedy, self._page.screen.app))
                     self._page.tell(text, severity, timeout=10)
                 case Saved(state=state):
                     self._on_saving(state)
@@ -306,7 +306,7 @@ class SessionView:
 
     def _in_screens(self, error: TuiChatError) -> TuiChatError:
         """An error of loading; one without a hint is told how to choose something else."""
-        app = self._page.bar.app
+        app = self._page.screen.app
         if error.hint:
             return in_screens(error, app)
         model = place_of(Remedy.CHOOSE_MODEL, app)

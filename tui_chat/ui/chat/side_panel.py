@@ -45,7 +45,7 @@ class SidePanel:
     @property
     def can_mount(self) -> bool:
         """Whether there is a page to stand beside; when the program ends it goes first."""
-        return bool(self._page.bar.screen.query("#body"))
+        return bool(self._page.screen.query("#body"))
 
     def mount(self) -> ParameterPanel:
         """Mount the panel, once; it begins hidden. It has as many widgets as all else."""
@@ -57,7 +57,7 @@ class SidePanel:
                 session.params, session.preset, session.presets, self._context, id="panel"
             )
             self._panel.display = False
-            self._page.bar.screen.query_one("#body").mount(self._panel)
+            self._page.screen.query_one("#body").mount(self._panel)
         return self._panel
 
     def set_open(self, is_open: bool, chosen: str = "") -> None:
@@ -87,7 +87,7 @@ class SidePanel:
         covers = self.is_open and 0 < width < BESIDE
         if self._panel is not None:
             self._panel.set_class(covers, "-full")
-        self._page.bar.screen.query_one("#page").display = not covers
+        self._page.screen.query_one("#page").display = not covers
 
     def show_params(self) -> None:
         """Show the session's parameters, and what they leave of the context."""

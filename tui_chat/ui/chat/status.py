@@ -107,7 +107,7 @@ class StatusView:
         self.show()
         if doing != self._doing:
             self._doing = doing
-            self._page.bar.screen.refresh_bindings()
+            self._page.screen.refresh_bindings()
         self._read_memory()
 
     def show(self) -> None:

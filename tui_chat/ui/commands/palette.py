@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from textual import events, on
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.binding import Binding, BindingType
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
@@ -44,6 +45,19 @@ class Palette(CommandPalette, ClosesOnce[None]):
         if self.is_over:
             event.stop()
             event.prevent_default()
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "page(1)", "Next page", show=False),
+        Binding("pageup", "page(-1)", "Previous page", show=False),
+    ]
+
+    def action_page(self, direction: int) -> None:
+        """Move by a page. Textual's own action fails while the entries have no lines yet."""
+        entries = self.query_one(CommandList)
+        if entries.option_count:
+            step = direction * max(1, entries.size.height // 2)
+            at = (entries.highlighted or 0) + step
+            entries.highlighted = max(0, min(at, entries.option_count - 1))
 
     async def on_event(self, event: events.Event) -> None:
         """Leave what Textual does at the start where the palette was left before it began: it

@@ -150,6 +150,9 @@ class BestScreen(Sheet[Choice]):
 
     def _refresh(self, prefills: dict[str, Prefill]) -> None:
         """Show the candidates as the session has them."""
+        if not all(map(self._session.is_here, self._ids)):
+            self.dismiss(None)  # another chat was opened before this screen was
+            return
         for column, message_id in zip(self._columns, self._ids, strict=True):
             column.show(self._session.message(message_id), prefills.get(message_id))
         self.note = self._note()

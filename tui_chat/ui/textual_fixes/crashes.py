@@ -17,13 +17,14 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from rich.text import Text
+from textual.actions import ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
 from textual.message import Message
@@ -69,6 +70,22 @@ class GuardedApp(App[R], Generic[R]):
         """When the last crashes were."""
         self._broken_screens: set[Screen[Any]] = set()
         """Those that are about to be closed."""
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Leave the key of a screen alone that has no widgets yet, or none any more.
+
+        On a busy loop a key can get ahead of what opens the screen, and Textual finds the binding
+        before the widgets are there.
+        """
+        screen = default_namespace if isinstance(default_namespace, Screen) else None
+        if screen is not None and not (screen.is_mounted and screen.is_attached):
+            return False
+        return await super().run_action(action, default_namespace, namespaces)
 
     def on_ready(self) -> None:
         """From now on there is something that can go on."""
