@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_chat.ui.plain_text import TERMINAL_GUARD
+from tui_chat.ui.textual_fixes.terminal_colours import take_over
 from tui_chat.ui.themes import load_themes, variable_defaults
 
 
@@ -31,6 +32,9 @@ class PieceApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults(self.current_theme)
+
+    def watch_theme(self) -> None:
+        take_over(self)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [TERMINAL_GUARD, *super().get_line_filters()]

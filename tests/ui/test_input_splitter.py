@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from textual import events
 from textual.messages import TerminalSupportsSynchronizedOutput
 
+from tests.ui.textual_release import IS_8_1
 from tui_chat.ui.textual_fixes.driver import PieceReader
 from tui_chat.ui.textual_fixes.input_splitter import (
     CUT_S,
@@ -110,7 +111,11 @@ def read(data: bytes) -> list[str]:
         (b"\x1b[[Aa", ["f1", "a"]),
         (b"\x1b[3$a", ["shift+delete", "a"]),
         (b"\x1b[13;2ua", ["shift+enter", "a"]),
-        (b"\x1b[97;;97:98:99:20013:20013:20013:20013:20013u", [*"abc", *"中中中中中"]),
+        pytest.param(
+            b"\x1b[97;;97:98:99:20013:20013:20013:20013:20013u",
+            [*"abc", *"中中中中中"],
+            marks=pytest.mark.skipif(IS_8_1, reason="Textual 8.1 reads no associated text"),
+        ),
         (b"\x1b[1;\ra", ["enter", "a"]),
         (
             b"\x1b[A\x1b[1;5C\x1b[5~\x1b[24~\x1b[Z",

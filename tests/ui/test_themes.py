@@ -20,6 +20,7 @@ from textual.widgets import Button, DataTable, Footer, Input, Markdown, OptionLi
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.config import paths
 from tui_chat.ui.chat.token_meter import TokenMeter
+from tui_chat.ui.textual_fixes.terminal_colours import is_of_terminal
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -32,7 +33,9 @@ from tui_chat.ui.themes import (
 )
 
 BUILTIN = {theme.name: theme for theme in load_themes([paths.builtin_themes_dir()]).themes}
-COLOURED = [theme for theme in BUILTIN.values() if not theme.ansi]
+TEXTUALS_OWN = next(name for name, theme in BUILTIN_THEMES.items() if is_of_terminal(theme))
+"""A theme of the terminal's colours that Textual brings."""
+COLOURED = [theme for theme in BUILTIN.values() if not is_of_terminal(theme)]
 ids = [theme.name for theme in COLOURED]
 
 
@@ -103,7 +106,7 @@ def test_every_theme_of_textual_gets_the_variables_too() -> None:
     assert set(variable_defaults(BUILTIN_THEMES["textual-dark"])) == set(THEME_VARIABLES)
 
 
-@pytest.mark.parametrize("theme", ["night", "paper", "contrast-light", "terminal", "ansi-dark"])
+@pytest.mark.parametrize("theme", ["night", "paper", "contrast-light", "terminal", TEXTUALS_OWN])
 async def test_a_theme_dresses_every_widget_and_can_be_changed_live(theme: str) -> None:
     app = PieceApp(
         TokenMeter(), Markdown("# a\n\n[b](http://c)"), OptionList("x"), Button("b"), Footer(),

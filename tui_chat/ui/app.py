@@ -44,6 +44,7 @@ from tui_chat.ui.plain_text import TERMINAL_GUARD, notify_plain
 from tui_chat.ui.textual_fixes.crashes import GuardedApp
 from tui_chat.ui.textual_fixes.driver import TerminalDriver
 from tui_chat.ui.textual_fixes.key_order import Key, KeyOrder, KeyOrMouse
+from tui_chat.ui.textual_fixes.terminal_colours import take_over
 from tui_chat.ui.themes import (
     DEFAULT_DARK,
     DEFAULT_LIGHT,
@@ -223,6 +224,10 @@ class TuiChat(GuardedApp[int]):
         self.theme = next(name for name in names if self._has_theme(name))
         if wanted not in (None, self.theme):
             self._notices.append(f"There is no theme {wanted!r}; the default is used.")
+
+    def watch_theme(self) -> None:
+        """Let a theme of the terminal's own colours have its way on every Textual."""
+        take_over(self)
 
     def _has_theme(self, name: str) -> bool:
         """Whether there is a theme, which is registered then; all of them would take too long."""

@@ -33,6 +33,12 @@ from tui_chat.config.strict_values import (
 )
 from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
+from tui_chat.ui.textual_fixes.terminal_colours import (
+    VARIABLES,
+    is_of_terminal,
+    shows_terminal_colours,
+    theme_of,
+)
 
 MAX_FILE_BYTES = 256 * 1024
 """A theme file larger than this is not read."""
@@ -212,16 +218,16 @@ def _theme(path: Path, table: Mapping[str, Any]) -> Theme:
         fields = checked_table(table, _KEYS, ("name", "primary"))
     except TableError as error:
         raise _skipped(path, *_first_problem(error)) from None
-    theme = Theme(**fields)
+    theme = theme_of(fields)
     if not _NAME.fullmatch(theme.name):
         raise _skipped(
             path, f"name: {safe_line(theme.name, 60)!r} is not a name",
             "Use letters, digits, '.', '_' and '-', at most 40",
         )  # fmt: skip
-    if not theme.ansi:
+    if not is_of_terminal(theme):
         _refuse_ansi(path, fields)
     for key, value in theme.variables.items():
-        _check_variable(path, key, value, theme.ansi)
+        _check_variable(path, key, value, is_of_terminal(theme))
     try:
         variable_defaults(theme)
     except Exception as error:  # Textual mixes these colours in ways it does not document
@@ -342,7 +348,7 @@ def has_few_colours(app: App[Any]) -> bool:
     terminal's own colours.
     """
     many = app.console.color_system in ("truecolor", "256")
-    return app.no_color or app.native_ansi_color or not many
+    return app.no_color or shows_terminal_colours(app) or not many
 
 
 def variable_defaults(theme: Theme) -> dict[str, str]:
@@ -354,7 +360,7 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
     use and such a theme does not define, which would be fatal.
     """
     generated = theme.to_color_system().generate()
-    if theme.ansi:
+    if is_of_terminal(theme):
         missing = _known_variables().difference(generated)
         return dict.fromkeys(missing, "ansi_default") | _ANSI_DEFAULTS
     primary, text, page = (
@@ -394,7 +400,7 @@ _ANSI_DEFAULTS = {
 
 def _is_known(variable: str) -> bool:
     """Whether it is a variable of the project or of one of Textual's own themes."""
-    if variable in THEME_VARIABLES:
+    if variable in THEME_VARIABLES or variable in VARIABLES:
         return True
     return any(variable in _variables_of(name) for name in BUILTIN_THEMES)
 

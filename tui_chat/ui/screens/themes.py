@@ -18,6 +18,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.types import CSSPathType
 
 from tui_chat.ui.screens.sheet import ListSheet
+from tui_chat.ui.textual_fixes.terminal_colours import is_of_terminal
 from tui_chat.ui.themes import contrast
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
@@ -103,7 +104,7 @@ class ThemeScreen(ListSheet[str]):
 
 def kind_of(theme: Theme) -> str:
     """`dark`, `light`, `high contrast`, or `terminal` for one of the terminal's own colours."""
-    if theme.ansi:
+    if is_of_terminal(theme):
         return "terminal"
     generated = theme.to_color_system().generate()
     page, text = Color.parse(generated["background"]), Color.parse(generated["foreground"])

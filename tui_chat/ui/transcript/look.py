@@ -14,6 +14,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from tui_chat.chat.conversation import Message
+from tui_chat.ui.textual_fixes.terminal_colours import shows_terminal_colours
 from tui_chat.ui.transcript.forget_line import ForgetLine
 
 STYLES = (
@@ -102,7 +103,7 @@ class Palettes:
         return Palette(
             named,
             lambda style: Style.parse(style, variables),
-            uses_terminal_colours=widget.app.native_ansi_color,
+            uses_terminal_colours=shows_terminal_colours(widget.app),
             is_dim=bool(after),
         )
 
