@@ -81,7 +81,7 @@ def painted_letters(rows: Sequence[str], sides: set[str]) -> str:
     result: list[str] = []
     for row in rows:
         row = row.rstrip(" ▁▂▃▄▅▆▇█▔▕▐")
-        if row.startswith("┄┄"):
+        if row.lstrip().startswith("┄┄"):
             continue
         for side in sorted(sides, key=len, reverse=True):
             if row.endswith(f"   {side}"):
