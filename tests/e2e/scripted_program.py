@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import faulthandler
 import json
 import os
 import pickle
@@ -66,8 +67,10 @@ def report_on_signal(file: Path) -> None:
     """Have the screens write their state to a file at each SIGUSR1, on their own loop.
 
     Args:
-        file: Replaced in one step each time; its `number` grows by one.
+        file: Replaced in one step each time; its `number` grows by one. Beside it, SIGUSR2 writes
+            where every thread is, also when the loop hangs.
     """
+    faulthandler.register(signal.SIGUSR2, file.with_suffix(".stacks").open("w"), all_threads=True)
     from tui_chat.ui import app
 
     number = 0

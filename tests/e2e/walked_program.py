@@ -333,7 +333,14 @@ class WalkedProgram:
                 # Ctrl+Z while an editor had the terminal stops both; a shell's fg continues both
                 os.killpg(os.getpgid(self.terminal.pid), signal.SIGCONT)
             if time.monotonic() > limit:
-                raise Fault("hang", "the loop of the program does not answer")
+                raise Fault("hang", f"the loop of the program does not answer\n{self._stacks()}")
+
+    def _stacks(self) -> str:
+        """Where every thread of the program is."""
+        os.kill(self.terminal.pid, signal.SIGUSR2)
+        self.terminal.rest(0.2, 1.0)
+        file = self._report.with_suffix(".stacks")
+        return file.read_text() if file.exists() else ""
 
     def _wait(self, is_so: Callable[[], bool], what: str) -> None:
         limit = time.monotonic() + HANG_S
