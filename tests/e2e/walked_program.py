@@ -56,7 +56,7 @@ class WalkedProgram:
         self._report = home / "report.pickle"
         self._number = 0
         self._words = self._hovers = 0
-        self._recent: deque[bytes] = deque(maxlen=8)
+        self._recent: deque[bytes] = deque(maxlen=32)
         self.comparisons = self.starts = 0
         self.terminal = self._start()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from tui_chat.ui.chat.page.loading_line import _of, _time_left
+from tui_chat.ui.chat.loading_line import _of, _time_left
 
 from tests.ui.chat_app import NOON
 from tui_chat.chat.conversation import Message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tui_chat.ui.chat.page.loading_line import LoadingLine
+from tui_chat.ui.chat.loading_line import LoadingLine
 
 from tests.ui.chat_app import chat_app, running
 from tests.ui.chat_app import until as until_chat
