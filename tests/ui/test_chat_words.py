@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from tui_chat.ui.chat.loading_line import _of, _time_left
 
 from tests.ui.chat_app import NOON
 from tui_chat.chat.conversation import Message
 from tui_chat.chat.events import Loading, ModelInfo, Prefill, Stats
+from tui_chat.ui.chat.loading_line import _of, _time_left
 from tui_chat.ui.chat.status_text import LiveSpeed, Status, model_text, status_text, title_texts
 from tui_chat.ui.keys.bindings import short_key
 from tui_chat.ui.transcript.message_notes import mark_text, meta_text, time_text, version_text

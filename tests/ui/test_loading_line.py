@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tui_chat.ui.chat.loading_line import LoadingLine
 
 from tests.ui.chat_app import chat_app, running
 from tests.ui.chat_app import until as until_chat
 from tests.ui.piece_app import PieceApp, until
 from tui_chat.chat.events import Loading
 from tui_chat.engine.contract.scripted import GIB, Script
+from tui_chat.ui.chat.loading_line import LoadingLine
 
 
 class Seconds:
