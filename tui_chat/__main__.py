@@ -1,4 +1,4 @@
-"""``python -m tui_chat`` is the same program as the ``tui-chat`` command."""
+"""Entry point of ``python -m tui_chat``, the same program as the ``tui-chat`` command."""
 
 from tui_chat.cli import main
 

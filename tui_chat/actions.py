@@ -1,7 +1,7 @@
-"""Everything a user can do: one declaration for keys, footer, palette, slash commands and help.
+"""Every user action, declared once for keys, footer, palette, slash commands and help.
 
-The screens build their bindings from it, the README's key table and the built-in guide's training
-text are generated from it, so none of them can drift from the program.
+The screens build their bindings from these declarations, and the README's key table and the
+built-in guide's training text are generated from them. A new action goes here first.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ Scope = Literal["app", "prompt", "transcript", "parameters"]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that can be done, and every way to do it."""
+    """A user action, with every key, command and menu that triggers it."""
 
     id: str
-    """Stable name; what `[keys]` in config.toml remaps."""
+    """Stable name; users remap it under `[keys]` in config.toml."""
     keys: tuple[str, ...]
-    """Default keys in Textual's spelling; empty for palette and slash only."""
+    """Default keys in Textual's spelling; empty if only the palette or a slash command runs it."""
     scope: Scope
-    """Where the keys work."""
+    """The part of the program in which the keys work."""
     label: str
     """One or two words, for the footer and the palette."""
     help: str
-    """One sentence that says what happens."""
+    """One sentence that says what the action does."""
     slash: str = ""
-    """The slash command, with its argument in brackets where it takes one."""
+    """The slash command, followed by its argument in brackets if it takes one."""
     footer: bool = False
-    """Whether the footer shows it while it can be used."""
+    """Whether the footer shows the action while it is available."""
     palette: bool = True
-    """Whether the command palette lists it."""
+    """Whether the command palette lists the action."""
 
     @property
     def command(self) -> str:
-        """The slash command alone, as `/set`; empty where there is none."""
+        """The slash command without its argument, such as `/set`; empty if there is none."""
         return self.slash.partition(" ")[0]
 
     @property
     def key_text(self) -> str:
-        """The default keys as people write them, as `Ctrl+R` or `Left / Right`."""
+        """The default keys as people write them, such as `Ctrl+R` or `Left / Right`."""
         return " / ".join(describe_key(key) for key in self.keys)
 
 
@@ -217,23 +217,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("param_default", ("backspace",), "parameters", "Default",
            "Brings the default of the value back.", palette=False),
 )  # fmt: skip
-"""Every action, grouped by scope, in the order in which help lists them."""
+"""Every action, grouped by scope, in the order in which the help lists them."""
 
 
 def actions_in(scope: Scope) -> Iterable[Action]:
-    """The actions whose keys work in one scope."""
+    """Return the actions whose keys work in a scope."""
     return (action for action in ACTIONS if action.scope == scope)
 
 
 def action_by_id(action_id: str) -> Action:
-    """The action with that id.
+    """Return the action with an id.
 
     Raises:
-        KeyError: If there is none.
+        KeyError: If no action has that id.
     """
     return _BY_ID[action_id]
 
 
 _BY_ID = {action.id: action for action in ACTIONS}
 SLASH_COMMANDS: dict[str, Action] = {a.command: a for a in ACTIONS if a.slash}
-"""Slash commands by name, as `/retry`."""
+"""The actions that have a slash command, by its name, such as `/retry`."""

@@ -1,7 +1,7 @@
-"""`doctor`: what this machine can do, where files are, and what is broken.
+"""The report behind `tui-chat doctor`: machine, packages, files, settings and problems.
 
-Owns the questions and the form of the answers; the engine, the storage and the settings answer
-them. Refuses to change anything and to load a model.
+The engine, the storage and the settings supply the facts; this module collects and formats them. It
+changes no file and loads no model.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out."""
+    """The result of an examination."""
 
     facts: dict[str, Any]
     """Plain values by topic, as `--json` prints them."""
     problems: tuple[TuiChatError, ...]
-    """What is broken."""
+    """The problems found, in the order in which they are printed."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def examine(
     read_problems: Callable[[layers.LoadedSettings, Registry], Iterable[TuiChatError]],
     read_theme_problems: Callable[[], Iterable[TuiChatError]],
 ) -> Report:
-    """Look at everything.
+    """Collect facts and problems about the program and this machine.
 
     Args:
-        read_problems: Says what is wrong with settings and models; the commands know how.
-        read_theme_problems: Reads the theme files; the screens know how.
+        read_problems: Returns the problems in settings and models; supplied by the command line.
+        read_theme_problems: Returns the problems in theme files; supplied by the screens.
     """
     configure_libraries()
     settings = layers.load_settings()
@@ -97,18 +97,18 @@ def examine(
 
 
 def _is_in(home: Path | None, problem: TuiChatError) -> bool:
-    """Whether a problem is one of a file in this folder."""
+    """Return whether the problem concerns a file in the folder."""
     file = problem.file if isinstance(problem, ConfigError) else None
     return file is not None and home in file.parents
 
 
 def _asked(question: Callable[[], Any], problems: list[TuiChatError]) -> Any:
-    """The answer to one question; None, and a problem, where it fails."""
+    """Return the answer to a question; on failure, record a problem and return None."""
     try:
         return question()
     except TuiChatError as error:
         problems.append(error)
-    except Exception as error:  # a broken library must not keep the rest from being shown
+    except Exception as error:  # a broken library must not hide the other facts
         what = question.__name__.strip("_")
         problems.append(
             TuiChatError(f"The {what} could not be examined", f"{type(error).__name__}: {error}")
@@ -206,7 +206,7 @@ def _chats() -> int:
 
 
 def _unwritable() -> list[TuiChatError]:
-    """Folders that the program writes to and cannot."""
+    """Return a problem for each folder that the program needs to write to and cannot."""
     problems: list[TuiChatError] = []
     for what, folder in (
         ("Settings", paths.config_dir()),
@@ -227,7 +227,7 @@ def _unwritable() -> list[TuiChatError]:
 
 
 def _missing_default(registry: Registry) -> list[TuiChatError]:
-    """The default model, if its files are not there."""
+    """Return a problem if the files of the default model are missing."""
     spec = registry.models.get(registry.default)
     directory = spec.directory if spec is not None else None
     if spec is None or directory is None or (directory / "config.json").is_file():
@@ -241,7 +241,7 @@ def _missing_default(registry: Registry) -> list[TuiChatError]:
 
 
 def _turbo_lines(turbo: dict[str, Any]) -> list[str]:
-    """Whether replies can be written by compiled code, and what has been compiled."""
+    """Return lines that say where turbo works and which steps have been compiled."""
     shown = ["Turbo, code that is compiled for a model while you chat"]
     for device in turbo["devices"]:
         reason = f"does not work, replies are written without it: {device['reason']}"
@@ -255,7 +255,7 @@ def _turbo_lines(turbo: dict[str, Any]) -> list[str]:
 
 
 def lines(report: Report) -> list[str]:
-    """The report for people."""
+    """Return the report as lines of text for people."""
     facts = report.facts
     shown = [f"tui-chat {facts['version']}, Python {facts['python']}, {facts['platform']}"]
     shown.append(

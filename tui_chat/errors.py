@@ -1,7 +1,7 @@
-"""The one family of errors that users see: what failed, why, and what to do next.
+"""The errors that users see: what failed, why, and what to do next.
 
-Nothing here formats for a particular front end; the command line prints `one_line`, the screens
-lay the three parts out. Exceptions hold text only, so keeping one never keeps a model in memory.
+The classes format for no particular front end: the command line prints `one_line`, and the screens
+lay out the three parts. They hold text only, so keeping one never keeps a model in memory.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Self
 
 
 def _sentence(text: str) -> str:
-    """The text with the mark at its end that a sentence needs."""
+    """Return the text with a full stop, unless it ends in a question or exclamation mark."""
     text = text.rstrip().rstrip(".")
     return text if text.endswith(("?", "!")) else f"{text}."
 
 
 class Remedy(StrEnum):
-    """Where the user does what a hint advises; the values are the ids of `tui_chat.actions`.
+    """The place where the user can follow a hint; the values are ids from `tui_chat.actions`.
 
-    No hint names a key or a command: each front end adds its own, the screens the key in force
-    ("Choose a model (F3)"), the command line what to type in a shell.
+    Hints name no key and no command, because each front end adds its own: the screens the current
+    key ("Choose a model (F3)"), the command line what to type in a shell.
     """
 
     CHOOSE_MODEL = "model"
@@ -35,18 +35,18 @@ class Remedy(StrEnum):
 
 
 def remedied(hint: str, place: str) -> str:
-    """A hint with where to do what it advises, in the words of a front end; empty for nowhere."""
+    """Return the hint with the place to follow it in parentheses; unchanged if either is empty."""
     return f"{hint.rstrip('.')} ({place})" if hint and place else hint
 
 
 class TuiChatError(Exception):
-    """A failure with something useful to say.
+    """A failure described to the user.
 
     Args:
         title: What failed, as one clause without a full stop.
-        detail: Why, as one sentence or more.
+        detail: Why it failed, in one sentence or more.
         hint: What the user can do next, without the keys or commands of any front end.
-        remedy: Where to do that.
+        remedy: Where the user can do that; None for nowhere in particular.
     """
 
     exit_code = 1
@@ -73,7 +73,7 @@ class TuiChatError(Exception):
 
 
 class UsageError(TuiChatError):
-    """Wrong usage of the command line, or no usable terminal."""
+    """A mistake on the command line, or a terminal that cannot be used."""
 
     exit_code = 2
 
@@ -82,20 +82,20 @@ class ConfigError(TuiChatError):
     """A settings, theme or model file that cannot be used as written."""
 
     file: Path | None = None
-    """The file that the mistake is in, where it is in one."""
+    """The file that contains the mistake; None if the mistake is in no file."""
 
     def in_file(self, path: Path) -> Self:
-        """The same error, known to be a mistake in this file."""
+        """Record the file that contains the mistake, and return this error."""
         self.file = path
         return self
 
 
 class ParameterError(TuiChatError):
-    """A sampling parameter that is unknown or out of its range."""
+    """An unknown sampling parameter, or a value out of its range."""
 
 
 class ModelNotFoundError(TuiChatError):
-    """No model of that name, directory or hub id."""
+    """A name that matches no model, directory or hub id."""
 
     code = "load"
 
@@ -107,13 +107,13 @@ class ModelLoadError(TuiChatError):
 
 
 class MemoryShortError(ModelLoadError):
-    """A model that does not fit the free memory of the device."""
+    """A model that does not fit into the free memory of the device."""
 
     code = "oom"
 
 
 class LoadCancelledError(ModelLoadError):
-    """The user stopped a load or a download."""
+    """A load or download that the user stopped."""
 
     code = "cancelled"
 
@@ -122,18 +122,18 @@ class LoadCancelledError(ModelLoadError):
 
 
 class ContextError(TuiChatError):
-    """A message or prompt that does not fit the context."""
+    """A message or prompt that does not fit into the context or cannot be composed."""
 
     code = "context"
 
 
 class StoreError(TuiChatError):
-    """The transcript database cannot be read or written."""
+    """A failure to read, write, import or export saved chats."""
 
 
 class TranscriptNotFoundError(StoreError):
-    """No saved chat with that id."""
+    """An id that matches no saved chat, or a message that no longer exists."""
 
 
 class BusyError(TuiChatError):
-    """The request cannot be taken while another one runs."""
+    """A request that cannot be accepted in the current state."""

@@ -1,9 +1,9 @@
-"""The log file: what libraries, the engine and native code had to say.
+"""The log file of the program, its engine, the libraries and native code.
 
-Owns the one handler of the root logger, its rotation (1 MiB, three old files, mode 0600) and the
-form of a record: one line of safe text, except for tracebacks. Refuses to write to the terminal;
-where the file cannot be written, nothing is logged. What each library may say is
-`engine.libraries`' matter.
+The root logger gets one handler, which rotates the file at 1 MiB, keeps three old files, and
+creates them with mode 0600. Records are one line of safe text each, tracebacks excepted. Nothing is
+written to the terminal; if the file cannot be written, records are lost. The verbosity of each
+library is set in `tui_chat.engine.machine.libraries`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OLD_FILES = 3
 
 
 class LogFile(RotatingFileHandler):
-    """The log file as a logging handler that other file descriptors can follow."""
+    """A logging handler whose file other file descriptors can be pointed at."""
 
     def __init__(self, path: Path) -> None:
         self._followers: list[int] = []
@@ -35,19 +35,19 @@ class LogFile(RotatingFileHandler):
 
     @property
     def descriptor(self) -> int:
-        """The file descriptor of the file."""
-        if self.stream is None:  # closed by another thread's rollover that failed
+        """The file descriptor of the open log file."""
+        if self.stream is None:  # a rollover that failed in another thread left it closed
             self.stream = self._open()
         return int(self.stream.fileno())
 
     def follow(self, *descriptors: int) -> None:
-        """Point descriptors at the file, now and after every rollover."""
+        """Point file descriptors at the log file, now and after every rollover."""
         self._followers = list(descriptors)
         for descriptor in descriptors:
             os.dup2(self.descriptor, descriptor)
 
     def unfollow(self) -> None:
-        """Leave the descriptors alone from now on."""
+        """Stop repointing the descriptors after a rollover; they stay as they are now."""
         self._followers = []
 
     def doRollover(self) -> None:
@@ -55,7 +55,7 @@ class LogFile(RotatingFileHandler):
         self.follow(*self._followers)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Drop a record that cannot be written, as on a full disk: there is nowhere to say it."""
+        """Drop a record that cannot be written, for example on a full disk."""
 
     def _open(self) -> Any:
         def private(path: str, flags: int) -> int:
@@ -66,7 +66,7 @@ class LogFile(RotatingFileHandler):
 
 
 class _OneLine(logging.Formatter):
-    """Records that cannot forge other records: line breaks in a message become `\\n`."""
+    """A formatter that writes line breaks as `\\n`, so that no message can forge another record."""
 
     def format(self, record: logging.LogRecord) -> str:
         return safe_text(super().format(record))
@@ -79,10 +79,11 @@ def configure(environ: Mapping[str, str] = os.environ) -> LogFile | None:
     """Send every log record and warning of this process to the log file.
 
     Args:
-        environ: Where `TUI_CHAT_LOG` names the level; `info` if it is unset or not a level.
+        environ: The environment, in which `TUI_CHAT_LOG` names the level; `info` if it is unset or
+            unknown.
 
     Returns:
-        The file; None where it cannot be written, and then nothing is logged.
+        The handler; None if the file cannot be written, in which case nothing is logged.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -102,13 +103,13 @@ def configure(environ: Mapping[str, str] = os.environ) -> LogFile | None:
 
 
 def level_named(name: str) -> int:
-    """The logging level of a `TUI_CHAT_LOG` value; `info` for anything unknown."""
+    """Return the logging level for a `TUI_CHAT_LOG` value; `info` for an unknown one."""
     level = name.strip().lower()
     return int(getattr(logging, level.upper())) if level in LOG_LEVELS else logging.INFO
 
 
 def level_problem(environ: Mapping[str, str] = os.environ) -> ConfigError | None:
-    """What is wrong with `TUI_CHAT_LOG`, if anything."""
+    """Return an error if `TUI_CHAT_LOG` holds an unknown level, else None."""
     value = environ.get(LOG_LEVEL_VARIABLE, "")
     if not value or value.strip().lower() in LOG_LEVELS:
         return None

@@ -1,8 +1,7 @@
-"""Talking line by line: `chat --plain` and `ask`, on the same session and events as the screens.
+"""Line-by-line chat for `chat --plain` and `ask`, on the same session and events as the screens.
 
-Owns what goes to stdout (labels and replies), what goes to stderr (narration and errors), and what
-Ctrl+C means there. Refuses colours, cursor movements and a second streaming loop; it works in a
-dumb terminal, in a pipe and with a screen reader.
+Labels and replies go to stdout, progress and errors to stderr. The output uses no colours and no
+cursor movement, so it works in a dumb terminal, in a pipe and with a screen reader.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from tui_chat.terminal.safe_writer import SafeWriter
 from tui_chat.terminal.shell_remedies import in_shell
 
 USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
-"""What stands before a message on a line of its own, as in Graphcore's chatbot for these models."""
+"""The labels before each message, as in Graphcore's chatbot for these models."""
 
 _QUIET_S = 2.0
-"""Loading that takes longer than this is talked about, when somebody sees it."""
+"""Seconds of loading before the first progress line."""
 _NARRATE_EVERY_S = 5.0
 
 
 class LineClient:
-    """A session as a sequence of calls that wait.
+    """Blocking calls on a session.
 
     Args:
-        session: Not started yet.
-        narrate: Takes a line about what goes on, for people.
-        on_ready: Told of the model when it is loaded; may raise to refuse it.
+        session: A session that has not been started.
+        narrate: Receives each line of loading progress.
+        on_ready: Called with the loaded model; may raise to refuse it.
     """
 
     def __init__(
@@ -57,11 +56,12 @@ class LineClient:
         session.subscribe(self._events.put)
 
     def load(self) -> None:
-        """Load the model and wait for it.
+        """Load the model and wait until it is ready.
 
         Raises:
-            TuiChatError: If it cannot be loaded, or is refused.
+            TuiChatError: If the model cannot be loaded, or `on_ready` refuses it.
         """
+        # Shifted so that the first progress line comes after _QUIET_S, the rest at the interval.
         self._told_at = time.monotonic() + _QUIET_S - _NARRATE_EVERY_S
         self.session.start()
         while True:
@@ -78,16 +78,17 @@ class LineClient:
                 self._tell_loading(event.event)
 
     def reply(self, begin: Callable[[], Message], write: Callable[[str], None]) -> Finished:
-        """Have a reply written, and wait for its end.
+        """Request a reply and wait until it ends.
 
-        Ctrl+C stops the reply, which then ends as `cancelled`; a second one interrupts.
+        The first Ctrl+C stops the reply, which then ends with the reason `cancelled`; the second
+        raises.
 
         Args:
-            begin: Asks for it, as `session.send` does.
-            write: Takes the text as it arrives.
+            begin: Requests the reply, as `session.send` does, and returns its message.
+            write: Receives the text as it arrives.
 
         Raises:
-            TuiChatError: If it fails; what has arrived was written.
+            TuiChatError: If the reply fails; `write` has received the text up to then.
             KeyboardInterrupt: On the second Ctrl+C.
         """
         with self._interrupts_queued():
@@ -106,7 +107,7 @@ class LineClient:
 
     @contextmanager
     def _interrupts_queued(self) -> Iterator[None]:
-        """In this block the first Ctrl+C is an event like the others, not an exception."""
+        """Turn the first Ctrl+C in this block into a queued event instead of an exception."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -117,7 +118,7 @@ class LineClient:
             if not is_first:
                 raise KeyboardInterrupt
             is_first = False
-            self._events.put(None)  # the one queue that may be used in a signal handler
+            self._events.put(None)  # SimpleQueue.put is reentrant, so safe in a signal handler
 
         before = signal.signal(signal.SIGINT, interrupt)
         try:
@@ -137,11 +138,11 @@ class LineClient:
 
 
 def ask(client: LineClient, prompt: str, write: Callable[[str], None]) -> Finished:
-    """Have one prompt answered.
+    """Send one prompt and return how its reply ended.
 
     Raises:
-        TuiChatError: If there is no reply.
-        KeyboardInterrupt: If Ctrl+C stopped it; what has arrived is part of the chat.
+        TuiChatError: If the model cannot be loaded or the reply fails.
+        KeyboardInterrupt: If Ctrl+C stopped the reply; its text so far is part of the chat.
     """
     client.load()
     end = client.reply(lambda: client.session.send(prompt), write)
@@ -151,7 +152,7 @@ def ask(client: LineClient, prompt: str, write: Callable[[str], None]) -> Finish
 
 
 def reply_record(session: ChatSession, end: Finished) -> dict[str, Any]:
-    """The last reply as `ask --json` prints it."""
+    """Return the last reply as the record that `ask --json` prints."""
     message = session.messages()[-1]
     info = session.info
     stats = end.stats
@@ -182,10 +183,10 @@ class PlainChat:
     """A line-by-line chat.
 
     Args:
-        client: The session.
-        out: Takes labels and replies.
-        complain: Takes an error as one line.
-        is_scripted: The prompts come from a list and are echoed.
+        client: The client of the session.
+        out: Receives labels and replies.
+        complain: Receives each error as one line.
+        is_scripted: Whether the prompts come from a list; they are echoed then.
     """
 
     def __init__(
@@ -203,10 +204,10 @@ class PlainChat:
         self._failures = 0
 
     def run(self, prompts: Iterable[str]) -> int:
-        """Talk until the prompts end or one is empty.
+        """Answer prompts until they end or one is blank.
 
         Returns:
-            0, or 1 if a prompt of a script got no reply.
+            1 if any prompt of a script failed, else 0.
         """
         self._client.load()
         for prompt in prompts:
@@ -224,7 +225,7 @@ class PlainChat:
         return 1 if self._failures and self._is_scripted else 0
 
     def _command(self, prompt: str) -> bool:
-        """Do what a line says; False to end the chat. What is no command is a message."""
+        """Run a command, or send the line as a message; return False to end the chat."""
         name, _, rest = prompt.strip().partition(" ")
         rest = rest.strip()
         session = self._session
@@ -259,11 +260,11 @@ class PlainChat:
 
 
 def typed_prompts(read: Callable[[str], str], write: Callable[[str], None]) -> Iterator[str]:
-    """Prompts as somebody types or pipes them, until the input ends.
+    """Yield prompts as they are typed or piped in, until the input ends.
 
     Args:
         read: Shows a label and returns a line, as `input` does; raises `EOFError` at the end.
-        write: Takes a line about Ctrl+C.
+        write: Receives line breaks, and the notice shown after Ctrl+C.
 
     Raises:
         KeyboardInterrupt: On the second Ctrl+C in a row.

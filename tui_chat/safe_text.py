@@ -1,8 +1,8 @@
-"""Make text from outside safe to show in a terminal, without changing what is stored.
+"""Make untrusted text safe to show in a terminal, without changing what is stored.
 
-Model output, titles, model names, file names, errors and imports can hold escape sequences,
+Model output, titles, model names, file names, errors and imports can contain escape sequences,
 bidirectional overrides and other invisible characters. Everything that is shown, printed to a
-terminal, logged or copied passes through here; the stored text never does.
+terminal, logged or copied passes through this module; stored text does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INVISIBLE = (
     *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B),  # shorthand and musical controls
 )  # fmt: skip
 _TAGS = range(0xE0000, 0xE1000)
-"""Tag characters, and selectors that can carry hidden bytes."""
+"""Tag characters, and variation selectors that can carry hidden bytes."""
 _C0 = tuple(code for code in range(0x20) if code not in (0x09, 0x0A))
 _C1 = range(0x80, 0xA0)
 _SURROGATES = range(0xD800, 0xE000)
@@ -30,7 +30,7 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 class _Table(dict[int, str | None]):
-    """What becomes of code points; the two long ranges are not listed, since that takes a while."""
+    """Replacements by code point. The two long ranges are computed, as listing them is slow."""
 
     def __missing__(self, code: int) -> str | None:
         if code in _SURROGATES:
@@ -58,7 +58,7 @@ _DELETED = _Table(
 
 
 def _one_of(codes: Iterable[int], *ranges: range) -> str:
-    """A regular expression for any one of these code points, as ranges."""
+    """Return a regular expression that matches any one of the code points."""
     runs = [[run[0], run[-1]] for run in ranges]
     for code in sorted(codes):
         if runs and code == runs[-1][1] + 1:
@@ -81,19 +81,20 @@ _MANY_MARKS = re.compile(f"({_MARK}{{4}}){_MARK}+")
 def safe_text(text: str) -> str:
     """Return the text with everything that could steer a terminal made visible or removed.
 
-    Control characters become their pictures, C1 controls and lone surrogates the replacement
-    character; bidirectional controls, zero-width and tag characters go; at most four combining
-    marks stay together. Newlines and tabs stay, CR LF becomes a newline. Idempotent.
+    Control characters become their Unicode pictures; C1 controls and lone surrogates become the
+    replacement character. Bidirectional controls, zero-width characters and tag characters are
+    removed, and so are combining marks after the fourth in a row. Newlines and tabs stay; CR LF and
+    the Unicode line separators become a newline. Idempotent.
     """
     return _cleaned(text, _SHOWN)
 
 
 def without_controls(text: str) -> str:
-    """Return the text with everything that could steer a terminal deleted, not made visible.
+    """Return the text with everything that could steer a terminal removed.
 
-    For the clipboard, where a picture of a control character would be pasted along. Newlines
-    and tabs stay, CR LF and the Unicode line separators become a newline, a lone surrogate the
-    replacement character. Idempotent.
+    Use it for the clipboard, where the picture of a control character would be pasted as text.
+    Newlines and tabs stay; CR LF and the Unicode line separators become a newline, and a lone
+    surrogate becomes the replacement character. Idempotent.
     """
     return _cleaned(text, _DELETED)
 
@@ -110,19 +111,26 @@ def _cleaned(text: str, table: dict[int, str | None]) -> str:
 
 
 def safe_line(text: str, limit: int = 0) -> str:
-    """`safe_text` on one line: white space runs become one space; cut to `limit` characters."""
+    """Return `safe_text` on one line, with runs of white space as one space.
+
+    Args:
+        text: Any text.
+        limit: Longest result in characters, with an ellipsis where it is cut; 0 for no limit.
+    """
     line = " ".join(safe_text(text).split())
     return line[: limit - 1] + "…" if limit and len(line) > limit else line
 
 
 def safe_line_parts(text: str, ranges: Iterable[tuple[int, int]]) -> list[str]:
-    """`safe_line` of a text in parts: before the first range, the range, up to the next, and so on.
+    """Split a text at ranges and return `safe_line` of each part.
 
-    Each part is cleaned alone, since cleaning changes lengths; the parts together are one line.
+    The parts alternate: the text before the first range, the first range, the text up to the second
+    range, and so on to the end. Each part is cleaned by itself, because cleaning changes lengths;
+    joined together they make one line.
 
     Args:
-        text: Anything.
-        ranges: First character, and the one after the last, in order and apart.
+        text: Any text.
+        ranges: Start and end (exclusive) of each range in characters, in order, not overlapping.
     """
     parts: list[str] = []
     at = 0
@@ -133,7 +141,7 @@ def safe_line_parts(text: str, ranges: Iterable[tuple[int, int]]) -> list[str]:
 
 
 def _inner_line(part: str) -> str:
-    """A part of a line, with the spaces that divide it from its neighbours."""
+    """Return `safe_line` of a part, with a space at each end that has white space."""
     line = safe_line(part)
     if not line:
         return " " * bool(part)
@@ -141,7 +149,7 @@ def _inner_line(part: str) -> str:
 
 
 def storable(text: str) -> str:
-    """Replace lone surrogates, which no encoding can write; everything else stays as it is."""
+    """Replace lone surrogates, which no encoding can write; leave everything else unchanged."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

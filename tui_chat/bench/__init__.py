@@ -1,7 +1,7 @@
-"""Speed and memory of a model on this machine: a table for people, one JSON line for programs.
+"""Measures the speed and memory of a model on this machine: a table to read, and a line of JSON.
 
-Measures the very path of the chat, the same backend, prompts and events. Refuses to compare with
-other programs; scripts in `benchmarks/` do that.
+The measurements use the backend, prompts and events of the chat itself. Scripts in `benchmarks/`
+compare with other programs.
 """
 
 from tui_chat.bench.decode_paths import PATHS, parse_paths

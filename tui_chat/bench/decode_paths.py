@@ -1,4 +1,4 @@
-"""The decode paths that can be measured: which there are, and that a figure belongs to its own."""
+"""The decode paths that can be measured, and a check that a reply used the right one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tui_chat.engine.contract.backend import ReplyPath
 from tui_chat.errors import TuiChatError, UsageError
 
 PATHS: tuple[ReplyPath, ...] = ("eager", "turbo")
-"""All but `auto`, whose figures would be those of one or the other."""
+"""The paths that can be measured: all but `auto`, which is one or the other at any time."""
 
 
 def parse_paths(text: str) -> tuple[ReplyPath, ...]:
-    """The paths of a list as `eager,turbo`, each once.
+    """Return the paths of a list such as `eager,turbo`, without repetitions.
 
     Raises:
-        UsageError: If there is none of such a name.
+        UsageError: If a name is no path that can be measured, or is missing.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     check_paths(names)
@@ -24,10 +24,10 @@ def parse_paths(text: str) -> tuple[ReplyPath, ...]:
 
 
 def check_paths(names: Sequence[str]) -> None:
-    """Refuse what is no path that can be measured.
+    """Raise an error unless every name is a path that can be measured.
 
     Raises:
-        UsageError: If one is none, or there are none.
+        UsageError: If a name is not one, or there are no names.
     """
     for name in names or ("",):
         if name not in PATHS:
@@ -39,10 +39,14 @@ def check_paths(names: Sequence[str]) -> None:
 
 
 def check_path(stats: Stats, path: ReplyPath) -> None:
-    """Make sure that a figure belongs to the path it is reported for.
+    """Raise an error unless a reply was decoded on the path it is reported for.
+
+    Args:
+        stats: Statistics of the reply.
+        path: The path that was asked for.
 
     Raises:
-        TuiChatError: If the reply was decoded on another one.
+        TuiChatError: If the reply was decoded on another path.
     """
     if stats.path != path:
         raise TuiChatError(

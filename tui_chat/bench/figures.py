@@ -1,4 +1,4 @@
-"""What is measured and what comes of it: plain values, and their form as JSON."""
+"""Plain values for what is measured and what comes of it, with their form as JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from tui_chat.chat.params import SamplingParams
 from tui_chat.engine.contract.backend import LoadRequest, ReplyPath
 
 FILLER = "The quick brown fox jumps over the lazy dog, and then it writes another sentence. "
+"""Text that prompts are made of, unless the options name another."""
 GREEDY = SamplingParams(temperature=0.0)
+"""Sampling parameters that always choose the most probable token."""
 DEFAULT_CONTEXT = 512
-"""Tokens of prompt and reply together, of models that can hold as many."""
+"""Tokens of prompt and reply together, for models whose context is at least this large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,32 +22,34 @@ class BenchOptions:
 
     load: LoadRequest
     context: int | None = None
-    """Tokens of prompt and reply together, at most the model's. None is the model's with a chat,
-    else `DEFAULT_CONTEXT` or the model's where that is smaller."""
+    """Tokens of prompt and reply together, at most the model's context. None means the whole
+    context when a chat is measured, otherwise `DEFAULT_CONTEXT` or the model's context if that is
+    smaller."""
     new_tokens: int = 128
-    """Tokens to decode."""
+    """Tokens to decode, at least 1 and fewer than the context."""
     params: SamplingParams = GREEDY
-    """What replies are sampled with; its `max_new_tokens` is not used."""
+    """Sampling parameters of the replies; their `max_new_tokens` and `stop` are not used."""
     text: str = FILLER
-    """What the prompt is made of, repeated until it is long enough."""
+    """Text that the prompt is made of, repeated until it is long enough."""
     paths: tuple[ReplyPath, ...] = ("eager",)
-    """Of `paths.PATHS`, each once."""
+    """Decode paths to measure, from `decode_paths.PATHS`, each once."""
     rounds: int = 3
-    """The medians of this many rounds are reported."""
+    """How often to measure; the medians are reported."""
     over_contexts: bool = False
-    """Also measure at a quarter and at half of the context."""
+    """Whether to measure also at a quarter and at half of the context."""
     chat_turns: int = 0
-    """Turns of the chat to measure; 0 for none."""
+    """Turns of the chat to measure; 0 for no chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFigures:
-    """The speed at one context."""
+    """The speed at one size of the context."""
 
     context: int
     """Tokens of prompt and reply together."""
     new_tokens: int
     ttft_s: float
+    """Time to the first token, in seconds."""
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
 
@@ -58,38 +62,42 @@ class Turn:
     new_tokens: int
     """Prompt tokens that had to be computed."""
     reused_tokens: int
-    """Prompt tokens whose keys and values were still there."""
+    """Prompt tokens that were still in the KV cache."""
     ttft_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class FreshRead:
-    """The prompt of one turn, prefilled from nothing."""
+    """A full prefill of one turn's prompt, without reuse of the KV cache."""
 
     turn: int
-    """Counted from 1."""
+    """The number of the turn, from 1."""
     prompt_tokens: int
     ttft_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFigures:
-    """What reuse of the KV cache is worth over a chat. Shares are of prefilling it all, 0 to 1."""
+    """What reusing the KV cache saves over a chat.
+
+    Times to the first token are in seconds. Shares are relative to a full prefill, 0 to 1.
+    """
 
     compared_turn: int
-    """The turn whose times to the first token are `turn_ttft_s` and `fresh_ttft_s`, medians."""
+    """The turn, from 1, whose median times to the first token are `turn_ttft_s` with reuse and
+    `fresh_ttft_s` with a full prefill."""
     turn_ttft_s: float
     fresh_ttft_s: float
     turn_share: float
     late_from: int | None
-    """The first of the late turns, which lie past the window if the context is not large; None
-    if the chat is too short to have any."""
+    """The first of the late turns, from 1. In a context of 2,048 tokens or fewer, their history no
+    longer fits as a whole. None if the chat is too short to have late turns."""
     trims: int
-    """At how many of the late turns the oldest ones were dropped, so that the rest moved."""
+    """Late turns at which the oldest turns were dropped from the prompt, so that the rest moved."""
     late_mean_ttft_s: float | None
     late_worst_ttft_s: float | None
     late_fresh_mean_ttft_s: float | None
-    """Mean over the late turns among `fresh_reads`."""
+    """Mean over those of `fresh_reads` that belong to late turns."""
     late_mean_share: float | None
     late_worst_share: float | None
     fresh_reads: tuple[FreshRead, ...]
@@ -97,7 +105,7 @@ class ChatFigures:
 
 @dataclass(frozen=True, slots=True)
 class BenchRun:
-    """The figures of one path."""
+    """The figures of one decode path."""
 
     path: str
     model: str
@@ -111,20 +119,24 @@ class BenchRun:
     decode_tokens_per_s: float
     weight_bytes: int
     peak_bytes: int
-    """Most memory of the whole process, in which all paths are measured."""
+    """Peak memory of the whole process, in which all paths are measured: resident on a CPU,
+    allocated on a GPU."""
     bandwidth_share: float
-    """Weight bytes read per second of decoding against the measured read bandwidth, 0 to 1."""
+    """Weight bytes read per second of decoding, relative to `read_bandwidth`, 0 to 1."""
     bytes_per_token: int
     """Weight bytes read to decode one token."""
     read_bandwidth: float
-    """What the machine reads, in bytes per second."""
+    """Memory bandwidth that the machine reaches when reading, in bytes per second."""
     contexts: tuple[ContextFigures, ...] = ()
-    """With `over_contexts`: the smallest first, the whole last."""
+    """The speed at each context, smallest first; empty without `over_contexts`."""
     turns: tuple[Turn, ...] = ()
     chat: ChatFigures | None = None
 
     def record(self) -> dict[str, Any]:
-        """The figures as JSON has them; what was not measured is left out."""
+        """Return the figures as JSON values.
+
+        Figures that were not measured are left out, and so are those that only the table shows.
+        """
         values = asdict(self)
         for_people = ("bytes_per_token", "read_bandwidth")
         return {

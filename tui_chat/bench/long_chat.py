@@ -1,8 +1,8 @@
-"""A chat of many turns: the time to the first token of each, with the KV cache as users have it.
+"""Measures a chat of many turns: the time to the first token of each turn, with KV cache reuse.
 
-Prompts are composed and trimmed as in a session, by `chat.prompt`. What reuse is worth is measured
-beside it: prompts of some turns are also prefilled from nothing, at once, while the machine is as
-busy as it was for the turn itself.
+`chat.prompt` composes and trims the prompts as in a session. To show what reuse saves, prompts as
+long as those of some turns are also prefilled in full, right after the turn itself, so that the
+machine is equally busy for both.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from tui_chat.chat.templates import TokenEncoder
 from tui_chat.errors import UsageError
 
 QUESTION_TOKENS = 30
+"""The most tokens that a question has."""
 REPLY_TOKENS = 40
+"""Tokens of each reply."""
 COMPARED_TURN = 20
-"""With such questions and replies, its history has about 1,400 tokens."""
+"""Turn that is compared with a full prefill. With questions and replies of this length, its history
+has about 1,400 tokens."""
 LATE_FROM = 40
-"""With such questions and replies, past the window of a context of 2,048 tokens."""
+"""First of the late turns. With questions and replies of this length, their history no longer fits
+into a context of 2,048 tokens."""
 FRESH_EVERY = 11
-"""Of the late turns, every eleventh is prefilled from nothing too. Trims come at other distances,
-so that short and long prompts are met alike."""
+"""Distance of the late turns that are compared with a full prefill as well. Trims come at other
+distances, so both short and long prompts are among them."""
 _WORDS = (
     "river", "lantern", "copper", "window", "garden", "letter", "engine", "harbour", "silver",
     "winter", "market", "island", "kitchen", "bridge", "paper", "mirror", "forest", "signal",
@@ -37,11 +41,11 @@ _WORDS = (
 
 
 def question(encoder: TokenEncoder, number: int) -> str:
-    """The user's message of one turn, of at most `QUESTION_TOKENS` tokens.
+    """Return the user's message of one turn, at most `QUESTION_TOKENS` tokens long.
 
     Args:
-        encoder: The tokenizer that counts.
-        number: The turn, from 1. No two questions of a chat are the same.
+        encoder: The tokenizer that counts the tokens.
+        number: The number of the turn, from 1. No two turns get the same question.
     """
     words = [f"{number}.", "What", "do", "you", "know", "about", "a"]
     for step in range(QUESTION_TOKENS):
@@ -53,10 +57,14 @@ def question(encoder: TokenEncoder, number: int) -> str:
 
 
 def check_window(meter: ReplyMeter, context: int) -> None:
-    """Refuse a context in which a chat has no second turn.
+    """Raise an error if a context is too small for the second turn of a chat.
+
+    Args:
+        meter: A meter with the model loaded.
+        context: Tokens of prompt and reply together.
 
     Raises:
-        UsageError: If two turns do not fit beside the reserve.
+        UsageError: If two turns do not fit beside the reserve for the reply.
     """
     composer = _composer(meter, context)
     conversation = Conversation()
@@ -78,16 +86,16 @@ def check_window(meter: ReplyMeter, context: int) -> None:
 def measure_chat(
     meter: ReplyMeter, context: int, turns: int, rounds: int
 ) -> tuple[tuple[Turn, ...], ChatFigures | None]:
-    """Have a chat, and prefill the prompts of some of its turns from nothing too.
+    """Have a chat, and compare some of its turns with a full prefill.
 
     Args:
-        meter: On the path to be measured.
+        meter: A meter that uses the path to be measured.
         context: Tokens of prompt and reply together.
-        turns: At least 1.
-        rounds: How often the compared turn is measured, in turns with prefilling it all.
+        turns: Number of turns, at least 1.
+        rounds: How often to measure the compared turn, alternating with its full prefill.
 
     Returns:
-        Every turn, and what reuse is worth; None for a chat of one turn, which reuses nothing.
+        Every turn, and what reuse saves; None for a chat of one turn, which reuses nothing.
 
     Raises:
         TuiChatError: If a reply fails.
@@ -116,7 +124,7 @@ def measure_chat(
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """A turn with what its KV cache holds."""
+    """A turn with the token ids that the KV cache holds after it."""
 
     prompt: Prompt
     reply_ids: tuple[int, ...]
@@ -124,12 +132,12 @@ class _Answered:
 
     @property
     def cached_ids(self) -> tuple[int, ...]:
-        """What was computed: the last token of a reply is not."""
+        """Ids whose keys and values were computed: all but the last token of the reply."""
         return (*self.prompt.ids, *self.reply_ids[:-1])
 
 
 class _Chat:
-    """A chat as it goes on, one turn after the other."""
+    """A chat that is being measured, one turn after the other."""
 
     def __init__(self, meter: ReplyMeter, context: int) -> None:
         self._meter = meter
@@ -139,7 +147,7 @@ class _Chat:
         self._turns = 0
 
     def next_turn(self) -> _Answered:
-        """Ask the next question and have it answered."""
+        """Ask the next question, and have it answered."""
         self._turns += 1
         encoder = self._meter.encoder
         self._conversation.append("user", question(encoder, self._turns))
@@ -158,10 +166,10 @@ class _Chat:
         return _Answered(prompt, written.token_ids, turn)
 
     def compare(self, turn: _Answered, before: _Answered, rounds: int) -> tuple[float, float]:
-        """Medians of the turn's time to the first token, and of that from nothing.
+        """Return the median times to the first token of a turn, with reuse and with a full prefill.
 
-        When the turn is measured again, its first new token is another one each time: the engine
-        may keep the KV cache of the turn itself, which would make it too easy.
+        Each repetition replaces the turn's first new token by another one. The engine may still
+        hold the KV cache of the turn itself, and reusing that would make the repetition too easy.
         """
         reused = turn.turn.reused_tokens
         times = [turn.turn.ttft_s]
@@ -169,6 +177,7 @@ class _Chat:
         for number in range(rounds - 1):
             self.restore(before)
             again = self._first_token(self._meter.with_new_id(turn.prompt.ids, reused, number))
+            # More was reused than in the turn itself: this time does not count.
             if again.reused_tokens <= reused:
                 times.append(again.ttft_s)
             fresh.append(self.read_fresh(turn))
@@ -176,12 +185,12 @@ class _Chat:
         return statistics.median(times), statistics.median(fresh)
 
     def read_fresh(self, turn: _Answered) -> float:
-        """Seconds to the first token of a prompt as long, from nothing."""
+        """Return the seconds to the first token of an equally long prompt, prefilled in full."""
         request = self._meter.request(turn.prompt.ids, 1, self._context)
         return self._meter.write_fresh(request).stats.ttft_s
 
     def restore(self, turn: _Answered) -> None:
-        """Have the KV cache hold what it held after this turn."""
+        """Make the KV cache hold what it held after this turn."""
         self._first_token(turn.cached_ids)
 
     def _first_token(self, ids: tuple[int, ...]) -> Stats:
@@ -189,7 +198,7 @@ class _Chat:
 
 
 def _composer(meter: ReplyMeter, context: int) -> PromptComposer:
-    """As a session has it, with the reserve that a model would get in this context."""
+    """Return a composer as a session has it, with the reserve of a model with this context."""
     reserve = min(meter.info.reserve, max(1, context // 4))
     return PromptComposer(meter.template, meter.encoder, context, reserve)
 

@@ -1,4 +1,4 @@
-"""A whole measurement: one load, the paths in alternating rounds, then what takes longer."""
+"""Runs a whole measurement: one load, the paths in alternating rounds, then the chats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui_chat.engine.contract.backend import Backend, ReplyPath
 from tui_chat.errors import UsageError
 
 Tell = Callable[[str], None]
-"""Takes a sentence about what goes on."""
+"""Called with a sentence about what is being done."""
 
 
 def _ignore(event: EngineEvent | str) -> None:
@@ -32,18 +32,21 @@ def _ignore(event: EngineEvent | str) -> None:
 def measure(backend: Backend, options: BenchOptions, tell: Tell = _ignore) -> list[BenchRun]:
     """Load the model and measure each path.
 
-    Every path is built before anything is measured, so that one that cannot be had is said at
-    once. The memory is read before the chat program is opened and the bandwidth is measured.
+    Every path is prepared before anything is measured, so an unavailable one is reported at once.
+    The peak memory is read before the bandwidth is measured, whose buffer would count otherwise.
 
     Args:
-        backend: Nothing is loaded yet; the model stays loaded.
+        backend: A backend without a model. The model stays loaded afterwards.
         options: What to measure.
-        tell: Is told what goes on.
+        tell: Called with a sentence about each step.
+
+    Returns:
+        The figures of each path, in the order of the options.
 
     Raises:
-        UsageError: If the numbers make no sense, the model cannot hold as many tokens, or a path
+        UsageError: If the numbers make no sense, the context is larger than the model's, or a path
             does not exist.
-        TuiChatError: If the model cannot be loaded, a path cannot be had, or a reply fails.
+        TuiChatError: If the model cannot be loaded, a path is not available, or a reply fails.
     """
     from tui_chat.engine.machine.bandwidth import peak_bytes, read_bandwidth
 
@@ -72,10 +75,10 @@ def measure(backend: Backend, options: BenchOptions, tell: Tell = _ignore) -> li
 
 
 def _context(info: ModelInfo, options: BenchOptions) -> int:
-    """The context to measure at.
+    """Return the context to measure at, in tokens.
 
     Raises:
-        UsageError: If the model cannot hold as many tokens, or no prompt would be left.
+        UsageError: If the context is larger than the model's, or leaves no room for a prompt.
     """
     standard = info.context if options.chat_turns else min(DEFAULT_CONTEXT, info.context)
     context = options.context or standard
@@ -101,7 +104,7 @@ def _check_numbers(context: int, new_tokens: int) -> None:
 def _speeds(
     meter: ReplyMeter, context: int, options: BenchOptions
 ) -> dict[str, tuple[ContextFigures, ...]]:
-    """Each path at each context, the smallest first; rounds alternate between the paths."""
+    """Measure each path at each context, smallest first; rounds alternate between the paths."""
     sizes = {context: options.new_tokens}
     if options.over_contexts:
         smaller = [size for part in (4, 2) if (size := context // part) >= 2]

@@ -1,6 +1,6 @@
-"""Single replies, and what they cost.
+"""Writes single replies on a given decode path, and reports what they cost.
 
-Owns which decode path the backend is on, and prompts of which no KV cache holds anything.
+`ReplyMeter` can also write a reply to a prompt that shares nothing with any KV cache.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tui_chat.engine.contract.backend import Backend, GenerateRequest, ReplyPath
 from tui_chat.errors import TuiChatError
 
 _PRINTABLE = " ".join(map(chr, range(33, 127)))
+"""Characters whose tokens begin fresh prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class ReplyMeter:
     """Has a loaded backend write replies of fixed lengths.
 
     Args:
-        backend: A model is loaded.
-        info: That model.
-        options: How replies are sampled, and what prompts are made of.
+        backend: A backend with a loaded model.
+        info: Description of that model.
+        options: How to sample replies, and what prompts are made of.
     """
 
     def __init__(self, backend: Backend, info: ModelInfo, options: BenchOptions) -> None:
@@ -49,32 +50,33 @@ class ReplyMeter:
         self._first_ids = tuple(dict.fromkeys(i for i in ids if i not in encoder.special_ids))
 
     def use(self, path: ReplyPath) -> None:
-        """Decode on this path from now on, waiting until it is built.
+        """Decode on this path from now on. Waits until the path is ready.
 
         Raises:
-            TuiChatError: If it cannot be had here.
+            TuiChatError: If the path is not available here.
         """
         if path != self._path:
             self._backend.choose_path(path, Event())
             self._path = path
 
     def with_new_id(self, ids: tuple[int, ...], position: int, number: int) -> tuple[int, ...]:
-        """The same prompt but for one id, so that no KV cache holds what comes from there on.
+        """Return a prompt with one id replaced, so that no KV cache holds it from that position on.
 
         Args:
             ids: The prompt.
-            position: Of the id to replace.
-            number: Other numbers give other ids, as long as the tokenizer has enough.
+            position: Position of the id to replace.
+            number: Each number gives another id, as long as the tokenizer has enough.
         """
         others = [i for i in self._first_ids if i != ids[position]]
         return (*ids[:position], others[number % len(others)], *ids[position + 1 :])
 
     def request(self, ids: Iterable[int], new_tokens: int, context: int) -> GenerateRequest:
-        """A reply that nothing but its length ends.
+        """Return a request for a reply that only its length ends.
 
         Args:
             ids: The prompt.
-            new_tokens: Tokens to write, at least 1; fewer if the context is full before.
+            new_tokens: Tokens to write, at least 1. The reply has fewer if the context is full
+                before.
             context: Tokens of prompt and reply together.
         """
         params = self._options.params.with_values({"max_new_tokens": new_tokens, "stop": ()})
@@ -82,7 +84,14 @@ class ReplyMeter:
         return GenerateRequest(tuple(ids), lambda: params, seed, (), context, ignore_eos=True)
 
     def filled(self, new_tokens: int, context: int) -> GenerateRequest:
-        """The same with a prompt of the options' text that fills the rest of the context."""
+        """Return such a request with a prompt that fills the context up to the reply.
+
+        The prompt repeats the text of the options.
+
+        Args:
+            new_tokens: Tokens to write, at least 1.
+            context: Tokens of prompt and reply together.
+        """
         ids = self.encoder.encode(self._options.text) or self.encoder.encode(FILLER)
         count = context - new_tokens
         return self.request((ids * (count // len(ids) + 1))[:count], new_tokens, context)
@@ -91,7 +100,7 @@ class ReplyMeter:
         """Write one reply.
 
         Raises:
-            TuiChatError: If it fails, or was not decoded on the path in use.
+            TuiChatError: If the reply fails, or was not decoded on the path in use.
         """
         deltas: list[Delta] = []
         ends: list[Finished | Failed] = []
@@ -112,12 +121,13 @@ class ReplyMeter:
         return Written("".join(delta.text for delta in deltas), ids, end.stats)
 
     def write_fresh(self, request: GenerateRequest) -> Written:
-        """The same for a prompt as long, of which no KV cache holds more than the first token.
+        """Write a reply to an equally long prompt that reuses at most its first token.
 
-        It begins with two tokens that no other prompt begins with.
+        The prompt is that of the request, but for its first two tokens, a pair that no earlier
+        prompt began with.
 
         Raises:
-            TuiChatError: If it fails, or more was reused.
+            TuiChatError: If the reply fails, or more than one token was reused.
         """
         first, second = divmod(self._fresh, len(self._first_ids))
         self._fresh += 1

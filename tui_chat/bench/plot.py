@@ -1,7 +1,7 @@
-"""The figures as an SVG picture: time to first token over turns, tokens per second over context.
+"""Draws the figures as SVG: time to the first token over turns, and tokens per second over context.
 
-Written by hand, as two small line charts are not worth a library. The colours stand out from light
-and from dark backgrounds, and the background is left to the page.
+The SVG is written by hand, since two small line charts do not justify a library. The colours stand
+out on light and dark backgrounds, and the background is left to the page.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tui_chat.errors import UsageError
 from tui_chat.storage.atomic import write_atomically
 
 _COLOURS = ("#2f81d6", "#d9730d")
-"""One for each path; each has a contrast of at least 3 to white and to black."""
+"""One for each path. Each has a contrast of at least 3 with white and with black."""
 _INK = "#737d88"
 _WIDTH, _HEIGHT = 760, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 24, 62, 52
 _TICKS = 5
-"""About how many numbers an axis has."""
+"""Approximate number of labels on an axis."""
 
 Point = tuple[float, float]
 
@@ -35,25 +35,27 @@ class Series:
     colour: str
     points: tuple[Point, ...]
     is_dots: bool = False
+    """Whether to draw single dots instead of a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart; both axes begin at 0."""
+    """One chart. Both axes begin at 0."""
 
     title: str
     x_label: str
     y_label: str
     series: tuple[Series, ...]
     x_ticks: tuple[float, ...] = ()
-    """The numbers below the chart, the largest last; empty for round ones."""
+    """Labels of the horizontal axis, largest last; empty for round numbers."""
 
 
 def check_plot_file(path: Path) -> None:
-    """Refuse a file that could not be written, before anything is measured for it.
+    """Raise an error for a file that cannot be written, before anything is measured for it.
 
     Raises:
-        UsageError: If its name does not end in .svg, or it has no folder.
+        UsageError: If the name does not end in .svg, the folder does not exist, or a folder has
+            that name.
     """
     if path.suffix.lower() != ".svg":
         raise UsageError(
@@ -65,10 +67,14 @@ def check_plot_file(path: Path) -> None:
 
 
 def plot(runs: Sequence[BenchRun], path: Path) -> None:
-    """Draw the runs into a file; one that is there is replaced.
+    """Draw the runs into a file. An existing file is replaced.
+
+    Args:
+        runs: The figures of each path, at least one.
+        path: The file to write.
 
     Raises:
-        StoreError: If it cannot be written.
+        StoreError: If the file cannot be written.
     """
     first = runs[0]
     title = f"{first.model} {first.precision} on {first.device}"
@@ -76,7 +82,7 @@ def plot(runs: Sequence[BenchRun], path: Path) -> None:
 
 
 def panels(runs: Sequence[BenchRun]) -> list[Panel]:
-    """The charts that the runs have figures for."""
+    """Return the charts for which the runs have figures."""
     charts = []
     coloured = [(run, _COLOURS[number % len(_COLOURS)]) for number, run in enumerate(runs)]
     if any(run.turns for run in runs):
@@ -101,7 +107,7 @@ def panels(runs: Sequence[BenchRun]) -> list[Panel]:
 
 
 def draw(title: str, charts: Sequence[Panel]) -> str:
-    """The charts below each other, as the text of an SVG file."""
+    """Return the text of an SVG file with the charts one below the other."""
     height = 34 + _HEIGHT * len(charts)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
@@ -164,7 +170,7 @@ def _line(series: Series, places: Sequence[Point]) -> list[str]:
 
 
 def _legend(lines: Sequence[Series]) -> list[str]:
-    """The names of the lines in one row under the title, each behind a piece of it."""
+    """Draw the names of the series in one row below the title, each after a sample of its line."""
     parts, x = [], float(_LEFT)
     for series in lines:
         if series.is_dots:
@@ -184,7 +190,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _ticks(largest: float) -> tuple[float, ...]:
-    """Round numbers from 0 to the first at or above the largest value."""
+    """Return round numbers from 0 to the first one that is at least the largest value."""
     largest = largest if largest > 0 else 1.0
     magnitude = 10 ** math.floor(math.log10(largest / _TICKS))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude * _TICKS >= largest)

@@ -1,4 +1,4 @@
-"""The figures for people, a column for each path, and the JSON line below them."""
+"""Prints the figures: a table with a column for each path, and a line of JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from tui_chat.chat.model_size import format_bytes
 
 
 def report(runs: Sequence[BenchRun], as_json: bool) -> None:
-    """Print the table, then one JSON line; only the JSON if asked for."""
+    """Print a table, then one line of JSON.
+
+    Args:
+        runs: The figures of each path, at least one.
+        as_json: Whether to leave out the table.
+    """
     line = json.dumps([run.record() for run in runs])
     if as_json:
         print(line)
@@ -26,7 +31,7 @@ def report(runs: Sequence[BenchRun], as_json: bool) -> None:
 
 
 def _rows(run: BenchRun) -> list[tuple[str, str]]:
-    """Names and figures for people, in the same order for every run."""
+    """Return names and values of the table, in the same order for every run."""
     rows = [
         ("path", run.path),
         ("model", f"{run.model} {run.precision} on {run.device}"),
@@ -53,7 +58,7 @@ def _rows(run: BenchRun) -> list[tuple[str, str]]:
 
 
 def _chat_rows(run: BenchRun, chat: ChatFigures | None) -> list[tuple[str, str]]:
-    """What a chat shows, in words."""
+    """Return the rows that describe a chat."""
     last = run.turns[-1]
     turns = len(run.turns)
     rows = [

@@ -1,8 +1,8 @@
-"""The token budget: which turns the model sees, and where the rest of the context goes.
+"""The token budget: which turns fit into the prompt, and what fills the rest of the context.
 
-A turn is a user message with the replies that follow it. The system message and as many of the
-newest whole turns as fit `context - reserve` are sent. Trimming goes down to a low-water mark,
-so that the kept part begins at the same turn for many turns and its KV cache stays valid.
+A turn is a user message with the replies that follow it. The prompt holds the system message and as
+many of the newest whole turns as fit into `context - reserve`. Trimming goes down to a low-water
+mark, so that the prompt begins at the same turn for many turns and its KV cache stays valid.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOW_WATER = 0.6
-"""After trimming, at most this share of the room for turns is in use."""
+"""Share of the room for turns that is in use after trimming, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetFit:
-    """Which turns fit. Token counts include every tag."""
+    """The turns that fit, with token counts that include every tag."""
 
     context: int
     reserve: int
@@ -24,10 +24,10 @@ class BudgetFit:
     first_kept: int
     """Index of the oldest turn that is sent."""
     kept_tokens: int
-    """Tokens of the kept turns, the newest one included."""
+    """Tokens of the kept turns, including the newest one."""
     dropped_tokens: int
     is_too_long: bool
-    """The newest turn alone does not fit; nothing can be sent."""
+    """Whether the newest turn does not fit by itself, so that nothing can be sent."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -36,7 +36,7 @@ class BudgetFit:
 
     @property
     def limit(self) -> int:
-        """Most tokens that a prompt may have."""
+        """Largest prompt, in tokens."""
         return self.context - self.reserve
 
 
@@ -50,25 +50,26 @@ def fit(
 ) -> BudgetFit:
     """Choose the turns to send.
 
-    The choice replays the chat: whenever the turns up to some point exceeded the room, the oldest
-    were dropped until at most `low_water` of the room was used (or one turn was left). So it
-    depends on the sizes alone, and adding a turn never brings a dropped one back.
+    The choice replays the chat turn by turn: whenever the turns so far exceeded the room, the
+    oldest were dropped until at most `low_water` of the room was in use or one turn was left. The
+    result thus depends on the sizes alone, and adding a turn never brings back a dropped one.
 
     Args:
-        turn_tokens: Tokens of each turn, oldest first; the last is the one being sent, with the
-            opening of the reply.
+        turn_tokens: Tokens of each turn, oldest first; the last is the turn being sent, including
+            the opening of the reply.
         system_tokens: Tokens of the system message, 0 for none.
-        context: Tokens the model can take, prompt and reply together.
+        context: Largest number of tokens of prompt and reply together.
         reserve: Tokens kept free for the reply.
-        low_water: Share of the room, 0 to 1, that trimming goes down to.
-        sent_tokens: Tokens that each turn had when it was sent, before it got its reply; with them
-            the replay is of what was really sent. As `turn_tokens` if None.
+        low_water: Share of the room, 0 to 1, down to which turns are trimmed.
+        sent_tokens: Tokens of each turn at the time it was sent, before it had its reply, for an
+            exact replay of past choices; the same as `turn_tokens` if None.
     """
     sent = turn_tokens if sent_tokens is None else sent_tokens
     room = max(0, context - reserve - system_tokens)
     first, used = 0, 0
     for index, tokens in enumerate(turn_tokens):
         is_newest = index == len(turn_tokens) - 1
+        # `now` is the size when this turn was sent; `used` includes the reply that came later.
         now = used + (tokens if is_newest else min(sent[index], tokens))
         used += tokens
         if now <= room:
@@ -91,32 +92,32 @@ def fit(
 
 @dataclass(frozen=True, slots=True)
 class ContextView:
-    """How the context would be used if the draft were sent now. Shares add up to `context`."""
+    """How the context would be used if the draft were sent now. The shares add up to `context`."""
 
     context: int = 2048
     system: int = 0
     history: int = 0
-    """Tokens of the earlier turns that are sent."""
+    """Tokens of the earlier turns in the prompt."""
     draft: int = 0
     """Tokens of the draft with its tags; 0 while the prompt is empty."""
     reserve: int = 0
     free: int = 0
     dropped_turns: int = 0
-    """Turns that are not sent, those among them that a note stands for included,"""
+    """Turns that are not sent, including those that a note replaces."""
     dropped_tokens: int = 0
-    """and what they would take."""
+    """Tokens of the dropped turns."""
     noted_turns: int = 0
-    """Turns that a note stands for; its tokens are counted with the history."""
+    """Turns that a note replaces; the tokens of the note count as history."""
     first_kept_id: str | None = None
-    """The message under the forget line; None if everything is sent."""
+    """Id of the first message below the forget line; None if every turn is sent."""
     draft_text_tokens: int = 0
-    """Tokens of the draft alone."""
+    """Tokens of the draft without its tags."""
     is_exact: bool = False
-    """Whether a tokenizer has counted; all other numbers are 0 where not."""
+    """Whether the numbers come from a tokenizer; if not, all except `context` are 0."""
     is_too_long: bool = False
-    """The draft alone does not fit; it cannot be sent."""
+    """Whether the draft does not fit by itself, so that it cannot be sent."""
     longest_draft: int = 0
-    """Most tokens, tags included, that a single message may have."""
+    """Largest single message, in tokens including its tags."""
 
     @property
     def prompt_tokens(self) -> int:

@@ -1,8 +1,7 @@
-"""The conversation: a tree of messages with one active leaf, and one undo stack over its changes.
+"""The conversation: a tree of messages with one active leaf and an undo stack.
 
-Owns who said what, in which order, and which of several versions is shown. Nothing is ever
-overwritten: an edit or a retry is a sibling, and a removal can be undone. Refuses to know how a
-message is encoded, generated or stored.
+Messages are never overwritten by the user: an edit or a retry adds a sibling, and a removal can be
+undone. The tree is independent of how messages are encoded, generated or stored.
 """
 
 from __future__ import annotations
@@ -18,26 +17,27 @@ from tui_chat.chat.marks import NO_MARKS, ChatDetails, Marks, Preference
 Role = Literal["system", "user", "assistant"]
 Status = Literal["complete", "waiting", "streaming", "stopped", "interrupted", "failed"]
 """`waiting`: sent, but the model is loading or busy. `stopped`: by the user. `interrupted`: the
-program ended in the middle. `failed`: the engine reported an error."""
+program ended in the middle. `failed`: the engine reported an error.
+"""
 
 KEPT_STEPS = 200
-"""Steps of a chat that are saved, to be undone after a restart."""
+"""Undo steps, and redo steps, that are saved with a chat for use after a restart."""
 UNFINISHED: frozenset[Status] = frozenset({"waiting", "streaming"})
 
 
 def new_id() -> str:
-    """A fresh id: 32 hexadecimal digits."""
+    """Return a fresh id of 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 def now() -> datetime:
-    """The current time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the tree. Replaced, never changed in place."""
+    """A message of the tree. Immutable; a change replaces it in the tree."""
 
     id: str
     parent_id: str | None
@@ -50,7 +50,7 @@ class Message:
     error: str = ""
     """One line, for a failed reply."""
     token_ids: tuple[int, ...] = ()
-    """The exact tokens of a reply, without the end token; valid for `tokenizer` only."""
+    """The exact tokens of a reply without the end token; valid only for `tokenizer`."""
     tokenizer: str = ""
     """Fingerprint of the tokenizer that `token_ids` belong to."""
     model: str = ""
@@ -58,28 +58,28 @@ class Message:
     seed: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
-    """The numbers of `events.Stats`, for display and export."""
+    """The fields of `tui_chat.chat.events.Stats`, for display and export."""
     deleted: bool = False
-    """Removed by the user; kept so that it can be brought back."""
+    """Whether the user removed it; it stays in the tree so that it can be restored."""
     marks: Marks = NO_MARKS
-    """What the user says about it."""
+    """The user's marks on it."""
     note_on: str | None = None
-    """For a note, which is in no tree: the last message of those that it stands for."""
+    """For a note, the last message that it replaces; None for messages of the tree."""
 
     @property
     def is_note(self) -> bool:
-        """Whether it is a note; see `chat.notes`."""
+        """Whether it is a note; see `tui_chat.chat.notes`."""
         return self.note_on is not None
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the engine still has to write to it."""
+        """Whether the engine has yet to write or finish it."""
         return self.status in UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One undoable step: the leaf before and after it, and what it did to messages."""
+    """An undoable step: the leaf before and after it, and its changes to messages."""
 
     label: str
     leaf_before: str | None
@@ -87,12 +87,12 @@ class Change:
     deleted: tuple[str, ...] = ()
     """Messages that this step marked as deleted."""
     marks: Mapping[str, tuple[Marks, Marks]] = field(default_factory=dict)
-    """Marks of messages before and after it, by id."""
+    """Marks before and after the step, by message id."""
     preferences: tuple[tuple[Preference, ...], tuple[Preference, ...]] = ((), ())
-    """Preferences that it took away, and those that it added."""
+    """The preferences that the step removed, and those that it added."""
 
     def names(self, message_id: str) -> bool:
-        """Whether the step has to do with a message."""
+        """Return whether the step refers to a message."""
         return (
             message_id in (self.leaf_before, self.leaf_after)
             or message_id in self.deleted
@@ -100,7 +100,7 @@ class Change:
         )
 
     def to_values(self) -> dict[str, Any]:
-        """The step as JSON values."""
+        """Return the step as JSON values."""
         values: dict[str, Any] = {
             "label": self.label,
             "leaf": [self.leaf_before, self.leaf_after],
@@ -113,10 +113,10 @@ class Change:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Change:
-        """What `to_values` wrote.
+        """Return the step that `to_values` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: If it is something else.
+            ValueError, KeyError, TypeError, AttributeError: If the values have another form.
         """
         before, after = values["leaf"]
         marks = {
@@ -143,13 +143,13 @@ class Conversation:
         """The system message; empty for none."""
         self.model = model
         self.details = ChatDetails()
-        """What the user says about the whole chat."""
+        """The user's marks on the chat as a whole."""
         self.working: dict[str, Any] = {}
-        """How it was being worked on: `draft`, `preset` and `values` of the parameters."""
+        """Working state: `draft`, `preset` and `values` of the parameters, and reading `place`."""
         self.created = now()
         self.updated = self.created
         self.version = 0
-        """Counts changes, so that what was derived from the tree can be kept until it changes."""
+        """Number of changes so far, which tells caches of derived data when they are stale."""
         self._messages: dict[str, Message] = {}
         self._children: dict[str | None, list[str]] = {None: []}
         self._leaf: str | None = None
@@ -160,7 +160,7 @@ class Conversation:
 
     @property
     def leaf_id(self) -> str | None:
-        """The last message of the active path; None while empty."""
+        """The id of the last message of the active path; None while the tree is empty."""
         return self._leaf
 
     def __len__(self) -> int:
@@ -173,11 +173,11 @@ class Conversation:
         return self._messages[message_id]
 
     def messages(self) -> Iterator[Message]:
-        """Every message there is now, parents before children, in the order they were added."""
-        yield from tuple(self._messages.values())  # another thread may add one meanwhile
+        """Yield every message, parents before children, in the order in which they were added."""
+        yield from tuple(self._messages.values())  # a copy, as another thread may add a message
 
     def path(self, leaf_id: str | None = None) -> list[Message]:
-        """The messages from the root to a leaf (the active one by default), oldest first."""
+        """Return the messages from the root to a leaf, by default the active one, oldest first."""
         result: list[Message] = []
         cursor = self._leaf if leaf_id is None else leaf_id
         while cursor is not None:
@@ -188,19 +188,23 @@ class Conversation:
         return result
 
     def siblings(self, message_id: str) -> list[Message]:
-        """The versions of a message that are not deleted, oldest first, itself included."""
+        """Return the versions of a message that are not deleted, itself included, oldest first."""
         ids = self._children[self._messages[message_id].parent_id]
         return [self._messages[i] for i in ids if not self._messages[i].deleted]
 
     def children(self, message_id: str | None) -> list[Message]:
-        """The replies to a message (the roots for None) that are not deleted, oldest first."""
+        """Return the undeleted children of a message (the roots for None), oldest first."""
         ids = self._children.get(message_id, [])
         return [self._messages[i] for i in ids if not self._messages[i].deleted]
 
     # Building
 
     def add(self, message: Message, activate: bool = True) -> Message:
-        """Put a message into the tree, as a child of its parent.
+        """Add a message to the tree as a child of its parent.
+
+        Args:
+            message: The message; its `parent_id` names the parent, None for a root.
+            activate: Whether to make it the active leaf.
 
         Raises:
             ValueError: If the id is taken or the parent is not in the tree.
@@ -226,14 +230,14 @@ class Conversation:
         return self.add(Message(new_id(), parent_id, role, text, now(), **values))
 
     def update(self, message_id: str, **values: Any) -> Message:
-        """Replace fields of a message: its text while it streams, its status, its figures."""
+        """Replace fields of a message, such as its text, status or statistics."""
         message = replace(self._messages[message_id], **values)
         self._messages[message_id] = message
         self._touch()
         return message
 
     def discard(self, message_id: str) -> None:
-        """Forget a message that has no children, as when a request failed before it began.
+        """Remove a message without children for good, with the undo steps that refer to it.
 
         Raises:
             ValueError: If it has children.
@@ -250,7 +254,11 @@ class Conversation:
         self._redo = [c for c in self._redo if not c.names(message_id)]
 
     def set_leaf(self, message_id: str | None) -> None:
-        """Make a message the end of the active path, without an undo step."""
+        """Make a message the active leaf, without an undo step.
+
+        Raises:
+            KeyError: If the message is not in the tree.
+        """
         if message_id is not None and message_id not in self._messages:
             raise KeyError(message_id)
         self._leaf = message_id
@@ -259,7 +267,7 @@ class Conversation:
     # Undoable operations
 
     def flip(self, message_id: str, step: int) -> Message | None:
-        """Show the next (+1) or earlier (-1) version of a message; None at either end."""
+        """Show the next (+1) or previous (-1) version of a message; return None at either end."""
         versions = self.siblings(message_id)
         index = [m.id for m in versions].index(message_id) + step
         if not 0 <= index < len(versions):
@@ -268,10 +276,13 @@ class Conversation:
         return versions[index]
 
     def go_to(self, message_id: str) -> bool:
-        """Make a message part of the active path: the end of it, or of what was written last below.
+        """Make the active path run through a message, down to the newest leaf below it.
 
         Returns:
             Whether anything changed.
+
+        Raises:
+            ValueError: If the message is deleted.
         """
         if self._messages[message_id].deleted:
             raise ValueError("the message is deleted")
@@ -282,7 +293,7 @@ class Conversation:
         return True
 
     def fork(self, message_id: str, title: str) -> Conversation:
-        """A new chat of the messages up to one of them, with ids of their own."""
+        """Return a new chat with copies of the messages up to one of them, under new ids."""
         copy = Conversation(title=title, system=self.system, model=self.model)
         copy.details = replace(self.details, preferences=())
         parent: str | None = None
@@ -295,9 +306,10 @@ class Conversation:
         self._record(label, leaf_id)
 
     def delete(self, message_id: str) -> list[Message]:
-        """Mark a message and all below it as deleted; returns what was marked.
+        """Mark a message and everything below it as deleted, and return the newly marked messages.
 
-        Where the active path goes through it, another version becomes active, else its parent.
+        If the active path runs through the message, its newest other version becomes active, or
+        else its parent.
         """
         marked = [m for m in self._subtree(message_id) if not m.deleted]
         versions = [m for m in self.siblings(message_id) if m.id != message_id]
@@ -321,14 +333,14 @@ class Conversation:
         self._record(label, self._leaf, marks=changed)
 
     def choose(self, label: str, chosen: str, rejected: Sequence[str]) -> None:
-        """Show a version of a reply and remember that it was preferred, as one undoable step.
+        """Show a version of a reply and record that it was preferred, as one undoable step.
 
-        What was chosen of the same versions before counts no more.
+        It replaces an earlier preference among the same versions.
 
         Args:
-            label: What undoing it is called.
-            chosen: Its id.
-            rejected: The ids of those that it was preferred to; none for no preference.
+            label: The name of the step, shown by undo.
+            chosen: The id of the preferred version.
+            rejected: The ids of the other versions; empty for no preference.
         """
         preference = Preference(chosen, tuple(rejected))
         taken = tuple(p for p in self.details.preferences if p.ids == preference.ids)
@@ -344,11 +356,11 @@ class Conversation:
 
     @property
     def redo_label(self) -> str:
-        """What `redo` would do again; empty if there is nothing."""
+        """The label of the step that `redo` would repeat; empty if there is none."""
         return self._redo[-1].label if self._redo else ""
 
     def history_values(self) -> dict[str, Any]:
-        """The newest steps that can be undone and done again, as JSON values; empty for none."""
+        """Return the newest undo and redo steps as JSON values; empty if there are none."""
         if not self._undo and not self._redo:
             return {}
         return {
@@ -357,8 +369,9 @@ class Conversation:
         }
 
     def restore_history(self, values: Mapping[str, Any]) -> None:
-        """Take over what `history_values` gave. Steps that do not fit this tree are left out, with
-        all that came before them.
+        """Restore the steps that `history_values` returned.
+
+        A step that does not fit this tree is dropped together with all steps before it.
         """
         self._undo = self._fitting(values.get("undo", ()))
         self._redo = self._fitting(values.get("redo", ()))
@@ -369,7 +382,7 @@ class Conversation:
             try:
                 change = Change.from_values(values)
             except (ValueError, KeyError, TypeError, AttributeError):
-                fitting.clear()
+                fitting.clear()  # undo would stop at the gap, so earlier steps are useless
                 continue
             leaves = {change.leaf_before, change.leaf_after} - {None}
             if leaves.union(change.deleted, change.marks) <= self._messages.keys():
@@ -380,11 +393,11 @@ class Conversation:
 
     @property
     def undo_label(self) -> str:
-        """What `undo` would take back; empty if there is nothing."""
+        """The label of the step that `undo` would revert; empty if there is none."""
         return self._undo[-1].label if self._undo else ""
 
     def undo(self) -> str:
-        """Take back the last undoable step and return its label; empty if there is none."""
+        """Revert the last undoable step and return its label; empty if there is none."""
         if not self._undo:
             return ""
         change = self._undo.pop()
@@ -400,7 +413,7 @@ class Conversation:
         return change.label
 
     def redo(self) -> str:
-        """Do again what was undone last; empty if there is nothing."""
+        """Repeat the step undone last and return its label; empty if there is none."""
         if not self._redo:
             return ""
         change = self._redo.pop()
@@ -440,7 +453,7 @@ class Conversation:
             stack.extend(reversed(self._children[current]))
 
     def _newest_leaf(self, message_id: str) -> str:
-        """Follow the newest visible children down from a message."""
+        """Return the leaf reached by following the newest visible child at each message."""
         cursor = message_id
         while visible := self.children(cursor):
             cursor = visible[-1].id
@@ -448,7 +461,7 @@ class Conversation:
 
 
 def title_from(text: str, limit: int = 60) -> str:
-    """A chat's title from its first message: the first line, cut at a word."""
+    """Return a title made from a message: its first line, cut at a word to `limit` characters."""
     line = next((" ".join(ln.split()) for ln in text.splitlines() if ln.strip()), "")
     if len(line) <= limit:
         return line

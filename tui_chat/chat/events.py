@@ -1,7 +1,7 @@
-"""The one vocabulary in which the engine speaks: typed events of plain values.
+"""The events that the engine emits, as typed plain values.
 
-The screens, the line client, `ask`, the benchmark and the tests all read these and nothing else.
-Every request ends with exactly one `Finished` or `Failed`.
+The screens, the line client, `ask`, the benchmark and the tests all consume these events. Every
+request ends with exactly one `Finished` or `Failed`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ FailureCode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """A step of loading a model."""
+    """Sent for each step of loading a model."""
 
     model: str
     precision: str
     stage: str
     """`download`, `tokenizer`, `weights`, `quantise` or `check`."""
     done: int
-    """Bytes done in this stage; 0 where it has no size."""
+    """Bytes processed in this stage; 0 if the stage has no size."""
     total: int
-    """Bytes of this stage; 0 where unknown."""
+    """Bytes of this stage; 0 if unknown."""
     elapsed_s: float = 0.0
     """Seconds since loading began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """A model was freed."""
+    """Sent when a model has been freed."""
 
     model: str
     precision: str
@@ -48,14 +48,14 @@ class ModelInfo:
     """The facts of a loaded model."""
 
     name: str
-    """The name the user knows it by: registry name, directory or hub id."""
+    """The name by which the user chose it: registry name, directory or hub id."""
     source: str
     precision: str
     device: str
     """`cpu`, `cuda:0` or `mps`."""
     template: str
     context: int
-    """Most tokens that prompt and reply may have together."""
+    """Largest number of tokens of prompt and reply together."""
     reserve: int
     """Tokens of the context kept free for the reply."""
     parameters: int
@@ -63,15 +63,17 @@ class ModelInfo:
     weight_bytes: int
     load_s: float = 0.0
     bytes_per_token: int = 0
-    """Weight bytes that are read to decode one token: all but an input embedding of its own, of
-    which one row is. 0 where unknown."""
+    """Weight bytes that are read to decode one token; 0 if unknown.
+
+    Of an untied input embedding only one row is read, so it does not count.
+    """
     revision: str = ""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A model is loaded and passed its checks."""
+    """Sent when a model is loaded and has passed its checks."""
 
     info: ModelInfo
     memory_bytes: int
@@ -83,42 +85,42 @@ TurboStage = Literal["off", "waiting", "compiling", "ready", "unavailable"]
 
 @dataclass(frozen=True, slots=True)
 class TurboState:
-    """How far the compiled decode path of the loaded model is. Belongs to no request."""
+    """The state of the loaded model's compiled decode path. Belongs to no request."""
 
     stage: TurboStage = "off"
     reason: str = ""
     """Why it is unavailable, as part of a sentence."""
     seconds: float = 0.0
-    """What compiling took; 0 where the step was there already."""
+    """Duration of the compilation; 0 if a compiled step was already stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """The prompt is being read. Sent at the start, and again as chunks are done."""
+    """Sent when the prefill starts, and again as its chunks complete."""
 
     new: int
-    """Prompt tokens that have to be computed."""
+    """Prompt tokens to be computed."""
     reused: int
-    """Prompt tokens whose keys and values were still in the cache."""
+    """Prompt tokens whose keys and values were still in the KV cache."""
     done: int = 0
-    """How many of `new` are done."""
+    """How many of the `new` tokens have been computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the reply."""
+    """Sent for each new piece of the reply."""
 
     text: str
-    """New text, possibly empty while a character or a stop string is incomplete."""
+    """New text; may be empty while a character or a possible stop string is incomplete."""
     token_ids: tuple[int, ...] = ()
-    """The tokens that were sampled since the last delta."""
+    """The tokens sampled since the last delta."""
     logprobs: tuple[float, ...] = ()
-    """Natural logarithms of their probabilities before filtering, one for each token."""
+    """Natural logarithms of the tokens' probabilities before filtering, one for each token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What one reply cost."""
+    """The cost of one reply."""
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
@@ -132,13 +134,14 @@ class Stats:
     total_s: float = 0.0
     seed: int = 0
     path: str = "eager"
-    """What computed the last token: `eager`, the model as the library runs it, or `turbo`, its
-    compiled step."""
+    """The path that computed the last token: `eager`, the library's own forward pass, or `turbo`,
+    the compiled step.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The reply is complete as far as it goes."""
+    """Sent when the reply has ended without an error."""
 
     reason: FinishReason
     stats: Stats
@@ -146,23 +149,23 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request failed; what was written so far is kept."""
+    """Sent when the request failed; the text so far is kept."""
 
     code: FailureCode
     title: str
     detail: str = ""
     hint: str = ""
     remedy: Remedy | None = None
-    """Where the user does what the hint advises."""
+    """Where the user can follow the hint."""
 
     @property
     def error(self) -> TuiChatError:
-        """The same as an error."""
+        """The failure as an exception."""
         return TuiChatError(self.title, self.detail, self.hint, self.remedy)
 
     @property
     def one_line(self) -> str:
-        """The three parts as one sentence or two."""
+        """Title, detail and hint as one line of sentences."""
         parts = (self.title, self.detail, self.hint)
         return " ".join(part.rstrip(".") + "." for part in parts if part)
 

@@ -1,7 +1,7 @@
-"""The names that settings, models.toml and the command line choose from: precisions, templates.
+"""The names of precisions and templates, which settings, models.toml and the command line accept.
 
-Apart from what they stand for, since every start reads settings and few starts need the rest before
-the first frame.
+They are apart from their implementations because every start reads settings, while few starts need
+the implementations before the first frame.
 """
 
 from __future__ import annotations
@@ -15,4 +15,4 @@ PRECISION_NAMES: tuple[str, ...] = ("auto", *PRECISIONS)
 TEMPLATE_NAMES: tuple[str, ...] = (
     "oasst", "oasst-prefix", "chatml", "llama2", "mistral", "vicuna", "raw", "auto",
 )  # fmt: skip
-"""The templates with fixed parts, in the order of `templates.TEMPLATES`, and the model's own."""
+"""The fixed templates, in the order of `templates.TEMPLATES`, and `auto`, the model's own."""

@@ -1,7 +1,7 @@
-"""What is said about messages and chats: ratings, labels, ranks, pins, notes, tags.
+"""The user's marks on messages and chats: ratings, labels, ranks, reports, pins, notes and tags.
 
-Owns the names and value scales of Open Assistant's labels, and how such judgements are written
-down. Refuses to know the tree they belong to.
+The label names and their scales are Open Assistant's. The values are independent of the tree that
+they belong to, and each class converts itself to and from JSON values.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ LABELS: Mapping[str, LabelKind] = MappingProxyType({
 })  # fmt: skip
 """Open Assistant's text labels, in the order of its forms."""
 OF_REPLIES = frozenset({"fails_task", "helpfulness"})
-"""Labels that only replies have."""
+"""Labels that apply to replies only."""
 REPORT_TYPES = ("spam", "offensive", "feedback")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Somebody says that something is wrong with a message."""
+    """A user's report of a problem with a message."""
 
     kind: str
-    """One of `REPORT_TYPES`, or what an imported file says."""
+    """One of `REPORT_TYPES`, or another value from an imported file."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A summary that stands for all turns up to the message that it is a mark of."""
+    """A summary that replaces all turns up to the message that carries it as a mark."""
 
     text: str
     created: datetime
@@ -48,12 +48,12 @@ class Note:
     """The name of the model that wrote it."""
     precision: str = ""
     tokens: int = 0
-    """As the model wrote it; 0 if not known."""
+    """Its length as written by the model, in tokens; 0 if unknown."""
     edited: bool = False
     """Whether a person has changed it."""
 
     def to_values(self) -> dict[str, Any]:
-        """The note as JSON values; the time in ISO 8601, UTC."""
+        """Return the note as JSON values; the time is in ISO 8601, UTC."""
         return {
             "text": self.text,
             "created": self.created.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -65,7 +65,7 @@ class Note:
 
     @classmethod
     def from_values(cls, values: object) -> Note | None:
-        """What `to_values` wrote; None where that cannot be meant."""
+        """Return the note that `to_values` wrote; None if the values have no usable text."""
         if not isinstance(values, Mapping):
             return None
         text, tokens = values.get("text"), values.get("tokens")
@@ -83,36 +83,36 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """All judgements about a message, and how it takes part in the prompt."""
+    """All marks on a message: judgements, and how it takes part in the prompt."""
 
     rating: int = 0
     """1 for good, -1 for bad, 0 for none."""
     rank: int | None = None
-    """Place among its siblings, 0 for the best; None while they are not ranked."""
+    """Place among its siblings, 0 for the best; None if they have not been ranked."""
     all_flawed: bool = False
-    """Whether it was called no good together with all its siblings; none has a rank then."""
+    """Whether the user called all its siblings and it flawed; then none of them has a rank."""
     labels: Mapping[str, float] = field(default_factory=dict)
-    """Values 0 to 1, by label."""
+    """Values from 0 to 1 by label."""
     reports: tuple[Report, ...] = ()
     pinned: bool = False
-    """Always sent, however long the chat is."""
+    """Whether it is always sent, however long the chat is."""
     excluded: bool = False
-    """Never sent."""
+    """Whether it is never sent."""
     branch: str = ""
-    """The name of the branch that begins here."""
+    """The name of the branch that begins with it."""
     edited: bool = False
     """Whether a person wrote or changed the text of a reply."""
     note: Note | None = None
-    """What is sent instead of the turns up to here."""
+    """The note that replaces the turns up to this message in the prompt."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What an imported file said beyond this, to be given back when it is exported."""
+    """Further values from an imported file, kept for a later export."""
 
     def __bool__(self) -> bool:
-        """Whether anything is marked."""
+        """Return whether anything is marked."""
         return self != _NONE
 
     def to_values(self) -> dict[str, Any]:
-        """What is not at its default, as JSON values."""
+        """Return the values that differ from their defaults, as JSON values."""
         values: dict[str, Any] = {}
         for name in _MARKS:
             value = getattr(self, name)
@@ -126,9 +126,9 @@ class Marks:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Marks:
-        """What `to_values` wrote. What cannot be meant is left out."""
+        """Return the marks that `to_values` wrote, leaving out invalid values."""
         if not values:
-            return NO_MARKS  # as most messages of a long chat have
+            return NO_MARKS  # the usual case, so a long chat loads without building objects
         known: dict[str, Any] = {}
         rating, rank = values.get("rating"), values.get("rank")
         if rating in (1, -1):
@@ -154,7 +154,7 @@ class Marks:
             known["note"] = note
         if isinstance(values.get("extra"), Mapping):
             known["extra"] = dict(values["extra"])
-            if known["extra"].get("all_flawed") is True:  # where it was kept before
+            if known["extra"].get("all_flawed") is True:  # older databases store it here
                 known["all_flawed"] = known["extra"].pop("all_flawed")
         return cls(**known)
 
@@ -162,27 +162,27 @@ class Marks:
 _NONE = Marks()
 _MARKS = tuple(f.name for f in fields(Marks) if f.name not in ("reports", "note"))
 NO_MARKS = _NONE
-"""Nothing is marked."""
+"""Marks of a message that has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One reply was chosen before others to the same message."""
+    """A user's choice of one reply over others to the same message."""
 
     chosen: str
-    """Its id."""
+    """The id of the chosen reply."""
     rejected: tuple[str, ...]
-    """The ids of the others."""
+    """The ids of the other replies."""
     source: str = "best"
-    """How it came about: `best` of several drafts."""
+    """Where the choice was made: `best` for a best-of."""
 
     @property
     def ids(self) -> frozenset[str]:
-        """All replies that it is about."""
+        """The ids of all replies involved."""
         return frozenset((self.chosen, *self.rejected))
 
     def to_values(self) -> dict[str, Any]:
-        """It as JSON values."""
+        """Return the preference as JSON values."""
         return {
             "chosen": self.chosen,
             "rejected": list(self.rejected),
@@ -191,7 +191,7 @@ class Preference:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Preference:
-        """What `to_values` wrote. What cannot be meant is left out."""
+        """Return the preference that `to_values` wrote, with defaults for missing values."""
         return cls(
             str(values.get("chosen", "")),
             tuple(str(i) for i in values.get("rejected") or ()),
@@ -201,20 +201,20 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class ChatDetails:
-    """What is said about a whole chat."""
+    """The user's marks on a whole chat."""
 
     tags: tuple[str, ...] = ()
     archived: bool = False
     allow_data_use: bool = True
-    """Whether it may leave through an export for training."""
+    """Whether the chat may be exported for training."""
     reviewed: bool = False
-    """Whether its owner has called it ready for training."""
+    """Whether its owner declared it ready for training."""
     preferences: tuple[Preference, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What an imported file said beyond this."""
+    """Further values from an imported file."""
 
     def to_values(self) -> dict[str, Any]:
-        """What is not at its default, as JSON values."""
+        """Return the values that differ from their defaults, as JSON values."""
         values: dict[str, Any] = {}
         if self.tags:
             values["tags"] = list(self.tags)
@@ -229,7 +229,7 @@ class ChatDetails:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> ChatDetails:
-        """What `to_values` wrote. What cannot be meant is left out."""
+        """Return the details that `to_values` wrote, leaving out invalid values."""
         known: dict[str, Any] = {}
         tags = values.get("tags")
         if isinstance(tags, list):
@@ -251,7 +251,7 @@ _PLAIN_CHAT = ChatDetails()
 
 
 def _moment(value: object) -> datetime:
-    """A moment in ISO 8601; the beginning of 1970 where it cannot be read."""
+    """Parse a time in ISO 8601; return the beginning of 1970 if it cannot be read."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is not None:

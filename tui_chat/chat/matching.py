@@ -1,7 +1,7 @@
-"""Where the words of a search stand in a text, and the part of a text to show for them.
+"""Find search terms in a text, and cut the snippet that shows them best.
 
-Words are told apart as the index does it: letters and digits make words, case and accents do not
-count. Refuses to know what is done with the places.
+Words are split as the search index splits them: letters and digits form words, and case and accents
+do not count.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from tui_chat.chat.query import Term
 
 Range = tuple[int, int]
-"""First character, and the one after the last."""
+"""Start and end (exclusive), in characters."""
 MOST_PLACES = 400
-"""Places that are looked at in one text."""
+"""Largest number of matches considered in one text."""
 _NEAR_PLACES = 60
 _SPACE = re.compile(r"\s")
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*|[\ue000-\uf8ff]+")
@@ -24,16 +24,16 @@ _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*|[\ue000-\uf8ff]+")
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A part of a text, as it stands there."""
+    """An excerpt of a text, verbatim except for ellipses."""
 
     text: str
-    """With `…` where it is cut."""
+    """The excerpt, with `…` where it is cut."""
     ranges: tuple[Range, ...] = ()
-    """Where the words are in it."""
+    """The matches, as ranges in `text`."""
 
 
 def folded(word: str) -> str:
-    """A word as words are compared: lower case, without accents."""
+    """Return a word in the form used for comparison: lower case, without accents."""
     lowered = word.lower()
     if lowered.isascii():
         return lowered
@@ -42,15 +42,15 @@ def folded(word: str) -> str:
 
 
 def places(text: str, terms: Sequence[Term], most: int = MOST_PLACES) -> list[tuple[Range, int]]:
-    """Where terms stand in a text, from its beginning.
+    """Return the matches of search terms in a text, in order.
 
     Args:
         text: Any text.
-        terms: What to look for.
-        most: Stop after so many.
+        terms: The terms to find.
+        most: Number of matches after which the search stops.
 
     Returns:
-        Ranges and the indices of their terms.
+        The range of each match with the index of its term.
     """
     wanted = [
         (index, [folded(m[0]) for m in _WORD.finditer(term.text)], term.is_prefix)
@@ -85,17 +85,18 @@ def _fits(said: list[str], wanted: list[str], is_prefix: bool) -> bool:
 
 
 def snippet(text: str, terms: Sequence[Term], width: int = 160) -> Snippet:
-    """The part of a text that has most of the terms in it, or its beginning.
+    """Return the excerpt of a text with the most different terms; its beginning if none occurs.
 
     Args:
         text: Any text.
-        terms: What was looked for.
-        width: Characters, about.
+        terms: The terms that were searched for.
+        width: Approximate length in characters.
     """
     found = places(text, terms)
     if not found:
         cut = _word_end(text, width)
         return Snippet(text[:cut] + "…" * (cut < len(text)))
+    # Ties go to the earliest match.
     begin = max(range(len(found)), key=lambda i: (_worth(found, i, width), -i))
     first = found[begin][0][0]
     last = max(
@@ -111,14 +112,14 @@ def snippet(text: str, terms: Sequence[Term], width: int = 160) -> Snippet:
 
 
 def _worth(found: Sequence[tuple[Range, int]], begin: int, width: int) -> int:
-    """How many different terms are near a place."""
+    """Return how many different terms occur within `width` characters after a match."""
     first = found[begin][0][0]
     near = found[begin : begin + _NEAR_PLACES]
     return len({index for (_, end), index in near if end <= first + width})
 
 
 def _word_start(text: str, at: int) -> int:
-    """The beginning of a word at or a little after a place."""
+    """Return the start of the next word at or shortly after a position."""
     if at <= 0:
         return 0
     space = _SPACE.search(text, at, at + 30)
@@ -126,7 +127,7 @@ def _word_start(text: str, at: int) -> int:
 
 
 def _word_end(text: str, at: int) -> int:
-    """The end of a word at or a little before a place."""
+    """Return the end of the last word at or shortly before a position."""
     if at >= len(text):
         return len(text)
     for back in range(at, max(0, at - 30), -1):
@@ -136,7 +137,7 @@ def _word_end(text: str, at: int) -> int:
 
 
 def _merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
-    """Ranges in order, without overlaps."""
+    """Return the ranges in order, with overlapping ones merged."""
     result: list[Range] = []
     for start, end in sorted(ranges):
         if result and start < result[-1][1]:
@@ -148,20 +149,20 @@ def _merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One place in the messages of a chat."""
+    """A match in the messages of a chat."""
 
     message_id: str
     part: int
-    """Which of the texts of the message, from 0."""
+    """Index of the text within the message, from 0."""
     ordinal: int
-    """Which match in that text, from 0."""
+    """Index of the match within that text, from 0."""
 
 
 def pattern_of(text: str) -> re.Pattern[str] | None:
-    """What finds a text wherever it stands: case does not count, nor how words are spaced.
+    """Return a pattern that finds a text regardless of case and of the white space between words.
 
     Returns:
-        None for a text without a character.
+        None if the text has no visible character.
     """
     words = text.split()
     if not words:
@@ -172,12 +173,12 @@ def pattern_of(text: str) -> re.Pattern[str] | None:
 def occurrences(
     messages: Iterable[tuple[str, Iterable[str]]], pattern: re.Pattern[str], most: int
 ) -> list[Occurrence]:
-    """Every place in some messages, in order.
+    """Return every match in some messages, in order.
 
     Args:
-        messages: Ids and texts; no place reaches from one text into the next.
-        pattern: What to look for.
-        most: Stop after so many.
+        messages: Ids and texts; no match spans two texts.
+        pattern: The pattern to search for.
+        most: Largest number of matches returned.
     """
     found: list[Occurrence] = []
     for message_id, texts in messages:

@@ -1,8 +1,8 @@
-"""Precisions, and what a model of a given shape needs in each: pure arithmetic.
+"""Memory estimates: what a model of a given shape needs in each precision, as pure arithmetic.
 
-Owns the formulas for weights, KV cache and working room, and the
-values the pickers show. Refuses to look at a device or a file; `engine.devices` measures what is
-free and `engine.estimate` reads shapes.
+The formulas cover weights, KV cache and working memory; the row types hold what the model and
+precision pickers show. `tui_chat.engine.machine.devices` measures free memory, and
+`tui_chat.engine.loading.estimate` reads shapes from model files.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from dataclasses import dataclass
 from tui_chat.chat.known_names import Precision
 
 QUANTISED: frozenset[str] = frozenset({"8bit", "4bit", "int8"})
-"""Precisions in which the linear layers are stored quantised and the rest is not."""
+"""Precisions that store the linear layers quantised and everything else unquantised."""
 
 PREFILL_CHUNK = 512
-"""Prompt tokens that are computed at once; bounds the activations of a prefill."""
+"""Prompt tokens computed at once, which bounds the activations of a prefill."""
 
 _MIB = 1024**2
 _LIBRARY_ROOM = 128 * _MIB
-"""Workspaces of the matrix libraries, and pages the allocator holds: a flat amount, measured."""
+"""Workspaces of the matrix libraries and pages held by the allocator: a flat, measured amount."""
 _SAMPLING_BYTES_PER_LOGIT = 40
-"""fp32 logits, a sorted copy, int64 indices, probabilities, their sum and two masks."""
+"""fp32 logits, a sorted copy, int64 indices, probabilities, their cumulative sum and two masks."""
 _NF4_BLOCK = 64
 _NF4_NESTED_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What the memory of a causal language model depends on."""
+    """The dimensions of a causal language model that determine its memory use."""
 
     parameters: int
-    """All weights; tied ones once."""
+    """Number of weights, counting tied ones once."""
     linear_weights: int
-    """Weights of the linear layers that quantisation stores quantised: all but the output
-    embedding, without biases."""
+    """Weights of the linear layers that quantisation applies to: all but the output embedding,
+    without biases.
+    """
     linear_rows: int
-    """Output rows of those layers together; 8-bit keeps one fp32 scale for each."""
+    """Output rows of those layers in total; 8-bit keeps one fp32 scale for each row."""
     largest_linear: int
     """Weights of the largest of those layers."""
     layers: int
@@ -51,7 +52,7 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What a loaded model needs, in bytes."""
+    """The memory that a loaded model needs, in bytes."""
 
     weights: int
     cache: int
@@ -61,51 +62,51 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All of it together."""
+        """The sum of the three, in bytes."""
         return self.weights + self.cache + self.working
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionChoice:
-    """One row of the precision picker."""
+    """A row of the precision picker."""
 
     precision: Precision
     estimate: MemoryEstimate | None
-    """None where the size of the model is not known before a download."""
+    """None if the size of the model is unknown before a download."""
     free: int
-    """Free bytes on the device once the loaded model is freed."""
+    """Bytes free on the device once the loaded model has been freed."""
     fits: bool
     is_current: bool = False
     reason: str = ""
-    """Why it cannot be used here; empty if it can."""
+    """Why the precision cannot be used here; empty if it can."""
     total: int = 0
-    """All memory of the device, in bytes; 0 where not known."""
+    """Total memory of the device, in bytes; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """One row of the model picker."""
+    """A row of the model picker."""
 
     name: str
     source: str
     description: str
     context: int
     parameters: int | None
-    """Number of weights; None where not known before a download."""
+    """Number of weights; None if unknown before a download."""
     precision: str
-    """The precision it would be loaded in; empty if none fits."""
+    """The precision in which it would be loaded; empty if none fits."""
     estimate: MemoryEstimate | None
     fits: bool | None
-    """None where the size is not known."""
+    """None if the size is unknown."""
     is_current: bool = False
     is_local: bool = False
     """Whether its files are on this machine."""
     problem: str = ""
-    """Why it cannot be loaded; empty if nothing is known against it."""
+    """Why it cannot be loaded; empty if no problem is known."""
 
 
 def compute_bytes(precision: Precision, is_compute_fp32: bool = False) -> int:
-    """Bytes of one activation, and of one weight that is not quantised: 2 or 4.
+    """Return the bytes of one activation or unquantised weight: 2 or 4.
 
     Args:
         precision: How the weights are stored.
@@ -117,13 +118,12 @@ def compute_bytes(precision: Precision, is_compute_fp32: bool = False) -> int:
 
 
 def weight_bytes(shape: ModelShape, precision: Precision, is_compute_fp32: bool = False) -> int:
-    """Bytes of the weights.
+    """Return the bytes of the weights.
 
-    8bit and int8: one byte a weight and an fp32 scale for each output row (LLM.int8,
-    arXiv:2208.07339; weight-only int8 of torchao).
-    4bit: NF4 with double quantisation (QLoRA, arXiv:2305.14314): half a byte a weight, one byte of
-    scale for each 64 weights, and four bytes for each 256 scales.
-    Embeddings, norms and biases keep the precision of the computation in all of them.
+    8bit and int8 take one byte per weight and one fp32 scale per output row (LLM.int8,
+    arXiv:2208.07339; weight-only int8 of torchao). 4bit is NF4 with double quantisation (QLoRA,
+    arXiv:2305.14314): half a byte per weight, a one-byte scale per 64 weights, and four bytes per
+    256 scales. In all of them, embeddings, norms and biases keep the precision of the computation.
     """
     other = compute_bytes(precision, is_compute_fp32)
     if precision not in QUANTISED:
@@ -139,7 +139,10 @@ def weight_bytes(shape: ModelShape, precision: Precision, is_compute_fp32: bool 
 def cache_bytes(
     shape: ModelShape, precision: Precision, context: int, is_compute_fp32: bool = False
 ) -> int:
-    """Bytes of the KV cache for `context` tokens: 2 x layers x kv_width x bytes x tokens."""
+    """Return the bytes of the KV cache for `context` tokens.
+
+    This is 2 x layers x kv_width x bytes x tokens; the 2 stands for keys and values.
+    """
     value = compute_bytes(precision, is_compute_fp32)
     return 2 * shape.layers * shape.kv_width * value * context
 
@@ -147,13 +150,14 @@ def cache_bytes(
 def working_bytes(
     shape: ModelShape, precision: Precision, context: int, is_compute_fp32: bool = False
 ) -> int:
-    """An upper bound for what is alive for a moment while tokens are computed.
+    """Return an upper bound for the temporary memory while tokens are computed, in bytes.
 
-    For one chunk of a prefill, the widest place of one layer: three residual-wide tensors, the
-    queries, keys and values, and the MLP three times (gate, up and product); the attention mask;
-    one layer's cache twice, because growing it copies it; the sampler's copies of the last row of
-    logits; for a quantised model one linear layer dequantised; and a flat amount for libraries.
-    Attention scores are not counted: scaled-dot-product kernels do not keep them.
+    It is the sum of these, for one chunk of a prefill at the widest place of one layer: three
+    residual-wide tensors; the queries, keys and values; the MLP three times (gate, up and product);
+    the attention mask; one layer's cache twice, because growing it copies it; the sampler's copies
+    of the last row of logits; for a quantised model, one dequantised linear layer; and a flat
+    amount for libraries. Attention scores do not count, as scaled-dot-product kernels do not store
+    them.
     """
     value = compute_bytes(precision, is_compute_fp32)
     tokens = min(context, PREFILL_CHUNK)
@@ -168,12 +172,12 @@ def working_bytes(
 def estimate_memory(
     shape: ModelShape, precision: Precision, context: int, is_compute_fp32: bool = False
 ) -> MemoryEstimate:
-    """What a model needs with its KV cache at the full context.
+    """Return the memory that a model needs with its KV cache at the full context.
 
     Args:
-        shape: The model.
+        shape: The dimensions of the model.
         precision: How the weights are stored.
-        context: Tokens that prompt and reply may have together, at least 1.
+        context: Tokens of prompt and reply together, at least 1.
         is_compute_fp32: Whether a quantised model computes in fp32.
     """
     return MemoryEstimate(
@@ -186,7 +190,7 @@ def estimate_memory(
 def gpt_neox_shape(
     layers: int, hidden: int, vocab: int, intermediate: int | None = None
 ) -> ModelShape:
-    """The shape of a GPT-NeoX such as Pythia: biases everywhere, untied embeddings.
+    """Return the shape of a GPT-NeoX model such as Pythia: biases everywhere, untied embeddings.
 
     Args:
         layers: Number of layers.
@@ -221,7 +225,7 @@ def llama_shape(
     is_tied: bool = False,
     has_qkv_bias: bool = False,
 ) -> ModelShape:
-    """The shape of a Llama-like model: gated MLP, RMSNorm, grouped keys and values.
+    """Return the shape of a Llama-like model: gated MLP, RMSNorm, grouped keys and values.
 
     Args:
         layers: Number of layers.
@@ -230,7 +234,7 @@ def llama_shape(
         intermediate: Width of the MLP.
         heads: Query heads.
         kv_heads: Key and value heads.
-        is_tied: Whether input and output embedding are one matrix.
+        is_tied: Whether input and output embedding share one matrix.
         has_qkv_bias: Whether queries, keys and values have biases, as in Qwen 2.
     """
     kv_width = hidden // heads * kv_heads
@@ -252,7 +256,7 @@ def llama_shape(
 
 
 def format_bytes(count: int) -> str:
-    """Bytes as people read memory: `11.5 GiB`, `640 MiB`, `12 KiB`."""
+    """Format a size as people read memory: `11.5 GiB`, `640 MiB`, `12 KiB`."""
     value = float(count)
     for unit in ("B", "KiB", "MiB"):
         if abs(value) < 1024:

@@ -1,7 +1,6 @@
-"""The prompts by which a model is asked for a note.
+"""The prompts that ask a model to write a note.
 
-Owns how many turns are summed up at once, and how long a note may be. Refuses to know who runs the
-model.
+They determine how many turns the model sums up at once and how long the note may be.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from tui_chat.chat.templates import PromptMessage, PromptTemplate, TokenEncoder
 from tui_chat.errors import ContextError
 
 SHARE = 8
-"""A note has at most one in so many tokens of the context."""
+"""A note takes at most 1/SHARE of the context."""
 _LEAST_TOKENS = 16
 _WORDS_PER_TOKEN = 0.6
 _INSTRUCTION = (
@@ -25,17 +24,17 @@ _CUT = "…"
 
 
 def most_tokens(context: int, reserve: int) -> int:
-    """The tokens that a note may have."""
+    """Return the largest length of a note, in tokens."""
     return max(_LEAST_TOKENS, min(reserve, context // SHARE))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One request for a note: as many turns as fit, and the summary of those before them."""
+    """A request for a note: as many turns as fit, and the summary of the turns before them."""
 
     ids: tuple[int, ...]
     turns: int
-    """How many turns are in it, at least one."""
+    """Number of turns in the request, at least one."""
 
 
 def next_part(
@@ -46,20 +45,21 @@ def next_part(
     context: int,
     tokens: int,
 ) -> Part:
-    """Ask for a summary of as many of the turns as fit, the oldest first.
+    """Compose a request to sum up as many of the turns as fit, oldest first.
 
     Args:
-        template: How turns are written.
+        template: The prompt template of the model.
         encoder: The tokenizer.
-        turns: What is to be summed up, at least one turn. Of a turn that is too long by itself,
-            each message is cut.
+        turns: The turns to sum up, at least one. If the first does not fit by itself, each of its
+            messages is cut.
         before: The summary of the turns before these; empty for none.
-        context: Tokens that prompt and summary may have together.
-        tokens: Tokens that the summary may have.
+        context: Tokens of prompt and summary together.
+        tokens: Largest length of the summary, in tokens.
 
     Raises:
-        ContextError: If not even a bit of one turn fits.
-        ConfigError: If the template cannot express it, as one without a system message.
+        ContextError: If not even a piece of one turn fits.
+        ConfigError: If the template cannot express the request, for example without a system
+            message.
     """
     words = max(10, int(tokens * _WORDS_PER_TOKEN) // 10 * 10)
     ask = PromptMessage("ask", "user", _INSTRUCTION.format(words=words))
@@ -80,7 +80,7 @@ def next_part(
         ids = ids_of([message for turn in turns[:count] for message in turn])
         if len(ids) <= limit:
             return Part(ids, count)
-        count -= 1  # neighbouring texts encoded together can take a token more
+        count -= 1  # adjacent texts encoded together can take more tokens than apart
     longest = max(len(message.text) for message in turns[0])
     while longest:
         longest = longest * 2 // 3
@@ -95,13 +95,13 @@ def next_part(
 
 
 def _size(template: PromptTemplate, encoder: TokenEncoder, turn: Sequence[PromptMessage]) -> int:
-    """Tokens of a turn with its tags."""
+    """Return the tokens of a turn with its tags."""
     segments = template.render(turn, encoder)
     return sum(len(segment.ids) for segment in segments if segment.message_id is not None)
 
 
 def _cut(message: PromptMessage, length: int) -> PromptMessage:
-    """The beginning of a message that is longer than so many characters."""
+    """Return the message cut to `length` characters and an ellipsis, if it is longer."""
     if len(message.text) <= length:
         return message
     return replace(message, text=message.text[:length] + _CUT, token_ids=())

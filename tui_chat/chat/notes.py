@@ -1,8 +1,8 @@
-"""Notes: what a model writes to stand for the turns that are not sent any more.
+"""Notes: summaries, written by the model, that replace older turns in the prompt.
 
-A note is kept as a mark of the last message that it stands for, so that it is on every path through
-that message and on no other. Owns how it takes part in a path, and how it is worded when it is
-sent. Refuses to know how it is written; `note_prompts` asks for it.
+A note is stored as a mark on the last message that it replaces, so it applies to every path through
+that message and to no other. This module places a note in a path and words it for the prompt;
+`note_prompts` asks the model for it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _HEADING = "Summary of the earlier part of this conversation:"
 
 
 def note_id(message_id: str) -> str:
-    """The id of the note on a message."""
+    """Return the id of the note on a message."""
     return _ID + message_id
 
 
 def is_note_id(message_id: str) -> bool:
-    """Whether an id is that of a note."""
+    """Return whether an id is that of a note."""
     return message_id.startswith(_ID)
 
 
 def as_message(note: Note, message_id: str) -> Message:
-    """A note as a message, to be shown and sent.
+    """Return a note as a message, for showing and sending.
 
     Args:
         note: The note.
-        message_id: The message that it is a mark of.
+        message_id: The id of the message that carries it.
     """
     return Message(
         id=note_id(message_id),
@@ -49,7 +49,7 @@ def as_message(note: Note, message_id: str) -> Message:
 
 
 def with_note(path: Sequence[Message]) -> list[Message]:
-    """A path with its note behind what that stands for; of several notes the last one counts."""
+    """Return a path with its last note inserted after the turns that it replaces."""
     for index in range(len(path) - 1, -1, -1):
         note = path[index].marks.note
         if note is not None:
@@ -60,7 +60,7 @@ def with_note(path: Sequence[Message]) -> list[Message]:
 def divided(
     messages: Sequence[Message],
 ) -> tuple[Message | None, Sequence[Message], Sequence[Message]]:
-    """The note of a path, the messages that it stands for, and those after it."""
+    """Return the note of a path, the messages that it replaces, and the messages after it."""
     index = next((i for i, message in enumerate(messages) if message.is_note), None)
     if index is None:
         return None, (), messages
@@ -68,9 +68,10 @@ def divided(
 
 
 def system_text(system: str, note: str) -> str:
-    """What is sent as the system message: that of the chat, then the note.
+    """Return the system message to send: that of the chat, followed by the note.
 
-    Templates know one system message, in front; so a note never speaks as the user or the model.
+    Templates have one system message, at the front; putting the note there means that it never
+    speaks as the user or the model.
     """
     parts = [system] if system.strip() else []
     if note.strip():

@@ -1,7 +1,7 @@
-"""Sampling parameters: one declaration each, read by the panel, the command line and the docs.
+"""The sampling parameters: names, ranges, steps, defaults, presets and parsing.
 
-Owns names, ranges, steps, defaults, presets and the parsing of what a user types. Knows nothing
-of logits; the engine turns these values into logits processors.
+Each parameter is declared once; the parameters panel, the command line and the documentation read
+the declaration. The engine turns the values into logits processors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tui_chat.errors import ParameterError
 Kind = Literal["float", "int", "seed", "stop"]
 
 MAX_CONTEXT = 1_048_576
-"""The largest context, in tokens, that can be asked for; that of a model is smaller."""
+"""The largest context that can be requested, in tokens; each model's own limit is lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +28,23 @@ class ParamSpec:
     name: str
     kind: Kind
     minimum: float | None
-    """Smallest allowed value, inclusive; None where the kind has no range."""
+    """Smallest allowed value, inclusive; None if the kind has no range."""
     maximum: float | None
-    """Largest allowed value, inclusive; None where the kind has no range."""
+    """Largest allowed value, inclusive; None if the kind has no range."""
     step: float
-    """One press of Left or Right."""
+    """Change per press of Left or Right."""
     big_step: float
-    """One press of Shift+Left or Shift+Right."""
+    """Change per press of Shift+Left or Shift+Right."""
     default: Any
     off: float | None
-    """The value that switches this parameter off, if it has one."""
+    """The value that switches the parameter off; None if there is none."""
     help: str
-    """Two short sentences: what it does and what the extremes mean."""
+    """Two short sentences: what it does, and what its extremes mean."""
     label: str = ""
-    """Short name for narrow columns; the full name where empty."""
+    """Short name for narrow columns; empty to use the full name."""
     aliases: tuple[str, ...] = ()
     is_bounded_by_context: bool = False
-    """Whether the context of the model is the largest value; `maximum` is that of any model."""
+    """Whether the model's context is the upper limit; `maximum` is then the limit for any model."""
 
     @property
     def range_text(self) -> str:
@@ -58,13 +58,13 @@ class ParamSpec:
         return f"{self.format(self.minimum)} to {high}"
 
     def within(self, context: int) -> ParamSpec:
-        """The declaration for a model with a context of so many tokens, at least 1."""
+        """Return the declaration for a model with a context of `context` tokens, at least 1."""
         if not self.is_bounded_by_context or self.maximum is None:
             return self
         return replace(self, maximum=min(self.maximum, max(1, context)))
 
     def format(self, value: Any) -> str:
-        """Render a value in the form that `parse` reads back."""
+        """Format a value as `parse` reads it; stop strings are formatted for display only."""
         if self.kind == "seed":
             return "random" if value is None else str(value)
         if self.kind == "stop":
@@ -74,7 +74,7 @@ class ParamSpec:
         return f"{float(value):.2f}"
 
     def display(self, value: Any) -> str:
-        """Render a value for people: `off` where it switches the parameter off."""
+        """Format a value for people: `off` if it switches the parameter off."""
         if self.off is not None and value == self.off:
             return "off"
         return self.format(value)
@@ -108,7 +108,7 @@ class ParamSpec:
         return value
 
     def parse(self, text: str) -> Any:
-        """Read a value as typed: a number, `off`, `random`, or a stop string.
+        """Parse a value as typed: a number, `off`, `random`, or a stop string.
 
         Raises:
             ParameterError: If the text is not a valid value.
@@ -214,7 +214,7 @@ def find_spec(name: str) -> ParamSpec:
     """Return the declaration of a parameter by its name or an alias.
 
     Raises:
-        ParameterError: If there is none, naming the nearest one.
+        ParameterError: If there is none; the hint names similar ones.
     """
     key = name.strip().replace("-", "_")
     key = _ALIASES.get(key, key)
@@ -226,7 +226,7 @@ def find_spec(name: str) -> ParamSpec:
 
 
 def _meant(key: str) -> list[str]:
-    """The parameters that a name is short for, else the one that it is nearest to."""
+    """Return the parameters that a name abbreviates, or else the most similar one."""
     short = [name for name in SPECS if len(key) > 1 and name.startswith(key)]
     close = difflib.get_close_matches(key, [*SPECS, *_ALIASES], n=1)
     part = [name for name in SPECS if len(key) > 2 and key in name]
@@ -235,7 +235,7 @@ def _meant(key: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """The values one reply is sampled with. Ranges are those of `PARAM_SPECS`."""
+    """The values that a reply is sampled with, checked against `PARAM_SPECS`."""
 
     temperature: float = 1.0
     top_k: int = 50
@@ -254,11 +254,11 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the most probable token is always taken."""
+        """Whether decoding always takes the most probable token."""
         return self.temperature == 0.0
 
     def within(self, context: int) -> SamplingParams:
-        """The values for a model with a context of so many tokens: no reply is longer than that."""
+        """Return the values with `max_new_tokens` limited to a context of `context` tokens."""
         longest = max(1, context)
         return self if self.max_new_tokens <= longest else replace(self, max_new_tokens=longest)
 
@@ -271,7 +271,7 @@ class SamplingParams:
         return replace(self, **{find_spec(name).name: value for name, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, in declaration order."""
+        """Return plain values for JSON, in the order of declaration."""
         return {
             f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
             for f in fields(self)
@@ -279,7 +279,7 @@ class SamplingParams:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Read `name=value` as typed after `--set` or `/set`.
+    """Parse `name=value` as typed after `--set` or `/set`.
 
     Raises:
         ParameterError: If there is no `=`, or the name or value is not valid.
@@ -295,7 +295,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named set of parameter values; what it does not name stays at the default."""
+    """A named set of parameter values; the others are those of `NEUTRAL`."""
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -303,24 +303,24 @@ class Preset:
     """Where the values come from, for help texts."""
 
     def params(self) -> SamplingParams:
-        """The complete parameters of this preset."""
+        """Return the complete parameters of the preset."""
         return NEUTRAL.with_values(self.values)
 
     @property
     def has_own_length(self) -> bool:
-        """Whether its longest reply is its author's choice, not the program's default."""
+        """Whether its author chose its `max_new_tokens`, rather than the program."""
         shipped = BUILTIN_PRESETS.get(self.name)
         usual = NEUTRAL if shipped is None else shipped.params()
         return self.params().max_new_tokens != usual.max_new_tokens
 
     def check_within(self, context: int) -> None:
-        """Refuse a preset of the user's that asks for more than the context.
+        """Check that a user's preset does not ask for replies longer than the context.
 
-        The presets that ship with the program, and defaults, are for any model: their longest
-        reply gives way to the context, as `SamplingParams.within` says.
+        Shipped presets and defaults apply to any model, so they always pass;
+        `SamplingParams.within` limits their `max_new_tokens` instead.
 
         Raises:
-            ParameterError: If its `max_new_tokens` is its own, and more than `context`.
+            ParameterError: If its `max_new_tokens` is its own and exceeds `context`.
         """
         asked = self.params().max_new_tokens
         if asked > context and self.has_own_length:
@@ -332,7 +332,7 @@ class Preset:
 
 
 NEUTRAL = SamplingParams(top_k=0, top_p=1.0)
-"""Plain sampling from the model's own distribution: every filter is off."""
+"""Plain sampling from the model's distribution, with every filter off."""
 
 _OA = "Open Assistant inference"
 

@@ -1,9 +1,8 @@
-"""Composing the prompt: a conversation, a template and a budget become the ids that are sent.
+"""Composition of the prompt: conversation, template and budget become token ids.
 
-Owns the grouping into turns and the cache of their sizes, so that counting a draft costs the
-draft only, however long the chat is. Turns with a pinned message are always sent, in their place;
-the budget counts them like the system message. The turns that a note stands for are not sent; the
-note is, with the system message.
+Turn sizes are cached, so the cost of counting a draft does not depend on the length of the chat.
+Turns with a pinned message are always sent, in their place, and the budget counts them with the
+system message. Turns that a note replaces are not sent; the note goes with the system message.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _CACHE_LIMIT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is given."""
+    """A composed prompt."""
 
     ids: tuple[int, ...]
     segments: tuple[Segment, ...]
@@ -39,34 +38,34 @@ class Prompt:
     dropped: tuple[PromptMessage, ...]
     """The messages that are not sent, oldest first."""
     has_note: bool = False
-    """Whether a note stands for turns; it is sent with the system message."""
+    """Whether the system message contains a note that replaces turns."""
     noted_turns: int = 0
-    """Turns that are not sent because a note stands for them,"""
+    """Turns that are not sent because a note replaces them."""
     noted_tokens: int = 0
-    """and what they would take."""
+    """Tokens of those turns."""
 
     @property
     def dropped_turns(self) -> int:
-        """How many whole turns are not sent."""
+        """Number of whole turns that are not sent."""
         return self.noted_turns + self.fit.first_kept
 
     @property
     def dropped_tokens(self) -> int:
-        """What they would take."""
+        """Tokens of the turns that are not sent."""
         return self.noted_tokens + self.fit.dropped_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class _DividedPath:
-    """A path as turns: those that a note stands for, and those that may be sent."""
+    """A path divided into turns that a note replaces and turns that may be sent."""
 
     note: str
     """The text of the note; empty for none."""
     noted: list[Turn]
     turns: list[Turn]
-    """Also those that the note would stand for, were they not pinned."""
+    """The other turns, and pinned turns from before the note."""
     pinned: list[bool]
-    """Which of `turns` are never dropped."""
+    """For each of `turns`, whether it must never be dropped."""
 
     @property
     def free(self) -> list[Turn]:
@@ -76,13 +75,13 @@ class _DividedPath:
 
 @dataclass(frozen=True, slots=True)
 class _SizedTurns:
-    """The turns that may be dropped, and what the others take."""
+    """The turns that may be dropped, with their sizes, and the sizes of the other turns."""
 
     turns: list[Turn]
     sizes: list[int]
-    """Tokens of each now,"""
+    """Tokens of each turn now."""
     sent: list[int]
-    """and when it was sent, before it got its reply."""
+    """Tokens of each turn at the time it was sent, before it had its reply."""
     pinned: int
     """Tokens of the turns that are never dropped."""
     note: str
@@ -95,9 +94,9 @@ class PromptComposer:
     """Composes prompts for one model. Safe to call from several threads.
 
     Args:
-        template: How turns are written.
+        template: The prompt template of the model.
         encoder: The tokenizer.
-        context: Tokens that prompt and reply may have together.
+        context: Tokens of prompt and reply together.
         reserve: Tokens kept free for the reply, less than `context`.
     """
 
@@ -109,7 +108,7 @@ class PromptComposer:
         self.context = context
         self.reserve = min(reserve, context - 1)
         self._turn_sizes: dict[tuple[str, ...], tuple[Turn, int]] = {}
-        """Turns and their tokens by the ids of their messages; of a growing reply, one state."""
+        """Turns and their tokens by message ids; of a growing reply, only the latest state."""
         self._grouped: tuple[Sequence[Message], _SizedTurns] | None = None
 
     def compose(
@@ -118,13 +117,14 @@ class PromptComposer:
         """Choose the turns that fit and encode them.
 
         Args:
-            messages: The active path, oldest first; the last is the one to be answered, or the
-                reply to go on with.
+            messages: The active path, oldest first; the last message is the one to be answered, or
+                the reply to continue.
             system: The system message; empty for none.
-            continue_last: Go on writing the last message, an assistant's.
+            continue_last: Whether the model continues the last message, which must be the
+                assistant's.
 
         Raises:
-            ContextError: If the newest turn alone does not fit.
+            ContextError: If there is nothing to send, or the newest turn does not fit by itself.
             ConfigError: If the template cannot express these messages.
         """
         if not messages:
@@ -147,7 +147,7 @@ class PromptComposer:
             ids = tuple(i for segment in segments for i in segment.ids)
             if len(ids) <= budget.limit or first == len(free) - 1:
                 break
-            first += 1  # neighbouring texts encoded together can take a token more
+            first += 1  # adjacent texts encoded together can take more tokens than apart
         if first != budget.first_kept:
             budget = self._moved(budget, free, first)
         dropped = tuple(m for turn in (*path.noted, *free[:first]) for m in turn)
@@ -157,9 +157,10 @@ class PromptComposer:
         )  # fmt: skip
 
     def view(self, messages: Sequence[Message], system: str, draft: str) -> ContextView:
-        """How the context would be used if the draft were sent after these messages.
+        """Return how the context would be used if the draft were sent after these messages.
 
-        Passing the same list again costs the counting of the draft only.
+        Turn sizes are cached by the identity of the list, so another call with the same list counts
+        only the draft and the system message.
         """
         sized = self._sized_turns(messages)
         system_size = self._system_size(self._system_messages(system))
@@ -199,7 +200,7 @@ class PromptComposer:
         )
 
     def too_long_error(self, budget: BudgetFit) -> ContextError:
-        """The refusal of a message that cannot be sent, with its size."""
+        """Return the error for a newest turn that does not fit, with its size."""
         room = max(0, budget.limit - budget.system_tokens)
         return ContextError(
             "The message is too long",
@@ -213,7 +214,7 @@ class PromptComposer:
         )
 
     def prompt_message(self, message: Message) -> PromptMessage:
-        """A message on its way into a prompt, with its exact tokens where they can be used."""
+        """Return a message for the prompt, with its exact tokens if they are this tokenizer's."""
         usable = message.role == "assistant" and message.tokenizer == self.encoder.fingerprint
         return PromptMessage(
             message.id, message.role, message.text, message.token_ids if usable else ()
@@ -224,7 +225,7 @@ class PromptComposer:
 
         Args:
             messages: The path.
-            keeps_last: Whether the last turn is sent in any case, pinned or not.
+            keeps_last: Whether the last turn is the one being sent, which does not count as pinned.
         """
         note, before, after = divided(messages)
         noted = group_turns(self.prompt_message(m) for m in before)
@@ -233,7 +234,7 @@ class PromptComposer:
         kept = [turn for turn in noted if turn[0].id in ids]
         pinned = [True] * len(kept) + [turn[0].id in ids for turn in turns]
         if keeps_last and turns:
-            pinned[-1] = False
+            pinned[-1] = False  # the budget takes the last turn that is not pinned for the newest
         return _DividedPath(
             note.text if note is not None else "",
             [turn for turn in noted if turn[0].id not in ids],
@@ -270,7 +271,7 @@ class PromptComposer:
         )  # fmt: skip
 
     def _sized_turns(self, messages: Sequence[Message]) -> _SizedTurns:
-        """The turns of a path that a draft follows, with their sizes."""
+        """Return the turns before a draft with their sizes."""
         grouped = self._grouped
         if grouped is None or grouped[0] is not messages:
             grouped = (messages, self._sizes_of(self._divide(messages, keeps_last=False)))
@@ -278,12 +279,12 @@ class PromptComposer:
         return grouped[1]
 
     def _size(self, turn: Turn) -> int:
-        """Tokens of a turn with its tags."""
+        """Return the tokens of a turn with its tags."""
         segments = self.template.render(turn, self.encoder)
         return sum(len(s.ids) for s in segments if s.message_id is not None)
 
     def _turn_size(self, turn: Turn) -> int:
-        """The same, remembered."""
+        """Return `_size` of a turn, cached."""
         key = tuple(message.id for message in turn)
         known, size = self._turn_sizes.get(key, ((), 0))
         if known != turn:
@@ -294,7 +295,7 @@ class PromptComposer:
         return size
 
     def _sent_size(self, turn: Turn) -> int:
-        """Tokens that a turn had when it was sent: the question, and what opens the reply."""
+        """Return the tokens of a turn when it was sent: its question and the reply's opening."""
         return self._turn_size(turn[:1]) + self._opening
 
     @cached_property
@@ -304,7 +305,7 @@ class PromptComposer:
         return sum(len(s.ids) for s in probe if s.role == "reply")
 
     def _system_size(self, head: Sequence[PromptMessage]) -> int:
-        """Tokens that the system message and the start of the prompt add."""
+        """Return the tokens that the system message and the start of the prompt add."""
         probe = PromptMessage(_DRAFT_ID, "user", "x")
         segments = self.template.render((*head, probe), self.encoder)
         total = sum(len(s.ids) for s in segments if s.role != "reply")
@@ -326,6 +327,6 @@ def group_turns(messages: Iterable[Spoken]) -> list[tuple[Spoken, ...]]:
 
 
 def in_pinned_turns(path: Iterable[Message]) -> set[str]:
-    """The ids of all messages of turns in which one is pinned, which are always sent."""
+    """Return the ids of all messages in turns that contain a pinned message."""
     turns = group_turns(path)
     return {m.id for turn in turns if any(one.marks.pinned for one in turn) for m in turn}

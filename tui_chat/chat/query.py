@@ -1,8 +1,7 @@
-"""What a person types to search saved chats, read into words and filters.
+"""Parse what the user types to search saved chats into terms and filters.
 
-Owns the syntax: words, `"phrases"`, `begin*`, and filters as `model:NAME`. Whatever is typed is a
-query or one `UsageError`; the index is never given anything that it could refuse. Refuses to know
-the database.
+The syntax has words, `"phrases"`, `begin*`, and filters such as `model:NAME`. Any input results in
+a query that the index accepts or in one `UsageError`.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from tui_chat.safe_text import safe_line, storable
 
 Rating = Literal["up", "down", "any"]
 FILTERS = ("model", "role", "before", "after", "rated", "tag", "is")
-"""The names that can stand before a colon."""
+"""The names that can precede a colon."""
 LONGEST = 1000
-"""Characters of a query."""
+"""Longest query, in characters."""
 MOST_TERMS = 64
-"""Words and phrases of a query."""
+"""Most words and phrases of a query."""
 _ROLES = ("user", "assistant")
 _HINT = "Known filters: " + ", ".join(f"{name}:" for name in FILTERS)
 _PART = re.compile(
@@ -38,17 +37,17 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word, or words that follow each other."""
+    """A word, or a phrase of adjacent words."""
 
     text: str
-    """As typed, without quotes."""
+    """The text as typed, without quotes."""
     is_prefix: bool = False
-    """Whether more letters may follow."""
+    """Whether the last word may continue with more letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Everything that must hold for a message to be found."""
+    """The conditions that a message must all meet to be found."""
 
     terms: tuple[Term, ...] = ()
     model: str = ""
@@ -60,20 +59,20 @@ class Query:
     """Only messages from this day on."""
     rated: Rating | None = None
     tags: tuple[str, ...] = ()
-    """Tags of the chat, all of them."""
+    """Tags that the chat must all have."""
     archived: bool | None = None
-    """Only chats that are archived, or only the others; both where it is None."""
+    """True for archived chats only, False for the others only, None for both."""
 
     def __bool__(self) -> bool:
-        """Whether anything is asked for."""
+        """Return whether there is any condition."""
         return self != _NOTHING
 
     @property
     def match(self) -> str:
-        """The words as an FTS5 expression; empty for none.
+        """The terms as an FTS5 expression; empty if there are none.
 
-        Every word is a string in quotes, with a space for the implicit AND, which leaves out what
-        has no token.
+        Every term is a quoted string. A space joins them as the implicit AND, which ignores strings
+        without a token.
         """
         return " ".join(
             '"{}"{}'.format(term.text.replace('"', '""'), "*" * term.is_prefix)
@@ -85,15 +84,15 @@ _NOTHING = Query()
 
 
 def parse_query(text: str, is_typing: bool = False) -> Query:
-    """Read a query.
+    """Parse a query.
 
     Args:
-        text: What was typed.
-        is_typing: Whether the last word may not be complete yet; it is a prefix then, unless
-            something follows it.
+        text: The text as typed.
+        is_typing: Whether the user may still be typing the last word; it is a prefix then, unless
+            white space or a quote follows it.
 
     Raises:
-        UsageError: For an unknown filter, a value that cannot be meant, or too long a query.
+        UsageError: For an unknown filter, an invalid value, or a query that is too long.
     """
     text = storable(text).replace("\0", " ")
     if len(text) > LONGEST:
@@ -127,12 +126,12 @@ def parse_query(text: str, is_typing: bool = False) -> Query:
 
 
 def _has_token(text: str) -> bool:
-    """Whether the index would find a word in it: a letter, a digit or a private character."""
+    """Return whether the index would find a token: a letter, a digit or a private-use character."""
     return any(unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "Co" for c in text)
 
 
 def _with_filter(query: Query, name: str, value: str) -> Query:
-    """The query with one more filter."""
+    """Return the query with one more filter."""
     if name not in FILTERS:
         near = get_close_matches(name, FILTERS, n=1)
         raise UsageError(

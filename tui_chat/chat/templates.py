@@ -1,9 +1,9 @@
 """Prompt templates: how a conversation becomes token ids.
 
-A template describes each turn as control tokens, placed by number, and text, encoded by an encoder
-that never parses control tokens. So nothing that a user types can open a turn in somebody else's
-name. Text that touches other text is encoded together, as the model saw it in training.
-Refuses to know tokenizer libraries; `TokenEncoder` is all it needs.
+A template describes each turn as control tokens, placed by id, and text, encoded without parsing
+control tokens. A user thus cannot type anything that opens a turn in another role. Adjacent texts
+are encoded together, as in the training of the models. Templates depend on no tokenizer library,
+only on the `TokenEncoder` protocol.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SegmentRole = Literal["system", "user", "assistant", "reply"]
 
 
 class TokenEncoder(Protocol):
-    """What a template needs of a tokenizer. Safe to call from any thread."""
+    """The tokenizer interface that templates use. Safe to call from any thread."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text could give other ids."""
+        """A string that changes whenever the same text could result in other ids."""
 
     @property
     def bos_id(self) -> int | None:
@@ -39,31 +39,31 @@ class TokenEncoder(Protocol):
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids that stand for no text, such as role tags."""
+        """The ids that represent no text, such as role tags."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of literal text: control tokens in it stay text, nothing is added."""
+        """Encode literal text: control tokens in it stay text, and nothing is added."""
 
     def control(self, token: str) -> int:
-        """The one id of a control token, as `<|assistant|>`.
+        """Return the id of a control token such as `<|assistant|>`.
 
         Raises:
-            ConfigError: If the tokenizer has no such token as exactly one special id.
+            ConfigError: If the tokenizer does not have the token as exactly one special id.
         """
 
     def token_text(self, token_id: int) -> str:
-        """What one token stands for, for display; `<id>` for an id without a token."""
+        """Return the text of one token for display; `<id>` for an id without a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """A message on its way into a prompt."""
+    """A message to be rendered into a prompt."""
 
     id: str
     role: Role
     text: str
     token_ids: tuple[int, ...] = ()
-    """Exact ids to use instead of encoding the text; empty to encode."""
+    """Exact ids to use instead of encoding the text; empty to encode it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Segment:
 
 
 class PromptTemplate(Protocol):
-    """Turns messages into segments. The first may be the system message, then turns follow."""
+    """A renderer of messages, an optional system message and then turns, into segments."""
 
     @property
     def name(self) -> str:
@@ -84,7 +84,7 @@ class PromptTemplate(Protocol):
 
     @property
     def lead(self) -> str:
-        """What the model writes before the first word of a reply, as a space; not shown."""
+        """Text that the model writes before a reply, such as a space; not shown."""
 
     def render(
         self,
@@ -92,24 +92,24 @@ class PromptTemplate(Protocol):
         encoder: TokenEncoder,
         continue_last: bool = False,
     ) -> list[Segment]:
-        """One segment for each message, in order, then the opening of the reply.
+        """Return one segment for each message, in order, then the opening of the reply.
 
-        What opens the whole prompt and belongs to no message (a BOS token, a default system
-        text of the model) is a segment of its own, first, with role `system` and no message id.
-        So the ids of one turn are the same wherever it stands.
+        Ids that open the whole prompt and belong to no message (a BOS token, a default system text
+        of the model) form a segment of their own in front, with role `system` and no message id.
+        The ids of a turn are therefore the same wherever it stands.
 
         Args:
             messages: An optional system message, then user and assistant messages.
             encoder: The tokenizer of the model.
-            continue_last: Leave the last message, an assistant's, without its end and add no
-                opening, so that the model goes on writing it.
+            continue_last: Whether the model continues the last message, an assistant's; it is
+                rendered without its end, and no opening follows.
 
         Raises:
             ConfigError: If the template cannot express these messages.
         """
 
     def stop_tokens(self, encoder: TokenEncoder) -> tuple[int, ...]:
-        """Ids that end the reply: the end of a turn and every role's tag."""
+        """Return the ids that end the reply: the end of a turn and the tags of all roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Control:
 EOS = Control("eos")
 BOS = Control("bos")
 CONTENT = Control("content")
-"""Stands for the text of the message among the parts of a turn."""
+"""Placeholder for the text of the message among the parts of a turn."""
 
 Part = Control | str | tuple[int, ...]
 """A control token, literal text, or exact ids."""
@@ -136,17 +136,17 @@ class TurnTemplate:
     system: tuple[Part, ...]
     user: tuple[Part, ...]
     reply: tuple[Part, ...]
-    """What opens the model's turn."""
+    """The parts that open the model's turn."""
     reply_end: tuple[Part, ...]
-    """What closes it."""
+    """The parts that close it."""
     lead: str = ""
-    """What the model itself writes before its first word; not shown, put back when encoding."""
+    """Text that the model writes before its first word; not shown, but restored when encoding."""
     start: tuple[Part, ...] = (BOS,)
-    """What opens the whole prompt; nothing where the tokenizer puts no such token by itself."""
+    """The parts that open the prompt; `BOS` adds nothing if the tokenizer adds no such token."""
     stops: tuple[Control, ...] = ()
-    """Control tokens besides the end token that end the reply."""
+    """Control tokens that end the reply, in addition to the end token."""
     system_in_first_user: bool = False
-    """The system part stands inside the first user turn instead of before it."""
+    """Whether the system part goes inside the first user turn instead of before it."""
 
     def render(
         self,
@@ -176,7 +176,7 @@ class TurnTemplate:
     def _parts(
         self, message: PromptMessage, folded: PromptMessage | None, is_open: bool
     ) -> tuple[Part, ...]:
-        """The parts of one turn with its content filled in."""
+        """Return the parts of one turn with its content filled in."""
         if message.role == "assistant":
             end = () if is_open else self.reply_end
             if message.token_ids:
@@ -189,7 +189,7 @@ class TurnTemplate:
 
 
 def _filled(parts: tuple[Part, ...], content: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Put the content in the place of `CONTENT`."""
+    """Return the parts with `CONTENT` replaced by the content."""
     index = parts.index(CONTENT)
     return (*parts[:index], *content, *parts[index + 1 :])
 
@@ -199,7 +199,7 @@ def _control_id(part: Control, encoder: TokenEncoder) -> int:
 
 
 def _ids(parts: Sequence[Part], encoder: TokenEncoder) -> tuple[int, ...]:
-    """Encode parts in order; neighbouring texts are encoded as one."""
+    """Encode the parts in order; adjacent texts are encoded as one."""
     ids: list[int] = []
     text = ""
     for part in parts:
@@ -219,7 +219,7 @@ def _ids(parts: Sequence[Part], encoder: TokenEncoder) -> tuple[int, ...]:
 
 
 def _oasst(name: str, *system: Part) -> TurnTemplate:
-    """The Open Assistant format, whose models differ in how they write a system message."""
+    """Return an Open Assistant template; its models differ in how they write a system message."""
     prompter, assistant = Control("<|prompter|>"), Control("<|assistant|>")
     others = (Control("<|system|>"), Control("<|prefix_begin|>"), Control("<|prefix_end|>"))
     return TurnTemplate(
@@ -293,14 +293,14 @@ TEMPLATES: Mapping[str, TurnTemplate] = MappingProxyType(
         )
     }
 )
-"""The templates with fixed parts, by name. `auto`, the model's own, is the engine's."""
+"""The fixed templates by name. The engine supplies `auto`, the model's own chat template."""
 
 
 def template_named(name: str) -> TurnTemplate:
-    """The fixed template of that name.
+    """Return the fixed template with that name.
 
     Raises:
-        ConfigError: If there is none, naming the nearest one.
+        ConfigError: If there is none; the hint names the most similar one.
     """
     if name in TEMPLATES:
         return TEMPLATES[name]

@@ -1,8 +1,8 @@
-"""The command line: parse, import what the command needs, call one function, give an exit code.
+"""The command line: dispatch, exit codes, and errors as one plain line on stderr.
 
-Owns the exit codes (0, 1 run-time failure, 2 wrong usage or no usable terminal, 130 Ctrl+C) and
-that every failure is one plain line on stderr. Nothing heavy is imported before a command runs;
-the parser is only imported when there is something to parse.
+Exit codes are 0 for success, 1 for a run-time failure, 2 for wrong usage or no usable terminal, and
+130 for Ctrl+C. A signal results in 128 + its number. Heavy modules are imported only when a command
+needs them, and the parser only if there are arguments to parse.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF
 def main() -> None:
     """Run the program and end the process with its exit code."""
     code = run(sys.argv[1:])
-    with suppress(ValueError):  # what the command was is decided; Ctrl+C only changed its code now
+    with suppress(ValueError):  # the exit code is decided; a late Ctrl+C must not change it
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ending = sys.modules.get("tui_chat.terminal.ending")  # only commands that talk have imported it
+    ending = sys.modules.get("tui_chat.terminal.ending")  # imported only by chatting commands
     if ending is None:
         sys.exit(code)
     ending.exit_process(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command.
+    """Run a command.
 
     Args:
         arguments: The command line without the program's name.
@@ -63,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _bug(error)
     except BaseException as error:
-        ended = getattr(error, "exit_code", None)  # `ending.Ended`, which is not imported here
+        # Duck typing recognises `ending.Ended` without importing its module.
+        ended = getattr(error, "exit_code", None)
         if ended is None:
             raise
         return int(ended)
@@ -81,16 +82,16 @@ def _command(arguments: Sequence[str]) -> int:
 
 
 def _is_output_lost(error: OSError) -> bool:
-    """Whether stdout refused what was printed; every other file that fails has a name."""
+    """Return whether the error came from stdout; errors of other files carry a file name."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
-        return True  # it still holds what it cannot get rid of
+        return True  # its buffer still holds output that it cannot write
     return error.filename is None and error.errno in _WRITE_ERRORS
 
 
 def _output_lost(error: OSError) -> int:
-    """Say why what was printed did not arrive."""
+    """Report that stdout could not be written, and return the exit code."""
     _discard_output()
     reason = error.strerror or type(error).__name__
     complain(f"Standard output could not be written: {reason}. Print to another place.")
@@ -98,7 +99,7 @@ def _output_lost(error: OSError) -> int:
 
 
 def _bug(error: Exception) -> int:
-    """Log a mistake of the program, and say where the traceback is."""
+    """Log an unexpected exception, name the log to the user, and return the exit code."""
     import logging
 
     from tui_chat import logs
@@ -115,7 +116,7 @@ def _bug(error: Exception) -> int:
 
 
 def _discard_output() -> None:
-    """Let nothing complain that nobody reads stdout any more."""
+    """Point stdout at /dev/null, so that flushing it at exit does not fail."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What `bench` measures: the typed options as `bench.BenchOptions`."""
+"""Options of `bench`: from the typed options to `bench.BenchOptions`."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ DEFAULT_NEW_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was typed about the measurement itself."""
+    """The typed options of the measurement itself."""
 
     new_tokens: int | None = None
-    """Tokens to write; None where that was not typed."""
+    """Tokens to generate; None if not typed."""
     rounds: int = 3
-    """At least 1."""
+    """Number of rounds, at least 1."""
     paths: str = "eager"
-    """Names with commas between them."""
+    """Decode paths, separated by commas."""
     chat_turns: int = 0
-    """0 for no chat."""
+    """Turns of the measured chat; 0 for none."""
     over_contexts: bool = False
 
 
 def bench_options(
     loaded: LoadedSettings, registry: Registry, resume: str | None, wanted: Wanted
 ) -> BenchOptions:
-    """The options of one measurement.
+    """Return the options of a measurement.
 
-    Settings of files choose the model and how it is loaded. How it writes is only what was typed,
-    so that figures do not change with a user's taste.
+    Settings from files choose the model and how it is loaded. Sampling uses only typed options, so
+    that the results do not depend on the user's preferences.
 
     Args:
         loaded: All settings.
         registry: The known models and presets.
-        resume: The saved chat that the prompt is made of; None for filler.
-        wanted: What is to be measured.
+        resume: The saved chat that supplies the prompt; None for filler text.
+        wanted: The typed options of the measurement.
 
     Raises:
         UsageError: If a path does not exist, or a typed preset or parameter cannot be used.

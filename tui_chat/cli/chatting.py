@@ -1,4 +1,4 @@
-"""`chat`, full-screen or line by line, and `ask`."""
+"""The commands `chat`, full-screen or line by line, and `ask`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def chat(
 
 
 _CLOSE_S = 1.8
-"""How long to wait for the engine at the end; a signal leaves a little more than two seconds."""
+"""Seconds to wait for the engine at the end, within the two-second deadline after a signal."""
 
 
 def ask(
@@ -112,13 +112,13 @@ def ask(
 
 
 def with_continue_value(words: list[str], takes_value: Container[str]) -> list[str]:
-    """Give `-c` and `--continue` of `ask` their value `last` where no chat id follows.
+    """Give `-c` and `--continue` of `ask` the value `last` if no chat id follows.
 
-    A word behind it is the id if it looks like one, or if another word is there to be the prompt.
+    The next word is the id if it looks like one, or if another word can be the prompt.
 
     Args:
         words: The command line, from `ask` on.
-        takes_value: The options whose next word is their value.
+        takes_value: The options that take the next word as their value.
     """
     completed: list[str] = []
     for index, word in enumerate(words):
@@ -137,7 +137,7 @@ def with_continue_value(words: list[str], takes_value: Container[str]) -> list[s
 
 
 def _has_prompt(words: Sequence[str], takes_value: Container[str]) -> bool:
-    """Whether one of these words is neither an option nor the value of one."""
+    """Return whether any of the words is neither an option nor the value of one."""
     is_value = False
     for index, word in enumerate(words):
         if word == "--":
@@ -149,11 +149,11 @@ def _has_prompt(words: Sequence[str], takes_value: Container[str]) -> bool:
 
 
 def _ignore(_: str) -> None:
-    """Take text that is not shown."""
+    """Discard text; used where the reply is printed as JSON instead."""
 
 
 def _open_in_lines(typed: Typed, resume: str | None) -> tuple[Opened, SafeWriter]:
-    """The session of a line-by-line command, with its notices told, and where replies go."""
+    """Open the session of a line-by-line command and its output, and print the notices."""
     from tui_chat import logs
 
     logs.configure()
@@ -168,7 +168,7 @@ def _open_in_lines(typed: Typed, resume: str | None) -> tuple[Opened, SafeWriter
 
 
 def _in_lines(session: ChatSession, talk: Callable[[], int]) -> int:
-    """Run a line-by-line command on a session, and save and close it however it ends."""
+    """Run a line-by-line command on a session, then save and close it in every case."""
     from tui_chat.terminal import ending
 
     before = session.save_state

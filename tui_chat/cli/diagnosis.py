@@ -1,4 +1,4 @@
-"""`doctor` and `bench`: what this machine can do, and how fast."""
+"""The commands `doctor` and `bench`, which show what this machine can do and how fast it is."""
 
 from __future__ import annotations
 

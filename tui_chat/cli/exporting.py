@@ -1,4 +1,4 @@
-"""`transcripts export`: saved chats as files for people, for other programs and for training."""
+"""The command `transcripts export`: saved chats as files for people, other programs or training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tui_chat.storage.formats.training import ExportOptions
 
 _WITH_IDS = ("oasst", "oasst-messages")
-"""The formats that ids and the state of a tree are part of."""
+"""The formats that contain ids and tree states."""
 
 
 def export(
@@ -112,7 +112,12 @@ def _chosen(form: str | None, output: Path | None) -> Format:
 
 
 def _pieces(form: Format, options: ExportOptions, query: Query | None) -> Iterator[str]:
-    """The chats that are meant as the format writes them; those that must not be so are told."""
+    """Yield the chosen chats in the format, and report those that may not be exported.
+
+    Raises:
+        UsageError: If the format can hold only one chat.
+        StoreError: If no chat matches, or none can be exported in a training format.
+    """
     if form.name not in ("json",) and not form.is_training:
         title = f"{form.name} holds one chat, and these may be several"
         raise UsageError(title, "", "Give an id, or use json or a format for training")
@@ -144,10 +149,10 @@ def _lines(form: Format, options: ExportOptions, query: Query | None) -> Iterato
 
 
 def _chats(query: Query | None) -> Iterator[Conversation]:
-    """The saved chats that are meant, the oldest change first, one at a time.
+    """Yield the chosen chats one at a time, the least recently changed first.
 
     Raises:
-        StoreError: If the query finds none.
+        StoreError: If the query matches no chat.
     """
     from tui_chat.config import paths
     from tui_chat.storage.database.reading import read_transcripts
@@ -162,7 +167,7 @@ def _chats(query: Query | None) -> Iterator[Conversation]:
 
 
 def _print_pieces(pieces: Iterator[str]) -> None:
-    """Print a file that may be long: exactly to a pipe, safely to a terminal."""
+    """Print text that may be long: unchanged to a pipe, cleaned to a terminal."""
     import sys
 
     from tui_chat.terminal.safe_writer import SafeWriter

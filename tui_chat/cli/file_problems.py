@@ -1,6 +1,6 @@
-"""What is wrong with the user's files, told before a command does its work: one line for each file.
+"""Problems in the user's files, reported before a command runs: at most one line per file.
 
-Owns which problems are told and how many lines they take; `tui-chat doctor` has them all.
+`tui-chat doctor` lists every problem.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tui_chat.safe_text import safe_line
 
 
 def one_for_each_file(problems: Iterable[TuiChatError]) -> list[str]:
-    """The problems as lines: several mistakes in one file make one line with the first of them.
+    """Return the problems as lines; several mistakes in one file become one line with the first.
 
-    A `TUI_CHAT_HOME` that cannot be used comes first, and stands for every file that would be in
+    If `TUI_CHAT_HOME` cannot be used, that problem comes first and replaces those of files inside
     it.
     """
     lines: list[str] = []
@@ -34,10 +34,10 @@ def one_for_each_file(problems: Iterable[TuiChatError]) -> list[str]:
 
 
 def require_home() -> None:
-    """Refuse a command that is about nothing but the user's files where there can be none.
+    """Check that the user's files have a place, for commands that do nothing else.
 
     Raises:
-        ConfigError: If `TUI_CHAT_HOME` names a place that cannot be a folder.
+        ConfigError: If the folder of `TUI_CHAT_HOME` cannot be used.
     """
     problem = paths.home_problem()
     if problem is not None:

@@ -1,7 +1,7 @@
-"""The full-screen chat: from what was typed to the screens, and back to the terminal.
+"""Start of the full-screen chat, and its return to the terminal.
 
-Imports no parser of command lines: without arguments there is nothing to parse, and the first
-frame waits for every import.
+The module imports no command-line parser: without arguments there is nothing to parse, and every
+import delays the first frame.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 def open_chat(typed: Typed, resume: str | None = None) -> int:
-    """Chat full-screen.
+    """Run the full-screen chat.
 
     Args:
         typed: The options of the command line.
-        resume: A saved chat to go on with, by its id, the beginning of it, or `last`.
+        resume: The saved chat to resume: its id, a prefix of its id, or `last`.
 
     Returns:
         The exit code.
     """
-    gc.disable()  # until the first frame: what is imported stays, and looking for garbage is slow
+    # Until the first frame almost everything allocated stays alive, so collections only cost time.
+    gc.disable()
     try:
         return _open_chat(typed, resume)
     finally:
@@ -59,12 +60,12 @@ def _open_chat(typed: Typed, resume: str | None) -> int:
 
 
 def run_screens(session: ChatSession, program: Callable[[], int], log_file: LogFile | None) -> int:
-    """Run a full-screen program on a session, and give the terminal back however it ends.
+    """Run a full-screen program on a session, and restore the terminal in every case.
 
     Args:
-        session: Closed at the end.
+        session: The session; closed at the end.
         program: Runs the screens, closes the session, and returns the exit code.
-        log_file: Takes what native code and libraries print.
+        log_file: Receives what native code and libraries print.
     """
     from tui_chat.terminal import ending
     from tui_chat.terminal import ownership as terminal
@@ -75,7 +76,7 @@ def run_screens(session: ChatSession, program: Callable[[], int], log_file: LogF
         except BaseException:
             session.close(_CLOSE_S)
             raise
-        has_ended = session.close(_AGAIN_S)
+        has_ended = session.close(_AGAIN_S)  # `program` has closed it; this asks for the outcome
     if owned.signum:
         code = 128 + owned.signum
     elif code:
@@ -86,6 +87,6 @@ def run_screens(session: ChatSession, program: Callable[[], int], log_file: LogF
 
 
 _CLOSE_S = 1.8
-"""How long to wait for the engine at the end; a signal leaves a little more than two seconds."""
+"""Seconds to wait for the engine at the end, within the two-second deadline after a signal."""
 _AGAIN_S = 0.1
-"""How long to wait for it once more, when the screens have waited already."""
+"""Seconds to wait once more after the screens have closed the session."""

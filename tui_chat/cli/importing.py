@@ -1,4 +1,7 @@
-"""`transcripts import`: chats from files, recognised by content, with what is wrong by line."""
+"""The command `transcripts import`: chats from files of several formats, with problems by line.
+
+The format is recognised by content unless the user names one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from tui_chat.storage.formats.incoming import Progress
 
 MOST_PROBLEMS = 10_000
-"""Problems that are kept and told one by one; more are counted."""
+"""Number of problems reported one by one; further ones are only counted."""
 
 
 def import_chats(
@@ -65,14 +68,14 @@ def import_chats(
 
 @dataclass
 class _Counted:
-    """What came of all files."""
+    """The counts and problems of all files."""
 
     is_told: bool
-    """Whether problems go to stderr, and not into the record."""
+    """Whether problems go to stderr instead of into the record."""
     has_several: bool
-    """Whether there are several files to tell apart."""
+    """Whether problems must name their file."""
     file: Path = Path()
-    """The file that is read."""
+    """The file being read."""
     chats: int = 0
     messages: int = 0
     unchanged: int = 0
@@ -82,7 +85,7 @@ class _Counted:
     problems: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse(self, line: int | None, reason: str) -> None:
-        """Note what is not imported."""
+        """Record something that cannot be imported."""
         self.refused += 1
         if self.refused > MOST_PROBLEMS:
             return
@@ -94,13 +97,13 @@ class _Counted:
         self.problems.append({"line": line, "reason": safe_line(reason), **of_file})
 
     def add(self, imported: Imported) -> None:
-        """Count what was saved of a file."""
+        """Add the counts of what was saved from a file."""
         self.chats += imported.chats
         self.messages += imported.messages
         self.unchanged += imported.unchanged
 
     def finish(self) -> None:
-        """Say how many problems there were beyond those that were told."""
+        """Report how many problems there were beyond `MOST_PROBLEMS`."""
         more = self.refused - MOST_PROBLEMS
         if more > 0:
             self.refused = 0
@@ -108,7 +111,7 @@ class _Counted:
             self.refused = MOST_PROBLEMS + more
 
     def record(self) -> dict[str, Any]:
-        """The one value of --json."""
+        """Return the value that `--json` prints."""
         return {
             "imported": self.chats,
             "messages": self.messages,
@@ -117,7 +120,7 @@ class _Counted:
         }
 
     def sentence(self) -> str:
-        """The one line of result."""
+        """Return the result as one line."""
         chats = "1 chat" if self.chats == 1 else f"{self.chats} chats"
         messages = "1 message" if self.messages == 1 else f"{self.messages} messages"
         line = f"Imported {chats} with {messages}"
@@ -142,7 +145,7 @@ def _import_file(store: TranscriptStore, path: Path, form: str | None, counted: 
 
 @contextmanager
 def _progress(path: Path) -> Iterator[Progress]:
-    """A bar on stderr where that is a terminal, with what is going on and how far it is."""
+    """Show a progress bar on stderr if it is a terminal; yield the function that updates it."""
     import sys
 
     if not is_terminal(sys.stderr):

@@ -1,4 +1,4 @@
-"""`transcripts check|backup|vacuum`: care for the file that holds the saved chats."""
+"""The commands `transcripts check`, `backup` and `vacuum`, which maintain the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models list|show|check`: the registry, and whether a model works here."""
+"""The commands `models list`, `show` and `check`: the registry, and whether a model works here."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def check(
 
 
 def _registry(problems: Iterable[TuiChatError] = ()) -> Registry:
-    """The registry; what is wrong with its files, and other problems, go to stderr."""
+    """Load the registry; print the problems in its files, and the given ones, to stderr."""
     from tui_chat import logs
     from tui_chat.engine.files.registry import load_registry
 
@@ -192,7 +192,7 @@ def _fits(fits: bool | None) -> str:
 
 
 def _count(parameters: int | None) -> str:
-    """A number of weights as people say it: `6.1M`, `11.8B`."""
+    """Format a number of weights as people write it: `6.1M`, `11.8B`."""
     if parameters is None:
         return "-"
     size, unit = (parameters / 1e9, "B") if parameters >= 1e9 else (parameters / 1e6, "M")

@@ -1,4 +1,4 @@
-"""From settings to a session: registry, database, backend, and the chat to go on with."""
+"""Build a session from the settings: registry, writer, backend, and the chat to resume."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from tui_chat.storage.saving.writer import TranscriptWriter
 
 _OPEN_S = 5.0
-"""How long to wait for the database before going on; it is opened in the background."""
+"""Longest wait, in seconds, for the background thread to open the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session that has not been started, and what its user should be told first."""
+    """A session that has not been started, and what to tell its user first."""
 
     session: ChatSession
     notices: tuple[str, ...]
-    """What is wrong with settings and models; what the session says itself is not in it."""
+    """Problems in settings and models, as lines; the session reports its own separately."""
     writer: Callable[[], TranscriptWriter] | None
-    """What saves, made when it is first asked for; None if nothing is saved by choice."""
+    """Returns the writer, made on the first call; None if the user chose not to save."""
     check_context: Callable[[ModelInfo], None]
-    """Complains of what was asked for beyond the context of the model that was loaded."""
+    """Reports settings that exceed the context of the loaded model."""
 
     def saving_notices(self) -> list[str]:
-        """What there is to say about the database. Opens it and waits for that."""
+        """Open the database, wait for it, and return notices about it."""
         if self.writer is None:
             return []
         self.session.begin_saving()
@@ -68,13 +68,13 @@ def open_session(
 
     Args:
         loaded: The settings.
-        resume: A saved chat to go on with, by its id, the beginning of it, or `last`.
-        is_lasting: Whether there will be time to compile a step of the model.
+        resume: The saved chat to resume: its id, a prefix of its id, or `last`.
+        is_lasting: Whether the session lasts long enough to compile a step of the model.
 
     Raises:
-        UsageError: If a typed preset does not exist, or asks for too long a reply, as a typed
-            `max_new_tokens` can.
-        TuiChatError: If the chat to go on with cannot be read.
+        UsageError: If a typed preset does not exist, or if it or a typed `max_new_tokens` exceeds
+            the context.
+        TuiChatError: If the chat to resume cannot be read.
     """
     from tui_chat.engine.local import LocalBackend, TurboUse
 
@@ -103,7 +103,7 @@ def open_session(
 
 
 def _new_writer() -> TranscriptWriter:
-    """What saves. Its imports, SQLite among them, need not come before the first frame."""
+    """Return a new writer. Its imports, such as SQLite, can wait until after the first frame."""
     from tui_chat.storage.saving.writer import TranscriptWriter
 
     return TranscriptWriter(paths.database_file())
@@ -112,15 +112,15 @@ def _new_writer() -> TranscriptWriter:
 def usable_settings(
     loaded: LoadedSettings, registry: Registry, conversation: Conversation | None = None
 ) -> tuple[LoadedSettings, list[TuiChatError]]:
-    """The settings without what cannot be used with these models, and all that is wrong.
+    """Return the settings without values that these models cannot use, and all problems.
 
     Args:
         loaded: The settings as read.
         registry: The known models and presets.
-        conversation: The saved chat to go on with, which brings its model along.
+        conversation: The saved chat to resume, which brings its own model.
 
     Raises:
-        UsageError: If what cannot be used was typed.
+        UsageError: If an unusable value was typed.
     """
     problems: list[TuiChatError] = [*loaded.problems, *registry.problems]
     problems += _missing_model(loaded, registry, conversation)
@@ -142,11 +142,11 @@ def _spec(request: LoadRequest, registry: Registry) -> ModelSpec | None:
     try:
         return registry.resolve(request.model)
     except TuiChatError:
-        return None  # loading it says so
+        return None  # loading the model reports it
 
 
 def load_request(settings: Settings, registry: Registry) -> LoadRequest:
-    """Which model the settings ask for."""
+    """Return the request for the model that the settings name."""
     return LoadRequest(
         model=settings.model or registry.default,
         precision=settings.precision,
@@ -160,14 +160,17 @@ def load_request(settings: Settings, registry: Registry) -> LoadRequest:
 def session_settings(
     loaded: LoadedSettings, registry: Registry, conversation: Conversation | None = None
 ) -> SessionSettings:
-    """How the session begins. A chat goes on with its own model unless another one is named."""
+    """Return the initial settings of the session.
+
+    A resumed chat keeps its own model, unless an option or an environment variable names one.
+    """
     settings = loaded.settings
     request = load_request(settings, registry)
     if conversation is not None and _goes_on_with_its_model(loaded, conversation):
         try:
             registry.resolve(conversation.model)
         except TuiChatError:
-            pass  # `usable_settings` says so
+            pass  # `usable_settings` reports it
         else:
             request = replace(request, model=conversation.model)
     preset, overrides = settings.preset, dict(settings.parameters)
@@ -180,7 +183,7 @@ def session_settings(
 
 
 def _goes_on_with_its_model(loaded: LoadedSettings, conversation: Conversation) -> bool:
-    """Whether a chat goes on with its own model: no other one was typed."""
+    """Return whether a resumed chat keeps its own model, because no other one was typed."""
     is_named = loaded.sources.get("model", "config.toml") != "config.toml"
     return bool(conversation.model) and not is_named
 
@@ -188,7 +191,7 @@ def _goes_on_with_its_model(loaded: LoadedSettings, conversation: Conversation) 
 def _missing_model(
     loaded: LoadedSettings, registry: Registry, conversation: Conversation | None
 ) -> list[TuiChatError]:
-    """That the model of a chat that is gone on with is not there any more."""
+    """Return a problem if the model of a resumed chat no longer exists."""
     if conversation is None or not _goes_on_with_its_model(loaded, conversation):
         return []
     try:
@@ -209,7 +212,7 @@ def _missing_model(
 def _gone_on_with(
     loaded: LoadedSettings, registry: Registry, conversation: Conversation
 ) -> tuple[str | None, dict[str, Any]]:
-    """The preset and the parameters of a chat that is gone on with; what was typed comes first."""
+    """Return the preset and parameters of a resumed chat; typed ones take precedence."""
     settings, sources = loaded.settings, loaded.sources
     kept = str(conversation.working.get("preset"))
     if sources.get("preset", "config.toml") != "config.toml" or kept not in registry.presets:
@@ -228,12 +231,12 @@ def _gone_on_with(
 
 
 def load_chat(name: str) -> Conversation:
-    """Read a saved chat by its id, the beginning of its id, or `last`.
+    """Read a saved chat by its id, a prefix of its id, or `last`.
 
     Raises:
-        TranscriptNotFoundError: If there is none.
+        TranscriptNotFoundError: If no chat matches.
         StoreError: If several match, or the database cannot be read.
-        ConfigError: If there is no place for a database.
+        ConfigError: If the folder of `TUI_CHAT_HOME` cannot be used.
     """
     require_home()
     from tui_chat.storage.database.reading import read_transcripts
@@ -243,7 +246,7 @@ def load_chat(name: str) -> Conversation:
 
 
 def _load_to_go_on(name: str) -> Conversation:
-    """The same for a chat that will be written to, so a damaged database is repaired first."""
+    """Read a chat that will be written to, after repairing a damaged database if necessary."""
     try:
         return load_chat(name)
     except TranscriptNotFoundError:
@@ -258,7 +261,11 @@ def _load_to_go_on(name: str) -> Conversation:
 def _with_known_preset(
     loaded: LoadedSettings, registry: Registry, problems: list[TuiChatError]
 ) -> LoadedSettings:
-    """The settings without a preset that does not exist."""
+    """Return the settings without a preset that does not exist.
+
+    Raises:
+        UsageError: If that preset was typed.
+    """
     name = loaded.settings.preset
     if name is None or name in registry.presets:
         return loaded

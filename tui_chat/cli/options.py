@@ -1,4 +1,4 @@
-"""The options that commands share, as typer declares them."""
+"""The typer options that several commands share."""
 
 from __future__ import annotations
 

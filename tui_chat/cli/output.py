@@ -1,6 +1,7 @@
-"""What commands print: data to stdout, narration and errors to stderr.
+"""Output of commands: data on stdout, progress and errors on stderr.
 
-Owns the one JSON value, plain tables, and that a terminal never gets control characters from data.
+The functions print JSON, text and plain tables; a terminal never receives control characters from
+data.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from tui_chat.safe_text import safe_line, safe_text
 
 
 def require_output() -> None:
-    """Refuse to work for a stdout that was closed before the program began.
+    """Check that the program was not started with stdout closed.
 
     Raises:
-        TuiChatError: If there is none.
+        TuiChatError: If stdout is closed.
     """
     if sys.stdout is None:
         raise TuiChatError(
@@ -27,7 +28,7 @@ def require_output() -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line, as ASCII, so that no terminal can be steered by it."""
+    """Print one JSON value on one line, in ASCII, so that it cannot steer a terminal."""
     require_output()
     import json  # not needed by the full-screen chat
 
@@ -35,7 +36,7 @@ def print_json(value: Any) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print a text: exactly to a file or a pipe, safely to a terminal."""
+    """Print a text: unchanged to a file or a pipe, cleaned to a terminal."""
     require_output()
     sys.stdout.write(safe_text(text) if is_terminal(sys.stdout) else text)
     if not text.endswith("\n"):
@@ -43,7 +44,7 @@ def print_text(text: str) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns, aligned by the cells they take on a screen; no lines, no colours."""
+    """Print columns without lines or colours, aligned by their width in terminal cells."""
     require_output()
     from rich.cells import cell_len
 
@@ -60,13 +61,13 @@ def complain(line: str) -> None:
 
 
 def narrate(line: str) -> None:
-    """Tell people what goes on, where stderr is a terminal."""
+    """Print a line of progress to stderr if it is a terminal."""
     if is_terminal(sys.stderr):
         _to_stderr(safe_line(line))
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a standard stream is shown; False for one that is closed."""
+    """Return whether a standard stream is a terminal; False for a closed one."""
     try:
         return stream is not None and bool(stream.isatty())
     except ValueError:

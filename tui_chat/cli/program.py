@@ -1,4 +1,4 @@
-"""The commands and their options, put together, and what is wrong with a command line."""
+"""The typer application: all commands, and the report of usage errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ app.command("doctor")(diagnosis.doctor)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command of a command line; wrong usage is one line on stderr.
+    """Run the command of a command line; report wrong usage as one line on stderr.
 
     Args:
         arguments: The command line without the program's name.
@@ -75,13 +75,13 @@ def run(arguments: Sequence[str]) -> int:
     except _CLICK_ERROR as error:
         complain(_usage_problem(error))
         return 2
-    except SystemExit:  # all that the parser makes of a broken pipe
+    except SystemExit:  # click turns a broken pipe into this
         raise BrokenPipeError from None
     return code if isinstance(code, int) else 0
 
 
 def _completed(arguments: Sequence[str]) -> list[str]:
-    """The command line with what may be left out: `chat`, and the value of `ask --continue`."""
+    """Return the command line with an omitted `chat`, or value of `ask --continue`, filled in."""
     words = list(arguments)
     if not words or (words[0].startswith("-") and words[0] not in _ABOUT):
         words.insert(0, "chat")
@@ -91,14 +91,14 @@ def _completed(arguments: Sequence[str]) -> list[str]:
 
 
 def _value_options(command: str) -> frozenset[str]:
-    """The options of a command that take a value."""
+    """Return the options of a command that take a value."""
     group: Any = typer.main.get_command(app)
     options = (p for p in group.commands[command].params if p.param_type_name == "option")
     return frozenset(name for p in options if not p.is_flag for name in p.opts)
 
 
 def _usage_problem(error: Any) -> str:
-    """What is wrong with the command line, in one line."""
+    """Return what is wrong with the command line, in one line."""
     context = error.ctx if hasattr(error, "ctx") else None
     command = context.command_path if context is not None else "tui-chat"
     message = safe_line(error.format_message(), 300).rstrip(".")

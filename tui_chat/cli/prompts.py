@@ -1,4 +1,4 @@
-"""Where the prompts of line-by-line commands come from: arguments, pipes, scripts, a keyboard."""
+"""Sources of prompts for line-by-line commands: arguments, pipes, scripts and the keyboard."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PROMPTS_VARIABLE = "EXAMPLE_PROMPTS"
 
 
 def whole_prompt(prompt: str | None) -> str:
-    """The prompt of the argument and of stdin.
+    """Return the prompt from the argument, followed by that from stdin if it is not a terminal.
 
     Raises:
-        UsageError: If there is none.
-        TuiChatError: If stdin is no text, or too much.
+        UsageError: If there is no prompt.
+        TuiChatError: If stdin is not text, or too long.
     """
     parts = [prompt or ""]
     if sys.stdin is not None and not sys.stdin.closed and not is_terminal(sys.stdin):
@@ -51,10 +51,10 @@ def _piped_text() -> str:
 
 
 def scripted_prompts(path: Path | None, environ: Mapping[str, str]) -> list[str] | None:
-    """The prompts of `--script`, else of EXAMPLE_PROMPTS; None for neither.
+    """Return the prompts from `--script`, or else from EXAMPLE_PROMPTS; None if neither is given.
 
     Raises:
-        UsageError: If the variable is no list of strings.
+        UsageError: If the variable is not a JSON list of strings.
         TuiChatError: If the file cannot be read.
     """
     if path is not None:
@@ -79,7 +79,7 @@ def scripted_prompts(path: Path | None, environ: Mapping[str, str]) -> list[str]
 
 
 def piped_lines() -> Iterator[str]:
-    """Lines of stdin, one prompt each."""
+    """Yield the lines of stdin, each of which is a prompt."""
     if sys.stdin is None or sys.stdin.closed:
         return
     for line in sys.stdin.buffer:
@@ -87,7 +87,7 @@ def piped_lines() -> Iterator[str]:
 
 
 def typed_line(label: str) -> str:
-    """A line as `input` reads it, with editing and history where the terminal can do that."""
+    """Read a line as `input` does, with editing and history if the terminal supports them."""
     if os.environ.get("TERM", "dumb") != "dumb":
         import readline  # noqa: F401 - gives `input` editing and history
     return input(label)

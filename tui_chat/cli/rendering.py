@@ -1,4 +1,4 @@
-"""`render`: what would be sent, token by token, without loading any weights."""
+"""The command `render`: the prompt, token by token, without loading any weights."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class _Rendered:
-    """A segment, and where it comes from."""
+    """A segment and its message."""
 
     segment: Segment
     message_index: int | None
-    """Its place among the messages that were given, or in the path of the chat; None for what
-    belongs to no message: the opening of the reply, and a system message of the settings."""
+    """Index among the given messages, or in the path of the chat; None for segments without a
+    message: the opening of the reply, and a system message from the settings.
+    """
     kept: bool
-    """Whether it is sent."""
+    """Whether the segment is sent."""
 
 
 def render(
@@ -98,7 +99,7 @@ def render(
 
 
 def _conversation(messages: Sequence[str]) -> tuple[Conversation, int]:
-    """The chat that the messages of the command line make, and how many come before its path.
+    """Return the chat made of the messages on the command line, and how many precede its path.
 
     Raises:
         UsageError: If one has no role, or a system message is not the first.
@@ -128,9 +129,9 @@ def _conversation(messages: Sequence[str]) -> tuple[Conversation, int]:
 def _rendered(
     composer: PromptComposer, conversation: Conversation, offset: int, is_saved: bool
 ) -> tuple[Prompt, list[_Rendered]]:
-    """The prompt, and its segments in the order of the chat with those that are left out.
+    """Return the prompt, and its segments with the dropped ones, in the order of the chat.
 
-    Of a saved chat, what never got an answer is not part of it; typed messages are taken as given.
+    In a saved chat, unanswered messages are left out; typed messages are taken as given.
     """
     from tui_chat.chat.notes import with_note
     from tui_chat.session.reply import sendable
@@ -152,7 +153,7 @@ def _rendered(
 
 
 def _index(segment: Segment, places: dict[str, int], offset: int) -> int | None:
-    """The place of a segment's message; a system message that was given stands at 0."""
+    """Return the index of a segment's message; that of a typed system message is 0."""
     if segment.message_id in places:
         return places[segment.message_id or ""]
     is_given = segment.role == "system" and segment.message_id is not None and offset == 1
@@ -183,7 +184,7 @@ def _record(
 def _print_segments(
     composer: PromptComposer, prompt: Prompt, segments: Sequence[_Rendered]
 ) -> None:
-    """A table with one row for each token."""
+    """Print a table with one row per token."""
     rows = [
         (
             _role(prompt, item) if place == 0 else "",
@@ -205,6 +206,6 @@ def _print_segments(
 
 
 def _role(prompt: Prompt, item: _Rendered) -> str:
-    """Who speaks in a segment; a note is sent with the system message."""
+    """Return the role of a segment; the system message is labelled if it contains a note."""
     is_noted = prompt.has_note and item.segment.message_id is not None
     return "system, note" if is_noted and item.segment.role == "system" else item.segment.role

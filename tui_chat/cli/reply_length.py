@@ -1,7 +1,7 @@
-"""How long a reply may be asked to be: never longer than the context of the model at hand.
+"""The check that `max_new_tokens` does not exceed the context of the model.
 
-Owns what happens to a `max_new_tokens` beyond that, by where it was written: a typed one is an
-error, one of a file costs itself and is told. What ships with the program gives way in silence.
+The consequence depends on the source of the value. A typed value is an error; a value from a file
+is skipped and reported; a preset that ships with the program is limited without a message.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _NAME = "max_new_tokens"
 def within_context(
     loaded: LoadedSettings, preset: Preset | None, context: int
 ) -> tuple[LoadedSettings, tuple[ConfigError, ...]]:
-    """The settings for a model with a context of so many tokens, and what was wrong with them.
+    """Return the settings for a model with a context of `context` tokens, and their problems.
 
     Args:
         loaded: The settings.
-        preset: The preset that they are laid over.
-        context: In tokens, of the model; the largest that it can have before its files are read.
+        preset: The preset underneath them; None if unknown.
+        context: The model's context in tokens; an upper bound before its files have been read.
 
     Raises:
-        UsageError: If a typed value, or a typed preset of the user's, is more than the context.
+        UsageError: If a typed value, or a typed preset of the user's, exceeds the context.
     """
     parameters = loaded.settings.parameters
     try:
@@ -54,7 +54,7 @@ def within_context(
 
 
 def _with_place(problem: ConfigError, key: str, source: str) -> ConfigError:
-    """The problem with where it was written, as `LoadedSettings.sources` says it."""
+    """Return the problem with its location, derived from `LoadedSettings.sources`."""
     where = source
     if source == "config.toml":
         table, _, name = key.rpartition(".")

@@ -1,4 +1,4 @@
-"""`transcripts search`: messages of all saved chats, found by their words."""
+"""The command `transcripts search`, and the query of `--filter`."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def search(
 
 
 def filter_of(text: str | None) -> Query | None:
-    """The query of `--filter`; None without one.
+    """Return the query of `--filter`; None if the option is absent.
 
     Raises:
-        UsageError: If it cannot be meant, or asks for nothing.
+        UsageError: If the query is invalid or empty.
     """
     from tui_chat.chat.query import parse_query
 
@@ -81,17 +81,17 @@ def _nothing(wanted: str) -> UsageError:
 
 
 def _has_colours() -> bool:
-    """Whether stdout is a terminal with colours that are wanted."""
+    """Return whether stdout is a terminal on which colours are supported and wanted."""
     unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "")
     return is_terminal(sys.stdout) and not unwanted
 
 
 def _shown(found: Found, is_coloured: bool) -> str:
-    """The snippet on one line, with its words marked."""
+    """Return the snippet on one line, with the matches highlighted."""
     parts = safe_line_parts(found.snippet, found.ranges)
     if not is_coloured:
         return "".join(parts).strip()
-    # Made safe before the colours come in.
+    # After cleaning, which would remove the colours.
     return "".join(f"{_MARK}{p}{_PLAIN}" if i % 2 else p for i, p in enumerate(parts)).strip()
 
 

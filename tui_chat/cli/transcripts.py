@@ -1,4 +1,4 @@
-"""`transcripts`: the saved chats."""
+"""The commands under `transcripts`, which list, show and delete saved chats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared options as typed, and the way from them to settings."""
+"""The shared options as typed, and their conversion to settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SYSTEM_BYTES = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """Shared options as typed; None where they were not."""
+    """Shared options as typed; None for an option that was not."""
 
     model: str | None = None
     precision: str | None = None
@@ -34,7 +34,7 @@ class Typed:
     no_save: bool = False
 
     def load_settings(self) -> LoadedSettings:
-        """All layers of settings with these on top.
+        """Load all layers of settings, with these options on top.
 
         Raises:
             UsageError: If a value is not valid.
@@ -59,7 +59,11 @@ class Typed:
 
 
 def _parameters(assignments: list[str], seed: str | None) -> Mapping[str, Any] | None:
-    """The values of `--set` and `--seed`; several stop strings add up."""
+    """Return the values of `--set` and `--seed`; repeated stop strings accumulate.
+
+    Raises:
+        UsageError: If a value is not valid.
+    """
     from tui_chat.chat.params import find_spec, parse_assignment
 
     values: dict[str, Any] = {}
@@ -77,7 +81,7 @@ def _parameters(assignments: list[str], seed: str | None) -> Mapping[str, Any] |
 
 
 def _system_text(value: str) -> str:
-    """The text of `--system`: literal, or of the file behind `@`.
+    """Return the text of `--system`: literal, or read from the file named after `@`.
 
     Raises:
         TuiChatError: If the file cannot be read as text.

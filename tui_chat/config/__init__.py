@@ -1,1 +1,1 @@
-"""Settings: their layers, config.toml, the keymap, and where files live."""
+"""Settings: their layers, config.toml, key bindings, and file locations."""

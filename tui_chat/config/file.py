@@ -1,7 +1,7 @@
-"""The file `config.toml`: read whole, and changed one setting at a time.
+"""Read `config.toml`, and change one setting in it at a time.
 
-Owns the bytes: size, encoding, syntax, where a key stands, and writing that keeps comments and is
-atomic. Refuses to know which settings there are.
+The functions check size, encoding and syntax, and find the line of a key for error messages.
+Writing is atomic and keeps comments. Which settings exist is declared in `settings`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
 
 MAX_BYTES = 1024**2
-"""A config.toml is refused when it is larger."""
+"""Largest config.toml that is read, in bytes."""
 
 _TABLE = re.compile(r"\s*\[")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A config.toml as read."""
+    """The contents of a config.toml."""
 
     path: Path
     text: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def where(self, key: str, table: str = "") -> str:
-        """File and line of a setting, for an error."""
+        """Return file and line of a setting, for an error message."""
         shown = safe_line(str(self.path), 160)
         line = _line_of(self.text, key, table)
         return f"{shown}, line {line}" if line else shown
 
 
 def read_config_file(path: Path) -> ConfigFile:
-    """Read a file; one that does not exist is empty.
+    """Read a file; a missing one counts as empty.
 
     Raises:
-        ConfigError: If it cannot be read or is no TOML.
+        ConfigError: If it cannot be read or is not valid TOML.
     """
     try:
         with path.open("rb") as stream:
@@ -66,18 +66,18 @@ def read_config_file(path: Path) -> ConfigFile:
 
 
 def write_setting(path: Path, key: str, value: str | int | bool) -> None:
-    """Change one setting outside all tables, or add it; everything else stays as it is.
+    """Change or add one setting outside all tables; everything else in the file stays as it is.
 
     Raises:
-        ConfigError: If the file cannot be read or written, or the setting is written in a form
-            that cannot be changed without touching others. The file is unchanged then.
+        ConfigError: If the file cannot be read or written, or the setting is written in a form that
+            cannot be changed without touching others. The file is unchanged then.
     """
     file = read_config_file(path)
     lines = file.text.splitlines(keepends=True)
     top = next((i for i, line in enumerate(lines) if _TABLE.match(line)), len(lines))
-    import json  # not needed to read the file, which is all that the first frame waits for
+    import json  # here, because the first frame waits for reading only
 
-    # JSON's strings, numbers and booleans are TOML's, but for one character.
+    # JSON strings, numbers and booleans are valid TOML, except that TOML requires DEL escaped.
     literal = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     line = f"{key} = {literal}\n"
     number = _line_of(file.text, key, "")
@@ -89,6 +89,7 @@ def write_setting(path: Path, key: str, value: str | int | bool) -> None:
             lines[top - 1] += "\n"
         lines.insert(_place(lines, top), line)
     text = "".join(lines)
+    # The edit was textual: parse the result to be sure that it changed this setting only.
     try:
         is_right = tomllib.loads(text) == {**file.values, key: value}
     except ValueError:
@@ -111,14 +112,14 @@ def write_setting(path: Path, key: str, value: str | int | bool) -> None:
 
 
 def _place(lines: list[str], top: int) -> int:
-    """Where a new setting goes: behind the last line outside tables that is not blank."""
+    """Return the line index for a new setting: after the last non-blank line before `top`."""
     while top and not lines[top - 1].strip():
         top -= 1
     return top
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put a file in place of another one, whole or not at all, with the other's permissions."""
+    """Replace a file atomically, keeping its permissions."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -131,7 +132,7 @@ def _replace(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
-    with suppress(OSError):  # the new name survives a power cut where folders can be synced
+    with suppress(OSError):  # makes the rename durable, where a folder can be synced
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -148,7 +149,7 @@ def _unreadable(path: Path, reason: str) -> ConfigError:
 
 
 def _line_of(text: str, key: str, table: str) -> int:
-    """The line of a key, counted from 1; 0 if it is not found. `table` is empty for none."""
+    """Return the line of a key, counted from 1; 0 if it is not found. `table` is empty for none."""
     wanted = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
     header = re.compile(rf"""\s*\[\s*["']?{re.escape(table)}["']?\s*\]""")
     dotted = re.compile(rf"""\s*{re.escape(table)}\s*\.\s*["']?{re.escape(key)}["']?\s*=""")

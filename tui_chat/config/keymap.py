@@ -1,7 +1,6 @@
-"""Keys as users write them in `[keys]` of config.toml, and what two actions may not share.
+"""Read the `[keys]` table of config.toml, and find conflicts between key bindings.
 
-Owns the way from `"Ctrl+R"` or `">"` to Textual's spelling. Refuses to bind anything; the screens
-do that.
+Keys such as `"Ctrl+R"` or `">"` are converted to Textual's spelling. The screens make the bindings.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _SHARED: Mapping[Scope, tuple[Scope, ...]] = {
     "transcript": ("app", "transcript"),
     "parameters": ("app", "parameters"),
 }
-"""The scopes whose keys work at the same time as those of a scope."""
+"""For each scope, the scopes whose keys are active at the same time."""
 
 
 def read_keys(value: Any) -> tuple[str, ...]:
-    """The keys of one action: a string, or a list of strings; an empty list for none.
+    """Return the keys of one action from a string or a list of strings; an empty list for none.
 
     Raises:
-        ValueError: With what is wrong, in words.
+        ValueError: If the value is invalid; the message is shown to the user.
     """
     keys = [value] if isinstance(value, str) else value
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -43,10 +42,10 @@ def read_keys(value: Any) -> tuple[str, ...]:
 
 
 def read_key(text: str) -> str:
-    """One key in Textual's spelling: `Ctrl+R` is `ctrl+r`, `>` is `greater_than_sign`.
+    """Return a key in Textual's spelling: `Ctrl+R` is `ctrl+r`, `>` is `greater_than_sign`.
 
     Raises:
-        ValueError: If it is no key.
+        ValueError: If the text is not a key.
     """
     text = text.strip() if text != " " else "space"
     head, _, last = text.rpartition("+")
@@ -61,7 +60,7 @@ def read_key(text: str) -> str:
 
 
 def _key_name(text: str, has_modifiers: bool) -> str:
-    """Textual's name of a key without modifiers."""
+    """Return Textual's name of a key without modifiers."""
     if len(text) == 1:
         if text.isalnum():
             return text.lower() if has_modifiers else text
@@ -72,13 +71,13 @@ def _key_name(text: str, has_modifiers: bool) -> str:
 
 
 def key_conflicts(changed: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    """Remapped actions that took a key which another action has at the same time.
+    """Find remapped actions whose new key is taken by another action at the same time.
 
     Args:
         changed: The new keys by action id.
 
     Yields:
-        The id of a remapped action, and what is wrong with its keys.
+        The id of a remapped action, and the problem with its keys.
     """
     keys = {action.id: changed.get(action.id, action.keys) for action in ACTIONS}
     for action in ACTIONS:
@@ -95,5 +94,5 @@ def key_conflicts(changed: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str,
 
 
 def _was_shared(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether two actions share a key by default, so that the nearer one is meant to win."""
+    """Return whether two actions share a key by default, where the inner scope is meant to win."""
     return bool(set(first) & set(second))

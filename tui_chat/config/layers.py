@@ -1,8 +1,8 @@
-"""The layers that fill the settings, and what is wrong with them.
+"""The layers of settings: defaults, then `config.toml`, environment variables, and typed flags.
 
-Defaults < `config.toml` < environment variables < typed flags. A mistake in the file or in the
-environment costs the one setting it is in and is reported in `LoadedSettings.problems`; a mistake
-in a typed flag is an error at once. What each setting may be is declared in `settings`.
+Later layers override earlier ones. A mistake in the file or in the environment affects only its own
+setting and is reported in `LoadedSettings.problems`; a mistake in a typed flag raises at once. The
+allowed values are declared in `settings`.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ OTHER_VARIABLES: Mapping[str, str] = MappingProxyType(
         LOG_LEVEL_VARIABLE: f"What the log holds: {', '.join(LOG_LEVELS)}. Without it, info.",
     }
 )
-"""The variables of the program that are no settings, and what each one is for."""
+"""The program's environment variables that are not settings, with their purpose."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 SCALARS = tuple(SETTING_SPECS)
-"""The settings with one value, in the order of their declaration."""
+"""The settings with a single value, in the order of their declaration."""
 _NAMES = (*SCALARS, "parameters", "keys")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """The settings in force, and how they came to be."""
+    """The settings in force, with their sources and problems."""
 
     settings: Settings
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where each setting that is not at its default comes from: `config.toml`, the name of a
-    variable, or `flag`; also each value of a table, as `parameters.temperature`."""
+    """The source of each setting that is not at its default: `config.toml`, the name of a variable,
+    or `flag`; also of each value of a table, as `parameters.temperature`.
+    """
     problems: tuple[ConfigError, ...] = ()
-    """What was wrong with the file and the environment."""
+    """The mistakes found in the file and the environment."""
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting: `model` is `TUI_CHAT_MODEL`."""
+    """Return the environment variable of a setting: `TUI_CHAT_MODEL` for `model`."""
     return _PREFIX + name.upper()
 
 
@@ -64,16 +65,16 @@ def load_settings(
 ) -> LoadedSettings:
     """Read all layers.
 
-    Parameters of the file are laid over the preset of the file; a preset from a higher layer
-    takes them out again.
+    Parameters from the file apply on top of the preset from the file; a preset from a higher layer
+    discards them.
 
     Args:
-        flags: Settings as typed by name; those that are None were not typed.
+        flags: Typed settings by name; None means not typed.
         environ: The environment; the process's own if None.
         path: The file; the user's if None.
 
     Raises:
-        UsageError: If a flag has a value that its setting cannot have.
+        UsageError: If a flag has an invalid value.
     """
     environ = os.environ if environ is None else environ
     typed = {name: value for name, value in flags.items() if value is not None}
@@ -100,15 +101,16 @@ def load_settings(
 
 
 def save_setting(name: str, value: str | int | bool, path: Path | None = None) -> None:
-    """Write one setting into config.toml, keeping all else that is in it.
+    """Write one setting into config.toml and keep everything else in it.
 
     Args:
         name: One of `SCALARS`.
         value: Its value.
-        path: The file; the user's if None. It is made if it does not exist.
+        path: The file; the user's if None. It is created if it does not exist.
 
     Raises:
-        ConfigError: If the value is not valid or the file cannot be changed; it is as before then.
+        ConfigError: If the value is not valid or the file cannot be changed; the file is unchanged
+            then.
     """
     try:
         _checked(name, value)
@@ -218,7 +220,7 @@ def _from_flags(typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(name: str, text: str) -> str | int | bool:
-    """The value of an environment variable in the type of its setting.
+    """Return the value of an environment variable in the type of its setting.
 
     Raises:
         ValueError: If it is not of that type.
@@ -236,10 +238,10 @@ def _parsed(name: str, text: str) -> str | int | bool:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """One setting's value, checked against the declaration.
+    """Return the value of a setting, checked against its declaration.
 
     Raises:
-        ValueError: With what is wrong, in words.
+        ValueError: If it is invalid; the message is shown to the user.
     """
     try:
         return SETTING_SPECS[name].check(value)

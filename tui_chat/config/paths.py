@@ -1,7 +1,7 @@
-"""Where files live: the user's folders, and the files that ship with the program.
+"""Locations of the user's files and of the files that ship with the program.
 
-`TUI_CHAT_HOME`, when set, holds everything; otherwise the platform's own folders are used.
-Creates nothing by itself.
+`TUI_CHAT_HOME`, if set, contains all of the user's files; otherwise the platform's folders are
+used. Only `private_dir` and `home_problem` create folders.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
 
 HOME_VARIABLE = "TUI_CHAT_HOME"
-"""Names the folder of all files."""
+"""The environment variable that names one folder for all files."""
 _APP = "tui-chat"
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def home() -> Path | None:
-    """The folder named by `TUI_CHAT_HOME`; None where it is unset or empty."""
+    """Return the folder named by `TUI_CHAT_HOME`; None if it is unset or empty."""
     value = os.environ.get(HOME_VARIABLE, "")
     return Path(os.path.expanduser(value)).absolute() if value else None
 
 
 def home_problem() -> ConfigError | None:
-    """Why the folder of `TUI_CHAT_HOME` cannot be used, if it is set and cannot.
+    """Return why the folder of `TUI_CHAT_HOME` cannot be used; None if it is unset or usable.
 
-    Makes the folder if it is missing. One that is there and cannot be written is none of this: it
-    can be read, and what cannot be saved is said by what saves.
+    The folder is created if it is missing. A read-only folder is no problem here, as it can be
+    read; whoever fails to save to it reports that.
     """
     folder = home()
     if folder is None:
@@ -69,83 +69,83 @@ def _is_no_folder(path: Path) -> bool:
 
 
 def config_dir() -> Path:
-    """Folder of `config.toml`, `models.toml` and `themes/`."""
+    """Return the folder of `config.toml`, `models.toml` and `themes/`."""
     return home() or Path(platformdirs.user_config_dir(_APP))
 
 
 def data_dir() -> Path:
-    """Folder of `transcripts.db` and what is exported."""
+    """Return the folder of `transcripts.db` and exports."""
     return home() or Path(platformdirs.user_data_dir(_APP))
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again."""
+    """Return the folder for data that can be recreated."""
     base = home()
     return base / "cache" if base else Path(platformdirs.user_cache_dir(_APP))
 
 
 def log_dir() -> Path:
-    """Folder of the log files."""
+    """Return the folder of the log files."""
     base = home()
     return base / "logs" if base else Path(platformdirs.user_log_dir(_APP))
 
 
 def config_file() -> Path:
-    """The user's settings."""
+    """Return the file with the user's settings."""
     return config_dir() / "config.toml"
 
 
 def user_models_file() -> Path:
-    """The user's models and presets, laid over the project's."""
+    """Return the file with the user's models and presets, which extend the project's."""
     return config_dir() / "models.toml"
 
 
 def user_themes_dir() -> Path:
-    """The user's themes, beside the built-in ones."""
+    """Return the folder of the user's themes."""
     return config_dir() / "themes"
 
 
 def database_file() -> Path:
-    """Every saved chat."""
+    """Return the database with all saved chats."""
     return data_dir() / "transcripts.db"
 
 
 def log_file() -> Path:
-    """What libraries and the engine had to say."""
+    """Return the log file."""
     return log_dir() / "tui-chat.log"
 
 
 def exports_dir() -> Path:
-    """Where `/export` writes when no file is named."""
+    """Return the folder to which `/export` writes when no file is named."""
     return data_dir() / "exports"
 
 
 def _bundled(name: str) -> Path:
-    """A file or folder that ships with the program: in the wheel, else in the checkout."""
+    """Return a file or folder that ships with the program, from the wheel or else the checkout."""
     packed = _PACKAGE / "_data" / name
     return packed if packed.exists() else _PACKAGE.parent / name
 
 
 def project_models_file() -> Path:
-    """The `models.toml` that ships with the program."""
+    """Return the `models.toml` that ships with the program."""
     return _bundled("models.toml")
 
 
 def builtin_themes_dir() -> Path:
-    """The themes that ship with the program."""
+    """Return the folder of the themes that ship with the program."""
     return _bundled("themes")
 
 
 def guide_weights_dir() -> Path:
-    """The built-in model."""
+    """Return the folder of the built-in model's weights."""
     return _PACKAGE / "guide" / "weights"
 
 
 def private_dir(path: Path) -> Path:
-    """Make a folder that only its owner can read (0700), and return it.
+    """Create a folder that only its owner can read (0700), unless it exists, and return it.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path

@@ -1,8 +1,7 @@
-"""Every setting: its default, what it may be, and what it is for.
+"""The declaration of every setting: its default, its allowed values and its purpose.
 
-One declaration, read by the layers of `config`, by `tui-chat doctor` and by the documentation.
-Refuses to know where a value comes from. Whether a model, preset or theme of some name exists is
-for others to say.
+The layers of `config`, `tui-chat doctor` and the documentation read it. The checks do not cover
+whether a model, preset or theme of that name exists.
 """
 
 from __future__ import annotations
@@ -22,45 +21,48 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting. Scalars can also be set as `TUI_CHAT_` and the name in capitals."""
+    """The values of all settings.
+
+    Each scalar also has an environment variable: `TUI_CHAT_` and its name in capitals.
+    """
 
     model: str | None = None
-    """None is the registry's default."""
+    """None for the registry's default."""
     precision: str = "auto"
     device: str = "auto"
     template: str | None = None
-    """None is the model's own."""
+    """None for the model's own."""
     context: int | None = None
-    """None is the model's."""
+    """None for the model's own."""
     reserve: int | None = None
-    """None is the model's."""
+    """None for the model's own."""
     preset: str | None = None
-    """None is the preset of the model."""
+    """None for the model's own."""
     system: str = ""
     theme: str | None = None
-    """None follows the terminal's background."""
+    """None to follow the terminal's background."""
     save: bool = True
     data_use: bool = True
-    """Whether new chats may leave through an export for training."""
+    """Whether new chats may be exported for training."""
     turbo: bool = True
-    """Whether replies are decoded by compiled code where that is possible."""
+    """Whether compiled code decodes replies where possible."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Sampling parameters laid over the preset."""
+    """Sampling parameters that override the preset."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
+    """Keys by action id, in Textual's spelling; an empty tuple removes an action's keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingSpec:
-    """The declaration of a setting with one value."""
+    """The declaration of a setting with a single value."""
 
     check: Check
     values: str
-    """What it may be, in words."""
+    """The allowed values, in words."""
     default: str
-    """What holds without it, in words."""
+    """The value if it is not set, in words."""
     help: str
-    """What it is for, as one sentence."""
+    """Its purpose, as one sentence."""
 
 
 def _device(value: Any) -> str:
@@ -117,4 +119,4 @@ SETTING_SPECS: Mapping[str, SettingSpec] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""The settings with one value, in the order of their declaration."""
+"""The settings with a single value, in the order of their declaration."""

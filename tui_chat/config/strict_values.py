@@ -1,9 +1,9 @@
-"""Strict reading of the tables that people write: which keys there are, and what a value may be.
+"""Strict validation of tables read from TOML: known keys, required keys and allowed values.
 
-Owns the checks of single values, their words, and the order in which mistakes are found. Nothing
-is converted: "3" is no number, and 1 is no truth value. Refuses to know files; who reads one says
-where a mistake stands. It is plain Python since settings, models and themes are read before the
-first frame, when a validation library would take longer to import than everything else.
+Nothing is converted: "3" is not a number, and 1 is not a boolean. The checks know nothing of files;
+the reader of a file adds the location of a mistake. They are plain Python because settings, models
+and themes are read before the first frame, and importing a validation library would take longer
+than everything else.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Any, Literal
 from tui_chat.safe_text import safe_line
 
 Check = Callable[[Any], Any]
-"""Returns the value if it is allowed; raises ValueError with what is wrong, in words."""
+"""Returns the value if it is allowed; raises ValueError with a message for the user."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong with a table."""
+    """A single error in a table."""
 
     kind: Literal["unknown", "missing", "wrong"]
-    """A key that there is not, a key that has to be there, or a value that is not allowed."""
+    """An unknown key, a missing required key, or a value that is not allowed."""
     keys: tuple[str, ...]
-    """The way to it, through tables in tables; empty if the values do not go together."""
+    """The path of keys to it, through nested tables; empty if the values do not go together."""
     value: Any
     message: str
 
 
 class TableError(ValueError):
-    """A table with mistakes, those of known keys first.
+    """An error for a table with mistakes; those of known keys come first.
 
     Args:
         mistakes: At least one.
@@ -48,15 +48,16 @@ class TableError(ValueError):
 def checked_table(
     table: Any, checks: Mapping[str, Check], required: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The values of a table, if all of them are allowed.
+    """Return the values of a table if all of them are allowed.
 
     Args:
-        table: What was read; no table is a mistake too.
+        table: The value that was read.
         checks: The known keys, each with the check of its value.
-        required: The keys that have to be there.
+        required: The keys that must be present.
 
     Raises:
-        TableError: With every mistake, in the order of `checks`; unknown keys come last.
+        ValueError: If `table` is not a table.
+        TableError: If there are mistakes, in the order of `checks`, unknown keys last.
     """
     if not isinstance(table, dict):
         raise ValueError("Input should be a valid dictionary")
@@ -85,12 +86,12 @@ def checked_table(
 
 
 def text(least: int = 0, most: int | None = None, pattern: str = "") -> Check:
-    """A text.
+    """Return a check for a string.
 
     Args:
         least: Fewest characters.
-        most: Most characters; None for any number.
-        pattern: A regular expression for the whole of it.
+        most: Most characters; None for no limit.
+        pattern: A regular expression that must match the whole string; empty for none.
     """
 
     is_bounded = bool(least or most or pattern)
@@ -118,7 +119,7 @@ def _characters(count: int) -> str:
 
 
 def whole(least: int, most: int) -> Check:
-    """A whole number between two others, both included."""
+    """Return a check for an integer between two bounds, both inclusive."""
 
     def check(value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -130,7 +131,7 @@ def whole(least: int, most: int) -> Check:
 
 
 def fraction(value: Any) -> float:
-    """A number from 0 to 1."""
+    """Check a number from 0 to 1."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError("Input should be a valid number")
     if not math.isfinite(value):
@@ -147,14 +148,14 @@ def _check_bounds(value: float, least: int, most: int) -> None:
 
 
 def truth(value: Any) -> bool:
-    """True or false."""
+    """Check a boolean."""
     if not isinstance(value, bool):
         raise ValueError("Input should be a valid boolean")
     return value
 
 
 def either(*words: str) -> Check:
-    """One of a few words."""
+    """Return a check for one of a few words."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in words:
@@ -165,7 +166,7 @@ def either(*words: str) -> Check:
 
 
 def table_of(each: Check) -> Check:
-    """A table with any keys, whose values all pass one check."""
+    """Return a check for a table with any keys, whose values all pass `each`."""
 
     def check(value: Any) -> dict[str, Any]:
         return checked_table(value, dict.fromkeys(value, each) if isinstance(value, dict) else {})
@@ -174,7 +175,7 @@ def table_of(each: Check) -> Check:
 
 
 def one_of(what: str, known: tuple[str, ...]) -> Check:
-    """One of the words that there are; the nearest one is part of the error."""
+    """Return a check for one of the known words; its error suggests the most similar one."""
 
     def check(value: Any) -> str:
         name: str = text()(value)

@@ -1,8 +1,8 @@
-"""A model in this very process: loads it, speaks with it, frees it.
+"""`LocalBackend`: runs a Hugging Face model in this process.
 
-Owns which model is loaded, with its tokenizer, template and KV cache. torch and transformers are
-imported when the first model is loaded, not before, so that the screens can be painted first.
-Refuses to queue; `runner.EngineRunner` does that.
+It holds the loaded model with its tokenizer, template, KV caches and compiled step. torch and
+transformers are imported inside methods, when the first model is loaded, so that the program can
+show its first frame before these slow imports.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ if TYPE_CHECKING:
     from tui_chat.engine.turbo.preparation import Preparation
 
 TurboUse = Literal["off", "kept", "auto"]
-"""Whether compiled steps are used: never, those that are there already, or compiled if need be."""
+"""Use of compiled decoding steps: `off` uses none, `kept` uses those compiled earlier, and `auto`
+also compiles missing ones."""
 
 _NO_MODEL = Failed("load", "No model is loaded", "", "Choose one", Remedy.CHOOSE_MODEL)
 
 
 class LocalBackend:
-    """Implements `engine.backend.Backend` with transformers.
+    """Implements `engine.contract.backend.Backend` with transformers.
 
     Args:
-        registry: The models known by name; the project's and the user's files if None.
-        hub: Where downloaded models are; the usual cache if None.
-        threads: Threads that one operation on the CPU may use; None chooses by measuring.
-        turbo: Whether replies are decoded by compiled code.
+        registry: The models known by name; if None, read from the project's and the user's
+            models.toml.
+        hub: The hub and its cache; the usual cache if None.
+        threads: Threads for one operation on the CPU; if None, chosen by measuring.
+        turbo: Whether compiled steps are used and made.
     """
 
     def __init__(
@@ -92,7 +94,13 @@ class LocalBackend:
         self._path = path
 
     def _wait_for_turbo(self, cancel: Event) -> None:
-        """Compile the step if need be, and wait for it."""
+        """Wait for the compiled step, compiling it if necessary.
+
+        Raises:
+            UsageError: If no model is loaded.
+            LoadCancelledError: If the wait was cancelled.
+            TuiChatError: If the model has no compiled step on this machine.
+        """
         if self._loaded is None:
             raise UsageError("Nothing can be compiled", "No model is loaded", "Load one first")
         if self.turbo.stage == "off":
@@ -118,7 +126,7 @@ class LocalBackend:
         self._preparation.start()
 
     def _compiled(self) -> CompiledForward | None:
-        """The step that the next token may use."""
+        """Return the compiled step for the next token; None to run the model itself."""
         preparation = self._preparation
         if preparation is None or self._path == "eager":
             return None
@@ -149,8 +157,8 @@ class LocalBackend:
             loaded = loader.load(
                 plan, self._registry, emit, cancel, self._take_tokenizer, self._hub
             )
-            self._loaded = loaded  # from here on, `unload` frees it
-            assert self._encoder is not None  # the loader has passed the tokenizer on
+            self._loaded = loaded  # set early, so that `unload` frees it if the rest fails
+            assert self._encoder is not None  # the loader has called `_take_tokenizer`
             self._writer = ReplyWriter(
                 loaded.model,
                 self._encoder,
@@ -226,12 +234,12 @@ class LocalBackend:
         )
 
     def _reclaimable(self) -> int:
-        """Bytes that come back when the loaded model is freed."""
+        """Return the bytes that freeing the loaded model would give back: weights and KV caches."""
         info, writer = self.info, self._writer
         return info.weight_bytes + writer.cache_bytes if info and writer else 0
 
     def _take_tokenizer(self, tokenizer: Any, plan: LoadPlan) -> None:
-        """Offer the tokenizer and its template, so that drafts are counted while weights load."""
+        """Publish the tokenizer and template, so that drafts are counted while the weights load."""
         from tui_chat.chat.templates import template_named
         from tui_chat.engine.text.chat_template import AutoTemplate
         from tui_chat.engine.text.tokenizer import HFEncoder
@@ -245,15 +253,17 @@ class LocalBackend:
 
 
 def _thread_counts(loaded: LoadedModel) -> tuple[int, ...] | None:
-    """The numbers of threads to choose from; None where the CPU does not compute."""
+    """Return the numbers of threads to choose from; None if the model is not on the CPU."""
     from tui_chat.engine.machine.devices import thread_counts
 
     return thread_counts() if loaded.info.device == "cpu" else None
 
 
 def _branch_budget(loaded: LoadedModel) -> int:
-    """Bytes that the caches of other branches may take: as many as a full context needs, and never
-    more than a quarter of the memory that is free."""
+    """Return the bytes that the KV caches of other branches may take.
+
+    It is what the cache of one full context takes, at most a quarter of the free device memory.
+    """
     from tui_chat.engine.loading.estimate import full_cache_bytes
     from tui_chat.engine.machine.devices import device_memory
 
@@ -265,4 +275,5 @@ def _branch_budget(loaded: LoadedModel) -> int:
 
 
 def _nobody(event: object) -> None:
+    """Ignore an event; the listener until `listen` is called."""
     del event

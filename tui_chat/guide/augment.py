@@ -1,6 +1,7 @@
-"""Noise for the user's side of training dialogues: how people really type.
+"""Noise for the user's side of training dialogues, in the ways in which people really type.
 
-Owns case, punctuation, politeness, typos and left-out words. Answers are never touched.
+It varies case, punctuation, politeness, typos, word order and missing words. Answers stay as they
+are.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _drop_words(text: str, rng: random.Random) -> str:
         return text
     small = [i for i, word in enumerate(words) if word.lower() in _SMALL_WORDS]
     if not small or rng.random() < 0.3:
-        # Names such as `/retry`, `top_k` or `F2` stay: without them nothing is asked.
+        # Names such as `/retry`, `top_k` or `F2` stay: the question means nothing without them.
         small = [i for i, word in enumerate(words) if word.isalpha()] or [0]
     drop = rng.choice(small)
     return " ".join(word for i, word in enumerate(words) if i != drop)
@@ -123,7 +124,7 @@ def _cased(text: str, rng: random.Random) -> str:
 
 
 def _blended(text: str, other: str, rng: random.Random) -> str:
-    """Say it in two ways at once: both in a row, or one's start with the other's end."""
+    """Mix two wordings: one after the other, or the start of one with the end of the other."""
     if rng.random() < 0.5:
         return f"{text}{rng.choice((',', '.', '?', ' -', ', i mean', ', or', ' and'))} {other}"
     first, second = text.split(" "), other.split(" ")
@@ -146,14 +147,14 @@ def _reordered(text: str, rng: random.Random) -> str:
 
 
 def _scattered(text: str, rng: random.Random) -> str:
-    """All words in any order: what is asked mostly hangs on the words, not on their order."""
+    """Shuffle all words, as the meaning of a question hardly depends on their order."""
     words = text.split(" ")
     rng.shuffle(words)
     return " ".join(words)
 
 
 def _thinned(text: str, rng: random.Random) -> str:
-    """A fifth of the plain words left out, so that no single one decides what is answered."""
+    """Drop a fifth of the plain words, so that no single word determines the answer."""
     words = text.split(" ")
     kept = [word for word in words if not word.isalpha() or rng.random() > 0.2]
     return " ".join(kept) if len(kept) > 1 else text
@@ -169,8 +170,8 @@ def spoken(wording: str, rng: random.Random, other: str = "") -> str:
 
     Args:
         wording: The question.
-        rng: Draws the noise.
-        other: Another wording of the same question, to be mixed in now and then.
+        rng: The source of the noise.
+        other: Another wording of the same question, to be mixed in at times; empty for none.
     """
     text = wording
     if other and rng.random() < 0.25:
@@ -196,7 +197,7 @@ def spoken(wording: str, rng: random.Random, other: str = "") -> str:
 
 
 def _worn(text: str, rng: random.Random) -> str:
-    """Leave words out, put fillers in, misspell."""
+    """Drop words, insert fillers and misspell."""
     for _ in range(rng.choices((0, 1, 2, 3), (70, 16, 9, 5))[0]):
         text = _drop_words(text, rng)
     words = text.split(" ")

@@ -1,4 +1,4 @@
-"""Where the corpus lies."""
+"""The location of the corpus."""
 
 from __future__ import annotations
 

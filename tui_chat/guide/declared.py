@@ -1,7 +1,7 @@
-"""Topics that need no writing: one for each key, command, parameter, preset and model.
+"""Generated topics: one for each key, command, parameter fact, preset and model.
 
-Owns the questions and answers generated from the program's declarations. The hand-written topics
-in `corpus/*.toml` explain; these only look up.
+Questions and answers come from the program's declarations. They only state facts; the hand-written
+topics in `corpus/*.toml` explain.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ _MODEL_FRAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One generated topic before its wordings are expanded."""
+    """A generated topic before its wordings are expanded."""
 
     id: str
     frames: tuple[str, ...]
     names: str
-    """How people write the thing, as alternatives separated by `|`."""
+    """The ways in which people write the name, as alternatives separated by `|`."""
     answer: str
     weight: float
     then: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def _lower_first(sentence: str) -> str:
 
 
 def key_names(key: str) -> str:
-    """The ways in which people write one key, as alternatives."""
+    """Return the ways in which people write a key, as alternatives separated by `|`."""
     low = key.lower()
     named = {
         "esc": "esc|escape|the escape key|the esc key", "pgup": "pgup|page up",
@@ -127,7 +127,7 @@ def key_names(key: str) -> str:
 
 
 def key_answer(key: str, actions: list[Action]) -> str:
-    """What a key does, in each place where it does something."""
+    """Return what a key does, for each scope in which it has an action."""
     if len(actions) == 1:
         action = actions[0]
         text = f"{key} ({action.label}): {_lower_first(action.help)}"
@@ -137,7 +137,7 @@ def key_answer(key: str, actions: list[Action]) -> str:
 
 
 def _plain_use(use: str) -> str:
-    # "In the prompt it at the first line, brings back" reads wrong; the colon form is right.
+    # "In the prompt it at the first line, brings back" is wrong; drop the "it".
     return use.replace(" it at the ", ", at the ", 1)
 
 
@@ -167,7 +167,7 @@ def _commands() -> Iterator[Source]:
 
 
 def param_facts(spec: ParamSpec) -> dict[str, str]:
-    """The follow-up answers that every parameter has, by kind."""
+    """Return the follow-up answers about a parameter, by kind."""
     name = spec.name
     default = plain(spec.format(spec.default))
     off_value = "" if spec.off is None else plain(spec.format(spec.off))
@@ -224,7 +224,7 @@ def _models() -> Iterator[Source]:
 
 
 def sources(param_names: Mapping[str, str]) -> Iterator[Source]:
-    """Every generated topic, in the order of the declarations."""
+    """Yield every generated topic, in the order of the declarations."""
     yield from _keys()
     yield from _commands()
     yield from _parameters(param_names)

@@ -1,7 +1,7 @@
-"""Keeps the held-out questions out of the corpus: `python -m tui_chat.guide.decontaminate FILE..`
+"""Keep held-out questions out of the corpus: `python -m tui_chat.guide.decontaminate FILE..`.
 
-Owns `corpus/held_out.sha256`: hashes, so that the corpus can refuse a question that it must never
-teach without holding its text. Run it when a questions file changes, then train again.
+It writes their hashes to `corpus/held_out.sha256`, which lets the corpus reject a question without
+containing its text. Run it when a questions file changes, then train again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from tui_chat.guide.topics import HELD_OUT_HASHES, digest
 
 
 def hashes(paths: list[Path]) -> list[str]:
-    """The hashes of every scored question in some questions files, sorted.
+    """Return the sorted hashes of every scored question in some questions files.
 
-    The first turn of a follow-up only leads to the scored one; it may be as plain as
-    `How do I stop a reply?`, which the corpus must hold.
+    The first turn of a follow-up only leads to the scored one and may be as plain as `How do I stop
+    a reply?`, which the corpus must contain; so it is not hashed.
     """
     scored = (question.turns[-1] for path in paths for question in read_questions(path))
     return sorted({digest(turn) for turn in scored})

@@ -1,7 +1,7 @@
-"""Training dialogues, drawn from the corpus: single questions, follow-ups and long chats.
+"""Training dialogues drawn from the corpus: single questions, follow-ups and long chats.
 
-Owns which turns stand together and which are learned from. A reply that was stopped by the user
-is context, never a lesson.
+Each message says whether the loss counts it. A reply that the user stopped is context only, so that
+the model does not learn to break off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tui_chat.guide.topics import Corpus, FollowUp, Topic, digest, held_out_dige
 
 VALIDATION_SHARE = 0.03
 SAID_SHARE = 0.6
-"""How often a written wording is drawn where a topic has some, rather than an expanded one."""
+"""Share of questions drawn from the hand-written wordings, for topics that have some."""
 _SYSTEM_MESSAGES = (
     "You are a helpful assistant.", "You are guide, the built-in model of tui-chat.", "Be brief.",
     "Answer in one or two sentences.", "You are a friendly helper.", "Be polite and exact.",
@@ -29,7 +29,7 @@ _SYSTEM_MESSAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a training dialogue."""
+    """A message of a training dialogue."""
 
     role: str
     """`system`, `prompter` or `assistant`."""
@@ -39,7 +39,11 @@ class Turn:
 
 
 class DialogueSource:
-    """Draws dialogues, seeded; the validation side uses wordings that training never sees."""
+    """A seeded source of dialogues, for training or validation.
+
+    Each topic's wordings are split between the two sides, except for topics with fewer than 20
+    wordings, which both sides use.
+    """
 
     def __init__(self, corpus: Corpus, seed: int, validation: bool = False) -> None:
         self._rng = random.Random(f"{seed} {validation}")
@@ -57,11 +61,11 @@ class DialogueSource:
         self._held_out = held_out_digests()
 
     def wordings_of(self, topic_id: str) -> tuple[str, ...]:
-        """The wordings of a topic that this side draws from."""
+        """Return the wordings of a topic on this side of the split."""
         return self._wordings[topic_id]
 
     def exchange(self) -> list[Turn]:
-        """One question with its answer, often with a follow-up that leans on it."""
+        """Return a question with its answer, often followed by questions that depend on it."""
         rng = self._rng
         if rng.random() < 0.04:
             return self._follow(rng.choice(list(self._follows.values())), None)
@@ -76,10 +80,10 @@ class DialogueSource:
         return turns
 
     def dialogue(self, exchanges: int) -> list[Turn]:
-        """Several unrelated exchanges in one chat; some replies are stopped.
+        """Return several unrelated exchanges in one chat, with some replies stopped.
 
         Args:
-            exchanges: How many questions at least, before follow-ups.
+            exchanges: Number of exchanges, not counting follow-ups.
         """
         turns: list[Turn] = []
         if self._rng.random() < 0.15:
@@ -109,7 +113,7 @@ class DialogueSource:
         return Turn(turn.role, " ".join(words[:kept]))
 
     def endless(self) -> Iterator[list[Turn]]:
-        """Dialogues of the training mixture: mostly short, some long."""
+        """Yield dialogues of the training mixture: mostly short, some long."""
         while True:
             draw = self._rng.random()
             if draw < 0.9:
@@ -121,6 +125,7 @@ class DialogueSource:
 
 
 def _side(wordings: tuple[str, ...], validation: bool) -> tuple[str, ...]:
+    """Return the wordings of one side; the split depends on their hashes only."""
     share = int(VALIDATION_SHARE * 0x1000)
     if len(wordings) < 20:
         return wordings

@@ -25,17 +25,17 @@ _ROLE_TAGS = ("<|prompter|>", "<|assistant|>", "<|system|>", "<|prefix_begin|>",
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and what the reply must name."""
+    """A question, and what the reply must mention."""
 
     turns: tuple[str, ...]
-    """User turns; the model's own replies stand between them, the last reply is scored."""
+    """User turns; the model's own replies go between them, and the last reply is scored."""
     expect: tuple[str, ...]
-    """Any of these must occur, in any case."""
+    """Texts of which at least one must occur, in any case."""
     also: tuple[str, ...] = ()
-    """All of these must occur too."""
+    """Texts that must all occur as well."""
 
     def is_answered_by(self, reply: str) -> bool:
-        """Whether the reply names the right fact."""
+        """Return whether the reply mentions the expected texts."""
         low = reply.lower()
         named = not self.expect or any(text.lower() in low for text in self.expect)
         return named and all(text.lower() in low for text in self.also)
@@ -43,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One greedy reply and how it ended."""
+    """A greedy reply and how it ended."""
 
     text: str
     tokens: int
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether the right fact is named."""
+        """Whether the reply mentions the expected texts."""
         return self.question.is_answered_by(self.reply.text)
 
 
@@ -79,7 +79,7 @@ def read_questions(path: Path) -> list[Question]:
 
 
 class Guide:
-    """The built-in model, answering greedily in batches."""
+    """The built-in model, decoding greedily in batches."""
 
     def __init__(self, directory: Path = WEIGHTS, dtype: torch.dtype = torch.float32) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -90,7 +90,7 @@ class Guide:
         self._roles = frozenset(ids)
 
     def prompt(self, turns: Sequence[tuple[str, str]], question: str) -> list[int]:
-        """The ids that ask for the reply to a question after some finished exchanges."""
+        """Return the prompt ids for a question after some finished exchanges."""
         ids: list[int] = []
         for asked, replied in turns:
             ids += [self._prompter, *self._encoded(asked), self._end]
@@ -103,7 +103,7 @@ class Guide:
         )
 
     def replies(self, prompts: Sequence[list[int]]) -> list[Reply]:
-        """Greedy replies to prompts, in their order; like lengths share a batch."""
+        """Return greedy replies in the order of the prompts, batched by similar length."""
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         replies: dict[int, Reply] = {}
         for start in range(0, len(order), _BATCH):
@@ -136,7 +136,7 @@ class Guide:
 
 
 def answer(guide: Guide, questions: Sequence[Question]) -> list[Outcome]:
-    """Ask every question; follow-ups see the model's own earlier replies."""
+    """Ask every question; the prompt of a follow-up contains the model's own earlier replies."""
     chats: list[list[tuple[str, str]]] = [[] for _ in questions]
     last: dict[int, Reply] = {}
     for depth in range(max((len(question.turns) for question in questions), default=0)):
@@ -149,7 +149,7 @@ def answer(guide: Guide, questions: Sequence[Question]) -> list[Outcome]:
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
-    """Every failing question with its reply, and the totals."""
+    """Return every failing question with its reply, and the totals."""
     lines: list[str] = []
     for outcome in (o for o in outcomes if not o.right):
         lines.append(f"- {' / '.join(outcome.question.turns)}")
@@ -168,7 +168,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 
 def main() -> None:
-    """Read the command line, score, print."""
+    """Read the command line, score the questions and print the result."""
     parser = argparse.ArgumentParser(prog="python -m tui_chat.guide.evaluate", description=__doc__)
     parser.add_argument("--questions", type=Path, default=QUESTIONS, help="a TOML file")
     parser.add_argument("--model", type=Path, default=WEIGHTS)

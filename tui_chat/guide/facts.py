@@ -1,7 +1,7 @@
-"""Facts that the answers quote, read from the program's own declarations.
+"""Facts for the answers, read from the program's own declarations.
 
-Owns the placeholders of the corpus, such as `{key undo}` or `{range top_k}`: a key or a value is
-never written into the corpus by hand, so it can't drift from the program.
+The corpus contains placeholders such as `{key undo}` or `{range top_k}` instead of keys and values,
+so it cannot drift from the program. This module fills them in.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ _REGISTRY_PLACES = (
 
 
 class FactError(KeyError):
-    """A placeholder that names nothing the program declares."""
+    """A placeholder for something that the program does not declare."""
 
 
 @cache
 def registry() -> dict[str, dict[str, Any]]:
-    """The models of the project's `models.toml`, by name."""
+    """Return the models of the project's `models.toml`, by name.
+
+    Raises:
+        FactError: If the file is not found.
+    """
     for place in _REGISTRY_PLACES:
         if place.is_file():
             models = tomllib.loads(place.read_text("utf-8"))["models"]
@@ -45,17 +49,17 @@ def listing(items: list[str], last: str = "and") -> str:
 
 
 def first_key(action: Action) -> str:
-    """The first default key of an action as people write it, as `Ctrl+R`."""
+    """Return the first default key of an action as people write it, such as `Ctrl+R`."""
     return action.key_text.split(" / ")[0]
 
 
 def plain(text: str) -> str:
-    """Write numbers as people do: `0.50 to 3.00` becomes `0.5 to 3`."""
+    """Strip trailing zeros from numbers: `0.50 to 3.00` becomes `0.5 to 3`."""
     return _TRAILING_ZEROS.sub(lambda m: m.group(1) + (m.group(2) or ""), text)
 
 
 def preset_text(name: str) -> str:
-    """The values of a preset in words."""
+    """Return the values of a preset in words."""
     values = BUILTIN_PRESETS[name].values
     return listing([f"{k} {plain(find_spec(k).format(v))}" for k, v in values.items()])
 
@@ -95,7 +99,7 @@ def _list_of(kind: str) -> str:
 
 
 def fill(text: str) -> str:
-    """Replace every placeholder of a text by what the program declares.
+    """Replace every placeholder in a text by the fact that it names.
 
     Raises:
         FactError: If a placeholder names nothing, or its value is empty.
@@ -115,7 +119,12 @@ def fill(text: str) -> str:
 
 
 def named_action(text: str, kind: str) -> Action | None:
-    """The action that the first `{key ..}` or `{slash ..}` placeholder of an answer names."""
+    """Return the action that the first placeholder of a kind names; None if there is none.
+
+    Args:
+        text: An answer with placeholders.
+        kind: `key` for `{key ..}` and `{keys ..}`, else `{slash ..}` and `{usage ..}`.
+    """
     kinds = ("key", "keys") if kind == "key" else ("slash", "usage")
     for match in _PLACEHOLDER.finditer(text):
         if match.group(1) in kinds:
@@ -124,7 +133,7 @@ def named_action(text: str, kind: str) -> Action | None:
 
 
 def keys_by_text() -> dict[str, list[Action]]:
-    """Every key as people write it, with the actions it has in the different scopes."""
+    """Return every key as people write it, with its actions in the different scopes."""
     found: dict[str, list[Action]] = {}
     for action in ACTIONS:
         for text in filter(None, action.key_text.split(" / ")):

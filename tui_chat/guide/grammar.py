@@ -1,7 +1,7 @@
-"""The little wording language of the corpus: alternatives, options, slots and verb forms.
+"""The small wording language of the corpus: alternatives, options, slots and verb forms.
 
-Owns how one line such as `how do i (stop|halt) [the] <reply>` becomes many sentences. Knows
-nothing of what the sentences are about.
+It turns one line such as `how do i (stop|halt) [the] <reply>` into many sentences, whatever they
+are about.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _SPACES = re.compile(r"\s+")
 
 
 class GrammarError(ValueError):
-    """A wording that cannot be read; names the line."""
+    """A wording that cannot be parsed; the message contains the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several sequences, each a tuple of literal texts and further choices."""
+    """A choice between sequences, each a tuple of literal texts and further choices."""
 
     options: tuple[tuple[str | Choice, ...], ...]
 
     def sample(self, rng: random.Random) -> str:
-        """Draw one sentence; every option of a choice is equally likely."""
+        """Return a random sentence; every option of a choice is equally likely."""
         option = self.options[rng.randrange(len(self.options))]
         return "".join(p if isinstance(p, str) else p.sample(rng) for p in option)
 
     def count(self) -> int:
-        """How many sentences this can become, counting equal ones twice."""
+        """Return how many sentences this can become, counting duplicates."""
         total = 0
         for option in self.options:
             product = 1
@@ -42,7 +42,7 @@ class Choice:
 
 
 def parse(line: str, slots: Mapping[str, str]) -> Choice:
-    """Read one line: `(a|b)` is a choice, `[a]` and `(a)?` optional, `<name>` a named slot.
+    """Parse a line: `(a|b)` is a choice, `[a]` and `(a)?` are optional, `<name>` is a named slot.
 
     Raises:
         GrammarError: If brackets do not match or a slot has no entry.
@@ -109,7 +109,7 @@ def _parse_until(text: str, start: int, closing: str) -> tuple[Choice, int]:
 
 
 def tidy(sentence: str) -> str:
-    """Collapse the spaces that options leave behind."""
+    """Collapse the spaces that omitted options leave behind."""
     return _SPACES.sub(" ", sentence).strip().replace(" ,", ",")
 
 
@@ -122,7 +122,7 @@ _IRREGULAR = {"have": ("has", "having"), "be": ("is", "being"), "see": ("sees", 
 
 
 def third_person(phrase: str) -> str:
-    """`copy a reply` becomes `copies a reply`."""
+    """Return a verb phrase in the third person: `copy a reply` becomes `copies a reply`."""
     verb, space, rest = phrase.partition(" ")
     if verb in _IRREGULAR:
         form = _IRREGULAR[verb][0]
@@ -136,7 +136,7 @@ def third_person(phrase: str) -> str:
 
 
 def gerund(phrase: str) -> str:
-    """`stop a reply` becomes `stopping a reply`."""
+    """Return a verb phrase as a gerund: `stop a reply` becomes `stopping a reply`."""
     verb, space, rest = phrase.partition(" ")
     if verb in _IRREGULAR:
         form = _IRREGULAR[verb][1]
@@ -152,7 +152,7 @@ def gerund(phrase: str) -> str:
 
 
 def past(phrase: str) -> str:
-    """`stop a reply` becomes `stopped a reply`."""
+    """Return a verb phrase in the past tense: `stop a reply` becomes `stopped a reply`."""
     verb, space, rest = phrase.partition(" ")
     if verb in _PAST:
         form = _PAST[verb]
@@ -168,7 +168,7 @@ def past(phrase: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """`reply` becomes `replies`."""
+    """Return the plural of a noun: `reply` becomes `replies`."""
     if noun.endswith("s"):
         return noun
     if noun.endswith(("x", "z", "ch", "sh")):

@@ -1,4 +1,4 @@
-"""The card that lies beside the weights: what the model is and how it came to be."""
+"""The model card stored with the weights: what the model is and how it was trained."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ positions and its own byte-level BPE. It knows this program and nothing else, an
 def text(
     parameters: int, steps: int, train: float, held_out: float, minutes: float, before: str = ""
 ) -> str:
-    """The card of one training run.
+    """Return the card of a training run.
 
     Args:
         parameters: Number of weights.
         steps: Optimiser steps taken.
-        train: Mean training loss of the last steps, in nats for each token.
-        held_out: Loss on the validation dialogues, in nats for each token.
+        train: Mean training loss of the last steps, in nats per token.
+        held_out: Loss on the validation dialogues, in nats per token.
         minutes: Wall-clock time of the run.
-        before: The steps on the card of the model that the run began with; empty from scratch.
+        before: The steps on the card of the model that the run started from; empty if it started
+            from scratch.
     """
     return _CARD.format(
         parameters=parameters / 1e6,
@@ -49,7 +50,7 @@ def text(
 
 
 def steps_of(directory: Path) -> str:
-    """The steps on the card of a trained model.
+    """Return the steps on the card of a trained model.
 
     Raises:
         OSError: If it has no card.

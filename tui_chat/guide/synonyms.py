@@ -1,6 +1,6 @@
-"""Words that may stand for each other in a question: `corpus/synonyms.toml`, bent as needed.
+"""Synonyms for single words of a question, from `corpus/synonyms.toml`, inflected as needed.
 
-Owns the replacing of single words, so that training meets far more words than the wordings hold.
+They show training far more words than the wordings contain.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BENDINGS: tuple[Callable[[str], str], ...] = (
 
 @cache
 def table() -> dict[str, tuple[str, ...]]:
-    """Every word that can be replaced, in each of its forms, with what may replace it."""
+    """Return the replacements of every replaceable word, in each of its forms."""
     tables = tomllib.loads((CORPUS / FILE).read_text("utf-8"))
     found: dict[str, list[str]] = {}
     for word, line in tables["verbs"].items():
@@ -41,9 +41,9 @@ def table() -> dict[str, tuple[str, ...]]:
 
 
 def exchanged(text: str, rng: random.Random, share: float) -> str:
-    """Replace about that share of the words that can be replaced.
+    """Replace each replaceable word with probability `share`.
 
-    A word beside a slash, a dash or a sign is part of a name, as in `/stop`, and stays.
+    A word next to a slash, a dash or another sign is part of a name such as `/stop`, and stays.
     """
     words = text.split(" ")
     for at, word in enumerate(words):

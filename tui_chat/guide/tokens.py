@@ -1,7 +1,7 @@
-"""The guide's own tokenizer and the token ids of a dialogue.
+"""The guide's tokenizer, and the token ids of its training dialogues.
 
-Owns the training of the byte-level BPE, the five role tags, and the oasst prompt format: a role
-id, the text encoded without special tokens, and the end token for each message.
+The tokenizer is a byte-level BPE with five role tags. In the oasst prompt format, a message is a
+role id, its text encoded without special tokens, and the end token.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _IGNORED = -100
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Train the byte-level BPE; the special tokens get the first ids, the end token id 0."""
+    """Train the byte-level BPE; the special tokens get the first ids, and the end token id 0."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -54,7 +54,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a special token.
+    """Return the id of a special token.
 
     Raises:
         KeyError: If the tokenizer does not have it.
@@ -66,7 +66,7 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json`, as `AutoTokenizer` reads them."""
+    """Write `tokenizer.json` and `tokenizer_config.json` in the form that `AutoTokenizer` reads."""
     tokenizer.save(str(directory / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -80,14 +80,21 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One dialogue as ids, with the label of each position; -100 where nothing is learned."""
+    """A dialogue as ids, with a label for each position; -100 where the loss ignores it."""
 
     ids: list[int]
     labels: list[int]
 
 
 class DialogueEncoder:
-    """Turns dialogues into ids; in training some user texts are cut into rarer pieces."""
+    """An encoder of dialogues that can add noise to the tokens of user texts.
+
+    Args:
+        tokenizer: The trained tokenizer.
+        seed: Seeds the noise.
+        dropout: Share of user and system messages, 0 to 1, encoded with BPE dropout, and
+            independently the share in which some tokens are replaced at random.
+    """
 
     def __init__(self, tokenizer: Tokenizer, seed: int = 0, dropout: float = 0.0) -> None:
         self._exact = copy.deepcopy(tokenizer)
@@ -101,7 +108,7 @@ class DialogueEncoder:
         self._end = special_id(tokenizer, END)
 
     def message(self, turn: Turn) -> list[int]:
-        """The ids of one message: role, text, end."""
+        """Return the ids of a message: role, text, end."""
         loose = turn.role != "assistant" and self._rng.random() < self._dropout
         encoder = self._loose if loose else self._exact
         text_ids = encoder.encode(turn.text, add_special_tokens=False).ids
@@ -110,21 +117,21 @@ class DialogueEncoder:
         return [self._ids[turn.role], *text_ids, self._end]
 
     def _blurred(self, token: int) -> int:
-        # A word that was never seen must not decide alone what is answered.
+        # Random tokens teach the model not to base its answer on a single unknown word.
         rows = self._exact.get_vocab_size()
         return self._rng.randrange(16, rows) if self._rng.random() < 0.08 else token
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """The ids that ask for the next reply: every message, then the assistant's tag."""
+        """Return the ids that ask for the next reply: every message, then the assistant's tag."""
         ids = [token for turn in turns for token in self.message(turn)]
         return [*ids, self._ids["assistant"]]
 
     def example(self, turns: Sequence[Turn], reply_tokens: int = 0) -> Example:
-        """A dialogue for training; only learned replies and their end tokens have labels.
+        """Return a dialogue for training; only learned replies and their end tokens have labels.
 
         Args:
-            turns: The messages, from the system message on.
-            reply_tokens: If not 0, the example ends after so many tokens of the last reply.
+            turns: The messages, starting with the system message if there is one.
+            reply_tokens: If not 0, the example ends after this many tokens of the last reply.
         """
         ids: list[int] = []
         labels: list[int] = []

@@ -1,7 +1,7 @@
-"""The corpus as topics: what can be asked, in many wordings, and what is answered.
+"""The corpus as topics, each a question in many wordings with its answer.
 
-Owns the reading of `corpus/*.toml`, the expansion of wordings, and the decontamination: a
-question of the held-out set never becomes a wording. Facts come from `facts` and `declared`.
+`build` reads `corpus/*.toml`, expands the wordings and adds the topics of `declared`; `facts` fills
+in placeholders. A question of the held-out set never becomes a wording.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _KNOWN = frozenset({"ask", "do", "noun", "term", "answer", "then", "weight", "pe
 
 
 class CorpusError(ValueError):
-    """A corpus file that breaks its own rules; names the topic."""
+    """A corpus file that breaks the rules; the message names the topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One thing that can be asked."""
+    """A question in many wordings, with its answer."""
 
     id: str
     wordings: tuple[str, ...]
@@ -39,37 +39,37 @@ class Topic:
     """Answers to follow-up questions, by kind."""
     weight: float = 1.0
     said: tuple[str, ...] = ()
-    """Wordings of `corpus/said`: written one by one, far richer in words than expanded ones."""
+    """Wordings from `corpus/said`: hand-written, with a far larger vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A kind of question that leans on the turn before, as `and how do I undo that`."""
+    """A kind of question that depends on the turn before, such as `and how do I undo that`."""
 
     kind: str
     wordings: tuple[str, ...]
     fallback: str
-    """The answer where the turn before has none of its own."""
+    """The answer if the topic of the turn before has none for this kind."""
     said: tuple[str, ...] = ()
-    """Wordings of `corpus/said/follow.toml`."""
+    """Wordings from `corpus/said/follow.toml`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Everything that training dialogues are drawn from."""
+    """All topics and follow-ups, from which training dialogues are drawn."""
 
     topics: tuple[Topic, ...]
     follow_ups: tuple[FollowUp, ...]
 
     def wordings(self) -> Iterable[str]:
-        """Every wording of every topic and follow-up."""
+        """Yield every wording of every topic and follow-up."""
         for topic in self.topics:
             yield from (*topic.wordings, *topic.said)
         for follow in self.follow_ups:
             yield from (*follow.wordings, *follow.said)
 
     def answers(self) -> Iterable[str]:
-        """Every answer, with the follow-up answers."""
+        """Yield every answer, including answers to follow-ups."""
         for topic in self.topics:
             yield topic.answer
             yield from topic.then.values()
@@ -77,20 +77,20 @@ class Corpus:
 
 
 def normalised(text: str) -> str:
-    """A wording without case and punctuation, for comparing questions.
+    """Return a wording without case and punctuation, for comparing questions.
 
-    Slash, plus and angle brackets stay: `/stop` and `stop` are different questions.
+    Slash, plus, caret and angle brackets stay: `/stop` and `stop` are different questions.
     """
     return _NOT_WORD.sub(" ", text.lower()).strip()
 
 
 def digest(text: str) -> str:
-    """The hash of a normalised question, as kept in `held_out.sha256`."""
+    """Return the hash of a normalised question, in the form stored in `held_out.sha256`."""
     return hashlib.sha256(normalised(text).encode()).hexdigest()[:24]
 
 
 def held_out_digests() -> frozenset[str]:
-    """The hashes of the questions that must not become wordings."""
+    """Return the hashes of the questions that must not become wordings."""
     path = CORPUS / HELD_OUT_HASHES
     return frozenset(path.read_text("ascii").split()) if path.is_file() else frozenset()
 
@@ -116,7 +116,7 @@ def _read_tables() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]
 
 
 def _read_said() -> dict[str, tuple[str, ...]]:
-    """The written wordings by topic; a kind of follow-up is `follow.KIND`."""
+    """Return the hand-written wordings by topic; those of follow-ups have the key `follow.KIND`."""
     held_out = held_out_digests()
     said: dict[str, tuple[str, ...]] = {}
     for path in sorted((CORPUS / "said").glob("*.toml")):
@@ -134,7 +134,7 @@ def _lines(text: str) -> list[str]:
 
 
 class _Expander:
-    """Expands wording lines, seeded, and keeps held-out questions and repeats out."""
+    """A seeded expander of wording lines that leaves out held-out questions and duplicates."""
 
     def __init__(self, words: Mapping[str, Mapping[str, Any]], seed: int) -> None:
         self._slots = words["slots"]
@@ -166,11 +166,11 @@ class _Expander:
         return drawn
 
     def framed(self, kind: str, line: str) -> list[str]:
-        """Put one phrase into every sentence frame of a kind."""
+        """Put a phrase into every sentence frame of a kind."""
         return [frame.replace("{}", f"({line})") for frame in self._frames[kind]]
 
     def tasks(self, topic_id: str, lines: list[str], wanted: int) -> list[str]:
-        """Sentences that ask how to do something, from verb phrases such as `stop a reply`."""
+        """Return questions of how to do something, from verb phrases such as `stop a reply`."""
         rng = random.Random(f"{self._seed} do {topic_id}")
         phrases = [grammar.parse(line, self._slots) for line in lines]
         forms = (
@@ -190,7 +190,7 @@ class _Expander:
 def _groups(
     expander: _Expander, topic_id: str, table: Mapping[str, Any], term: str
 ) -> list[tuple[list[str], int]]:
-    """The wording lines of a topic, with how many wordings to draw from each group."""
+    """Return a topic's wording lines in groups, with the number of wordings to draw from each."""
     asks = _lines(table.get("ask", ""))
     do = _lines(table.get("do", ""))
     nouns, terms = table.get("noun", ""), "|".join(filter(None, (table.get("term", ""), term)))
@@ -222,9 +222,9 @@ def build(seed: int = 0) -> Corpus:
     """Read the corpus and expand it.
 
     Raises:
-        CorpusError: If a file has an unknown key, a topic twice or no answer, or if wordings
-            are given for a topic that does not exist.
-        GrammarError: If a wording cannot be read.
+        CorpusError: If a file has an unknown key, a duplicate topic or a topic without an answer,
+            or if wordings are given for a topic that does not exist.
+        GrammarError: If a wording cannot be parsed.
         FactError: If an answer names a key, command or parameter that does not exist.
     """
     tables, words = _read_tables()

@@ -44,14 +44,20 @@ _IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded ids and labels, both [batch, tokens]."""
+    """Padded ids and labels, both of shape [batch, tokens]."""
 
     ids: torch.Tensor
     labels: torch.Tensor
 
 
 def build_model(tokenizer: Tokenizer, layers: int, width: int) -> GPTNeoXForCausalLM:
-    """A GPT-NeoX of the guide's shape with fresh weights."""
+    """Return a GPT-NeoX of the guide's shape with fresh weights.
+
+    Args:
+        tokenizer: The tokenizer, which determines the rows of the embedding.
+        layers: Number of layers.
+        width: Width of the residual stream, a multiple of 64, which is the size of a head.
+    """
     rows = math.ceil(tokenizer.get_vocab_size() / 16) * 16
     config = GPTNeoXConfig(
         vocab_size=rows,
@@ -71,12 +77,15 @@ def build_model(tokenizer: Tokenizer, layers: int, width: int) -> GPTNeoXForCaus
 
 
 def batches(source: DialogueSource, encoder: DialogueEncoder, seed: int) -> Iterator[Batch]:
-    """Batches of about `BATCH_TOKENS`, of dialogues of like length; some as long as can be."""
+    """Yield batches of about `BATCH_TOKENS` tokens from dialogues of similar length.
+
+    A few dialogues in each pool are long, to train late positions.
+    """
     rng = random.Random(seed)
     endless = source.endless()
     while True:
-        # Which fact is asked for shows in the first words of a reply; most examples stop there,
-        # so that the same time has room for twice as many questions.
+        # The first words of a reply show which fact the model chose. Most examples stop there, so
+        # that the same training time covers twice as many questions.
         cuts = [rng.randint(7, 15) if rng.random() < CUT_SHARE else 0 for _ in range(POOL)]
         pool = [encoder.example(next(endless), cut) for cut in cuts]
         for _ in range(2):
@@ -102,10 +111,10 @@ def _padded(examples: list[Example]) -> Batch:
 
 
 def loss_of(model: GPTNeoXForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy of the learned tokens.
+    """Return the mean cross entropy of the learned tokens, in nats.
 
-    Padding is on the right and attention is causal, so no mask is needed; the output layer runs
-    only at the positions that are learned.
+    Padding is on the right and attention is causal, so no attention mask is needed. The output
+    layer runs only at learned positions.
     """
     hidden = model.gpt_neox(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
     targets = batch.labels[:, 1:]
@@ -116,7 +125,7 @@ def loss_of(model: GPTNeoXForCausalLM, batch: Batch) -> torch.Tensor:
 
 @torch.no_grad()
 def held_out_loss(model: GPTNeoXForCausalLM, validation: list[Batch]) -> float:
-    """Mean loss over dialogues whose wordings training never sees."""
+    """Return the mean loss over the validation batches, in nats per token."""
     model.eval()
     losses = [loss_of(model, batch).item() for batch in validation]
     model.train()
@@ -124,7 +133,7 @@ def held_out_loss(model: GPTNeoXForCausalLM, validation: list[Batch]) -> float:
 
 
 def save(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, out: Path, card: str) -> None:
-    """Write the fp16 model and replace the old directory in one move."""
+    """Write the model in fp16, and replace the old directory by renaming."""
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     half = GPTNeoXForCausalLM(model.config)
@@ -138,7 +147,7 @@ def save(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, out: Path, card: str) 
     half.save_pretrained(fresh)
     save_tokenizer(tokenizer, fresh)
     (fresh / "MODEL_CARD.md").write_text(card, "utf-8")
-    fresh.chmod(0o755)
+    fresh.chmod(0o755)  # mkdtemp creates it with 0700
     for file in fresh.iterdir():
         file.chmod(0o644)
     if out.exists():
@@ -159,7 +168,7 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 def _optimisers(model: GPTNeoXForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for embeddings, biases and norms."""
+    """Return Muon for the matrices of the layers, and AdamW for embeddings, biases and norms."""
     hidden, tables, vectors = [], [], []
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
@@ -185,17 +194,17 @@ def _tokenizer_texts(source: DialogueSource) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one training run does."""
+    """The parameters of a training run."""
 
     out: Path
     steps: int
     seed: int
     rate: float
-    """The highest learning rate."""
+    """The peak learning rate."""
     layers: int
     width: int
     start: Path | None
-    """A trained model to go on from, with its tokenizer; None starts from scratch."""
+    """A trained model to continue from, with its tokenizer; None starts from scratch."""
 
 
 def _beginning(plan: Plan, corpus: topics.Corpus) -> tuple[Tokenizer, GPTNeoXForCausalLM]:
@@ -207,7 +216,7 @@ def _beginning(plan: Plan, corpus: topics.Corpus) -> tuple[Tokenizer, GPTNeoXFor
 
 
 def train(plan: Plan) -> None:
-    """Train and write the model to `plan.out`, now and then and at the end."""
+    """Train, and write the model to `plan.out` at intervals and at the end."""
     steps, seed, out = plan.steps, plan.seed, plan.out
     torch.manual_seed(seed)
     torch.set_num_threads(2)
@@ -255,7 +264,7 @@ def train(plan: Plan) -> None:
 
 
 def _score(out: Path) -> None:
-    """Ask the finished model the questions that come with it, and note the score on its card."""
+    """Score the finished model on `questions.toml`, and add the result to its card."""
     outcomes = evaluate.answer(evaluate.Guide(out), evaluate.read_questions(evaluate.QUESTIONS))
     print(evaluate.report(outcomes), flush=True)
     right = sum(outcome.right for outcome in outcomes)

@@ -1,10 +1,10 @@
-"""The one object every front end talks to: a chat, its parameters, its model and its saving.
+"""A chat session: the chat, its sampling parameters, its model and its saving, without a UI.
 
-`ChatSession` decides what is sent, applies what the engine says, and has it saved. Its parts stand
-on each other: `core` (state), `model_control`, `talking`, `editing`, `choosing`, `compacting`,
-`sharing`, `chat_session`. Every method returns at once, unless it says that it is not for a UI
-loop, and may be called from any thread; what happens later is told to listeners. Refuses to know
-how anything is shown.
+Front ends use `ChatSession`, which decides what is sent, applies the engine's events and saves the
+result. It is built as a chain of classes, each extending the one before: `core` (state),
+`model_control`, `talking`, `editing`, `choosing`, `compacting`, `sharing`, `chat_session`. Methods
+may be called from any thread. They return at once, unless their docstring says "not for a UI loop";
+later results reach the front end through listeners.
 """
 
 from tui_chat.session.chat_session import ChatSession

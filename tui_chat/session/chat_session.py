@@ -1,4 +1,4 @@
-"""The whole session: talking, editing, and the saved chats."""
+"""`ChatSession`, the class that front ends use, with its operations on whole chats."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class ChatSession(Sharing):
     """A chat with a model.
 
     Args:
-        backend: What runs the model; the session owns the one thread that calls it.
-        writer: Saves in the background, or makes what does, once and when it is first needed;
-            None keeps nothing.
+        backend: Runs the model; only the session's engine thread loads and generates with it.
         registry: The known models and presets.
-        settings: How to begin.
+        settings: The initial model, parameters and system message.
+        writer: Saves in the background; or a function that makes such a writer, called once on
+            first use. None saves nothing.
     """
 
     def new_chat(self) -> None:
-        """Start an empty chat; a running reply is stopped and kept."""
+        """Start an empty chat; a running reply is stopped and its text kept."""
         self._open(self._empty_chat(self._conversation.system, self._wanted.model))
 
     def open_chat(self, conversation: Conversation) -> None:
-        """Make a loaded chat the current one; a running reply is stopped and kept.
+        """Make a loaded chat the current one; a running reply is stopped and its text kept.
 
-        If another program has it open it can only be read until that has left it, and a notice says
-        so. Looks into the database; not for a UI loop.
+        If another program has the chat open, it is read-only here until that program leaves it, and
+        a notice tells the user. Reads the database; not for a UI loop.
         """
         with self._lock:
             self._open(self._as_left(conversation))
 
     def keep_draft(self, text: str) -> None:
-        """Save with the chat what is typed and not sent yet."""
+        """Save the unsent draft with the chat."""
         with self._lock:
             working = self._conversation.working
             if working.get("draft", "") == text:
@@ -51,8 +51,9 @@ class ChatSession(Sharing):
 
     @property
     def place(self) -> tuple[str, int] | None:
-        """Where the current chat was read: the message at the top and which line of it; None for
-        its end.
+        """The saved scroll position: the id of the message at the top and its line, counted from 0.
+
+        None stands for the end of the chat.
         """
         kept = self._conversation.working.get("place")
         if not isinstance(kept, dict):
@@ -62,7 +63,7 @@ class ChatSession(Sharing):
         return (str(message_id), int(line or 0)) if is_place else None
 
     def keep_place(self, place: tuple[str, int] | None) -> None:
-        """Save with the chat where it is read, as `place`."""
+        """Save the scroll position with the chat, in the form of `place`."""
         with self._lock:
             working = self._conversation.working
             if place == self.place or (place is not None and not self.is_here(place[0])):
@@ -74,7 +75,7 @@ class ChatSession(Sharing):
             self._save_header(self._conversation)
 
     def fork(self, message_id: str) -> Conversation:
-        """Go on in a new chat, with the messages up to one of them; the old chat stays."""
+        """Open a new chat with the messages up to one of them; the old chat stays unchanged."""
         with self._lock:
             title = self._conversation.title
             copy = self._conversation.fork(message_id, title_from(f"{title} (fork)", 200))
@@ -96,14 +97,14 @@ class ChatSession(Sharing):
         self._tell_if_taken()
 
     def chats(self) -> list[ChatSummary]:
-        """The saved chats, newest first. Reads the database; not for a UI loop."""
+        """Return the saved chats, newest first. Reads the database; not for a UI loop."""
         if self._writer is None:
             return []
         with self._writer.reader() as reader:
             return reader.list_chats()
 
     def chats_with(self, query: Query) -> frozenset[str]:
-        """The ids of the chats with a message that a query finds. Not for a UI loop.
+        """Return the ids of the chats in which the query matches a message. Not for a UI loop.
 
         Raises:
             StoreError: If the database cannot be read.
@@ -114,7 +115,7 @@ class ChatSession(Sharing):
             return frozenset(reader.chat_ids(query))
 
     def search(self, query: Query) -> list[Found]:
-        """Messages of the saved chats, the best first. Reads the database; not for a UI loop.
+        """Return matching messages of the saved chats, best match first. Not for a UI loop.
 
         Raises:
             StoreError: If the database cannot be read.
@@ -125,14 +126,13 @@ class ChatSession(Sharing):
             return reader.search(query)
 
     def open_at(self, chat_id: str, message_id: str) -> None:
-        """Make a saved chat the current one, with a message on its path. Not for a UI loop.
+        """Make a saved chat the current one and show the branch of a message. Not for a UI loop.
 
-        If the chat is open already, showing another branch of it is an undoable step.
+        If the chat is the current one already, switching to another branch is an undoable step.
 
         Raises:
-            TranscriptNotFoundError: If the chat or the message is not there any more.
-            BusyError: If another branch of the current chat would have to be shown while the
-                engine writes.
+            TranscriptNotFoundError: If the chat or the message no longer exists.
+            BusyError: If this would switch branches of the current chat while the engine writes.
         """
         is_current = chat_id == self._conversation.id
         conversation = self._conversation if is_current else self.load_chat(chat_id)
@@ -156,11 +156,12 @@ class ChatSession(Sharing):
             self._tell(TreeChanged())
 
     def load_chat(self, id_or_prefix: str) -> Conversation:
-        """Read a saved chat by its id, the beginning of it, or `last`. Not for a UI loop.
+        """Read a saved chat by its id, a prefix of its id, or `last`. Not for a UI loop.
 
         Raises:
-            TranscriptNotFoundError: If there is none, or more than one.
-            StoreError: If the database cannot be read.
+            TuiChatError: If nothing is saved in this run.
+            TranscriptNotFoundError: If no chat matches.
+            StoreError: If several chats match, or the database cannot be read.
         """
         if self._writer is None:
             raise TuiChatError("Nothing is saved in this run", "", "Start without --no-save")
@@ -172,7 +173,7 @@ class ChatSession(Sharing):
         """Give a chat another title.
 
         Raises:
-            BusyError: If another program has it open.
+            BusyError: If another program has the chat open.
         """
         self._require_free(chat_id)
         title = title_from(storable(title), 200)
@@ -184,24 +185,27 @@ class ChatSession(Sharing):
         self._tell(TreeChanged())
 
     def delete_chat(self, chat_id: str) -> None:
-        """Delete a saved chat; `undelete_chat` brings it back. The current one is left first.
+        """Delete a saved chat; `undelete_chat` restores it.
+
+        If it is the current chat, the session starts a new one.
 
         Raises:
-            BusyError: If another program has it open.
+            BusyError: If another program has the chat open.
         """
         self._require_free(chat_id)
         if self._writer is not None:
-            self._writer.delete(chat_id)  # before it is left: another program may wait for it
+            # Before new_chat gives the lease back, so that a waiting program finds it deleted.
+            self._writer.delete(chat_id)
         if chat_id == self._conversation.id:
             self.new_chat()
 
     def undelete_chat(self, chat_id: str) -> None:
-        """Bring a deleted chat back."""
+        """Restore a deleted chat."""
         if self._writer is not None:
             self._writer.undelete(chat_id)
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Stop everything, save everything, free the model.
+        """Stop the engine, save everything and free the model.
 
         Args:
             timeout: Seconds to wait for the engine thread, and again for saving.
@@ -218,7 +222,7 @@ class ChatSession(Sharing):
         return ended
 
     def save_partial(self) -> None:
-        """Hand what has arrived of the running reply to the writer, marked as stopped."""
+        """Save the text so far of each reply that the engine is writing, marked as stopped."""
         with self._lock:
             for reply in list(self._replies.values()):
                 if reply.has_begun:

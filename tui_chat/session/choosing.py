@@ -1,7 +1,7 @@
-"""The best of several: replies to one message written side by side, and the choice between them.
+"""Best of N: several replies to one message, written side by side, and the user's choice of one.
 
-They are versions of one reply like any others. What is chosen is remembered as a preference, for
-training. Refuses to choose by itself.
+The candidates are ordinary versions of one reply. The choice is stored as a preference, which the
+training exports can use.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ from tui_chat.session.editing import Editing
 from tui_chat.session.reply import Reply
 
 FEWEST, MOST = 2, 8
-"""How many candidates there can be."""
+"""The smallest and largest number of candidates."""
 USUAL = 4
 
 
 class Choosing(Editing):
-    """Writes candidates, and takes the choice of one."""
+    """The part of the session that writes candidates and records the user's choice."""
 
     def best_of(self, count: int = USUAL, text: str = "") -> list[Message]:
-        """Answer a message several times, to choose the best; each is a version of the reply.
+        """Write several replies to one message, each as a version of the reply.
 
         Args:
-            count: How many, 2 to 8.
-            text: A new message; empty for the last one of the user, whose present replies stay.
+            count: Number of candidates, 2 to 8.
+            text: A new message to send; empty to answer the last user message again, whose present
+                replies stay.
 
         Returns:
             The candidates, empty so far.
 
         Raises:
-            ParameterError: If the number is another one, or all of them would be the same.
+            ParameterError: If `count` is out of range, or the parameters are greedy, so that all
+                candidates would be the same.
             BusyError: If the engine is still writing.
-            ContextError: If there is nothing to answer, or the text is too long for the context.
+            ContextError: If there is no message to answer, or the text does not fit into the
+                context.
         """
         if not FEWEST <= count <= MOST:
             raise ParameterError(
@@ -81,7 +84,12 @@ class Choosing(Editing):
         )
 
     def _question(self) -> Message:
-        """The last message of the user on the active path. Refuses while the engine writes."""
+        """Return the last user message of the active path.
+
+        Raises:
+            BusyError: If the engine is still writing.
+            ContextError: If there is no user message.
+        """
         leaf = self._target(None)
         path = self._conversation.path(leaf.id)
         question = next((m for m in reversed(path) if m.role == "user"), None)
@@ -90,23 +98,27 @@ class Choosing(Editing):
         return question
 
     def stop_reply(self, message_id: str) -> None:
-        """Stop one reply, keeping its text; those beside it go on."""
+        """Stop one reply and keep its text; the replies beside it continue."""
         with self._lock:
             reply = self._replies.get(message_id)
         if reply is not None and reply.job is not None:
             reply.job.cancel()
 
     def choose(self, chosen_id: str, others: Sequence[str]) -> Literal["preferred", "shown"]:
-        """Make a candidate part of the chat, as one step that can be undone.
+        """Show a candidate in the chat and record it as preferred, as one undoable step.
 
-        It is remembered that it was preferred to those of the others that have a text. Those that
-        are still being written are stopped; the chosen one goes on.
+        The preference counts only against candidates that have text. Candidates that the engine is
+        still writing are stopped, except for the chosen one, which continues.
+
+        Args:
+            chosen_id: The id of the chosen candidate.
+            others: The ids of the other candidates.
 
         Returns:
-            `preferred`, or `shown` where there was nothing to prefer it to.
+            `preferred`; or `shown` if no other candidate had text.
 
         Raises:
-            ContextError: If it has no text.
+            ContextError: If the chosen candidate has no text yet.
         """
         with self._lock:
             if not self.message(chosen_id).text:

@@ -1,8 +1,8 @@
-"""Notes in place of turns: the model sums up what is not sent any more, and the note is.
+"""Compaction: the model writes a note that replaces older turns in the prompt.
 
-Owns how a note is asked for, written and changed. A note is a mark, so that it is saved, undone and
-redone like any other; the turns that it stands for stay in the tree. Until it is finished nothing
-is changed: half a note would stand for turns of which it says nothing.
+A note is stored as a mark on a message, so it is saved, undone and redone like any other mark, and
+the turns that it replaces stay in the tree. The tree changes only when the note is complete, since
+half a note would hide turns that it does not cover.
 """
 
 from __future__ import annotations
@@ -30,43 +30,43 @@ _KEEPS = "Say how many of the newest turns to keep, such as 4, to sum up those a
 
 @dataclass(slots=True)
 class _Writing:
-    """A note that is being written, a part of the turns after the other."""
+    """The state of a note that the model is writing, one part of the turns at a time."""
 
     conversation: Conversation
     message_id: str
-    """The last message that it will stand for."""
+    """The last message that the note will replace."""
     turns: list[Turn]
-    """What is still to be summed up."""
+    """The turns that still have to be summed up."""
     before: str
-    """The summary of what comes before those."""
+    """The summary of the turns before those."""
     tokens: int = 0
-    """Most tokens that the note may have."""
+    """Largest length of the note, in tokens."""
     job: JobHandle | None = None
     part: Part | None = None
-    """What the model is at."""
+    """The part that the model is summing up now."""
     text: list[str] = field(default_factory=list)
     written: int = 0
     lead: str = ""
 
 
 class Compacting(Choosing):
-    """Has notes written, and changes them."""
+    """The part of the session that writes, edits and removes notes."""
 
     _writing: _Writing | None = None
 
     def compact(self, keep: int | None = None) -> int:
-        """Have the model write a note that stands for turns. Counts tokens; not for a UI loop.
+        """Have the model write a note that replaces older turns. Counts tokens; not for a UI loop.
 
         Args:
-            keep: Turns at the end that stay as they are, at least 1; None sums up what is not
-                sent any more.
+            keep: Number of newest turns to leave as they are, at least 1. None sums up the turns
+                above the forget line, which no longer fit into the prompt.
 
         Returns:
-            How many turns are to be summed up, those of an earlier note not counted.
+            The number of turns to be summed up, not counting those of an earlier note.
 
         Raises:
             BusyError: If the engine is writing, or no model is loaded.
-            ContextError: If there is nothing to sum up, or the model can't be given notes.
+            ContextError: If there is nothing to sum up, or the model cannot take a note.
         """
         # not needed before the first frame
         from tui_chat.chat.prompt import group_turns, in_pinned_turns
@@ -89,6 +89,7 @@ class Compacting(Choosing):
         if not turns:
             raise _nothing_to_sum_up(keep, len(groups), note is not None)
         with self._lock:
+            # Counting tokens took a while without the lock, so check again.
             self._target(None)
             if self._paths()[1] is not path:
                 raise BusyError(
@@ -108,7 +109,10 @@ class Compacting(Choosing):
         return len(turns)
 
     def edit(self, message_id: str, text: str) -> Message:
-        """As for messages; a note is changed in its place, and undo brings the old text back."""
+        """Edit a message, as `Editing.edit` does, or replace the text of a note in place.
+
+        Undo restores the old text of the note.
+        """
         text = storable(text)
         with self._lock:
             if message_id in self._conversation or not self.is_here(message_id):
@@ -120,7 +124,10 @@ class Compacting(Choosing):
             return self.message(message_id)
 
     def delete(self, message_id: str) -> bool:
-        """As for messages; without its note a chat is sent as before. Undo brings it back."""
+        """Delete a message, as `Editing.delete` does, or remove a note, which undo restores.
+
+        Without its note, the chat is sent as before compaction.
+        """
         with self._lock:
             if message_id in self._conversation or not self.is_here(message_id):
                 return super().delete(message_id)
@@ -137,8 +144,9 @@ class Compacting(Choosing):
         return super().cancel()
 
     def stop_all(self) -> None:
-        """Stop the running reply, keeping its text, and a note that is being written, which is
-        dropped; messages that wait go on waiting.
+        """Stop the running reply, keeping its text, and drop a note that the model is writing.
+
+        Waiting messages stay in the queue.
         """
         with self._lock:
             writing = self._writing
@@ -155,10 +163,10 @@ class Compacting(Choosing):
                     self._grow(replace(shown, text=text))
             return super().message(message_id)
 
-    # What is summed up
+    # Choosing the turns
 
     def _require_notes(self, composer: PromptComposer) -> None:
-        """Refuse a model that takes no system message, since that is how a note is sent.
+        """Check that the template takes a system message, since that is how a note is sent.
 
         Raises:
             ContextError: If it takes none.
@@ -179,7 +187,7 @@ class Compacting(Choosing):
     def _end_of(
         self, groups: list[tuple[Message, ...]], composer: PromptComposer, keep: int | None
     ) -> int:
-        """How many turns after the present note are above the line."""
+        """Return how many of the turns after the present note the new note will replace."""
         if keep is not None:
             return max(0, len(groups) - max(1, keep))
         view = composer.view(self._paths()[1], self._conversation.system, "")
@@ -190,7 +198,7 @@ class Compacting(Choosing):
 
     @staticmethod
     def _last_before(conversation: Conversation, rest: list[tuple[Message, ...]]) -> str:
-        """The message of the path that comes before the turns that stay."""
+        """Return the id of the message on the path before the turns that stay."""
         path = conversation.path()
         if not rest:
             return path[-1].id
@@ -205,7 +213,7 @@ class Compacting(Choosing):
         )
 
     def _prepare_part(self, writing: _Writing) -> GenerateRequest:
-        """Compose the next request. Runs on the engine thread."""
+        """Compose the request for the next part. Runs on the engine thread."""
         from tui_chat.chat.note_prompts import most_tokens, next_part
 
         composer = self._current_composer()
@@ -218,7 +226,7 @@ class Compacting(Choosing):
         )  # fmt: skip
         writing.part, writing.text, writing.written = part, [], 0
         writing.lead = composer.template.lead
-        # No matter of taste: what was said is to be told as exactly as the model can.
+        # Greedy whatever the user's preset: a summary should be as exact as the model can be.
         values = {"temperature": 0.0, "max_new_tokens": writing.tokens, "stop": ()}
         params = self.params.with_values(values)
         return GenerateRequest(
@@ -230,7 +238,7 @@ class Compacting(Choosing):
         )
 
     def _on_part(self, writing: _Writing, event: EngineEvent) -> None:
-        """Apply what the engine says about a part. Runs on the engine thread."""
+        """Apply an engine event about a part. Runs on the engine thread."""
         with self._lock:
             shown = self._growing_note
             if self._writing is not writing or shown is None:
@@ -253,7 +261,7 @@ class Compacting(Choosing):
 
     @staticmethod
     def _take(writing: _Writing, delta: Delta) -> Delta:
-        """Add a delta; returns it as it is to be shown."""
+        """Add a delta to the text, and return it as shown, without the template's lead."""
         if writing.lead and delta.text:
             delta = replace(delta, text=delta.text.removeprefix(writing.lead))
             writing.lead = ""
@@ -262,12 +270,13 @@ class Compacting(Choosing):
         return delta
 
     def _end_part(self, writing: _Writing, event: Finished | Failed) -> Finished | Failed | None:
-        """Go on with the next part, keep the finished note, or drop what there is of it.
+        """Submit the next part, keep the finished note, or drop an unfinished one.
 
         Returns:
-            How the note has ended; None if there is more to sum up.
+            The event that ends the note; None if another part follows.
         """
         text = "".join(writing.text).strip()
+        # A job cancelled after its last token still ends with its normal reason.
         is_stopped = writing.job is not None and writing.job.is_cancelled
         if isinstance(event, Finished) and (event.reason == "cancelled" or is_stopped):
             event = Finished("cancelled", Stats())
@@ -283,7 +292,7 @@ class Compacting(Choosing):
                 try:
                     self._submit_part(writing)
                 except BusyError:
-                    event = Finished("cancelled", Stats())  # the program is being left
+                    event = Finished("cancelled", Stats())  # the program is quitting
                 else:
                     return None
             else:
@@ -292,11 +301,11 @@ class Compacting(Choosing):
         self._grow(None)
         for reply in self._replies.values():
             if reply.job is None and self._backend.info is not None:
-                self._submit(reply)  # it has waited for the note
+                self._submit(reply)  # it was waiting for the note
         return event
 
     def _keep(self, writing: _Writing, text: str) -> None:
-        """Make the finished note a mark of the message it is for."""
+        """Store the finished note as a mark on its message."""
         shown, conversation = self._growing_note, writing.conversation
         if shown is None or writing.message_id not in conversation:
             return
@@ -311,14 +320,19 @@ class Compacting(Choosing):
         self._grow(replace(as_message(note, writing.message_id), status="streaming"))
 
     def _grow(self, note: Message | None) -> None:
-        """Show a newer state of the note that is being written; None takes it away."""
+        """Show a newer state of the note being written; None removes it."""
         self._growing_note = note
         self._path = None
 
-    # Changing
+    # Editing a note
 
     def _kept_note(self, message_id: str) -> Note:
-        """The finished note of that id."""
+        """Return the finished note with that id.
+
+        Raises:
+            BusyError: If the engine is still writing.
+            KeyError: If no note has that id.
+        """
         message = self._note(message_id)
         if self.is_busy or message.note_on is None:
             raise BusyError("The engine is still writing", "", "Stop it first", Remedy.STOP_REPLY)

@@ -1,4 +1,7 @@
-"""What every part of a session stands on: its state, its listeners, its prompts, its saving."""
+"""The state of a session: its model, prompt composer, listeners and saving.
+
+`SessionCore` is the base of `ChatSession` and holds what front ends read of it.
+"""
 
 from __future__ import annotations
 
@@ -41,23 +44,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "k50"
-"""For models that name no preset of their own."""
+"""The preset for models that name none."""
 DEFAULT_CONTEXT = 2048
 DEFAULT_RESERVE = 512
 
 
 def context_bound(request: LoadRequest, spec: ModelSpec | None) -> int:
-    """The largest context that a request can end up with, in tokens.
+    """Return the largest context, in tokens, that a load request can result in.
 
     Args:
-        request: What is to be loaded.
-        spec: What is known of the model by its name; its files can only make the context smaller.
+        request: The model to load.
+        spec: The registry's entry for the model, if it has one; the model's files can only make the
+            context smaller.
     """
     return request.context or (spec.context if spec is not None else None) or DEFAULT_CONTEXT
 
 
 class SessionCore:
-    """The state of a session, and what front ends read of it."""
+    """The state of a session, and the values that front ends read."""
 
     def __init__(
         self,
@@ -96,88 +100,92 @@ class SessionCore:
         if writer is not None and not callable(writer):
             self._save_with(writer)
 
-    # What front ends read
+    # For front ends
 
     @property
     def conversation(self) -> Conversation:
-        """The current chat. Read it under `reading()` if the engine may be writing."""
+        """The current chat.
+
+        The engine thread changes it while `is_busy`; read it through `messages` and `message` then.
+        """
         return self._conversation
 
     @property
     def params(self) -> SamplingParams:
-        """The parameters in force: as chosen, with no reply longer than the context."""
+        """The parameters in force: as chosen, with `max_new_tokens` limited to the context."""
         return self._params.within(self._limits()[0])
 
     @property
     def preset(self) -> str:
-        """The name of the preset that the parameters started from."""
+        """The name of the preset that the parameters are based on."""
         return self._preset
 
     @property
     def presets(self) -> Mapping[str, Preset]:
-        """Every preset by name: built in, the project's and the user's."""
+        """Every preset by name: built in, from the project's models.toml and from the user's."""
         return self._registry.presets
 
     @property
     def state(self) -> State:
-        """What the engine is doing."""
+        """The engine's current activity."""
         return self._state
 
     @property
     def loading(self) -> Loading | None:
-        """The newest step of loading, while loading."""
+        """The newest step of loading; None while no model is loading."""
         return self._loading
 
     @property
     def info(self) -> ModelInfo | None:
-        """The loaded model."""
+        """The loaded model; None if there is none."""
         return self._backend.info
 
     @property
     def turbo(self) -> TurboState:
-        """How far the compiled path of the loaded model is."""
+        """The state of the loaded model's compiled decode path."""
         return self._backend.turbo
 
     @property
     def encoder(self) -> TokenEncoder | None:
-        """The tokenizer of the loaded model; None until it is read."""
+        """The tokenizer of the loaded model; None until it has been read."""
         return self._backend.encoder
 
     @property
     def wanted(self) -> LoadRequest:
-        """The model that is loaded or being loaded."""
+        """The request for the model that is loaded or loading."""
         return self._wanted
 
     @property
     def is_busy(self) -> bool:
-        """Whether a reply or a note is being written, or a reply waits to be."""
+        """Whether the engine is writing a reply or a note, or a reply waits in the queue."""
         return bool(self._replies) or self._growing_note is not None
 
     @property
     def last_stats(self) -> Stats | None:
-        """The figures of the last reply of this run."""
+        """The statistics of the last reply in this run; None before the first."""
         return self._last_stats
 
     @property
     def save_state(self) -> SaveState | None:
-        """Whether saving works; None if nothing is saved by choice."""
+        """Whether saving works; None if the user chose not to save."""
         if self._known_writer is not None:
             return self._known_writer.state
         return SaveState(True, 0) if self._make_writer is not None else None
 
     def memory_bytes(self) -> int:
-        """Device memory in use."""
+        """Return the device memory in use, in bytes."""
         return self._backend.memory_bytes()
 
     def messages(self) -> list[Message]:
-        """The active path with its note, oldest first. The same list until the chat changes.
+        """Return the active path with its note, oldest first.
 
-        A note that is being written stands where it will be.
+        A note that the model is writing appears at its future place. The same list object is
+        returned until the chat changes.
         """
         return self._paths()[0]
 
     def _paths(self) -> tuple[list[Message], list[Message]]:
-        """The active path, and the part of it that can be sent; kept until the chat changes."""
+        """Return the active path and the sendable part of it, cached until the chat changes."""
         with self._lock:
             conversation = self._conversation
             kept = self._path
@@ -189,7 +197,7 @@ class SessionCore:
             return kept[2], kept[3]
 
     def _with_growing_note(self, path: list[Message]) -> list[Message]:
-        """A path with the note that is being written, at its place."""
+        """Return a path with the unfinished note at its place."""
         note = self._growing_note
         if note is None or note.note_on not in {message.id for message in path}:
             return path
@@ -198,17 +206,17 @@ class SessionCore:
         return [*shown[: index + 1], note, *shown[index + 1 :]]
 
     def is_here(self, message_id: str) -> bool:
-        """Whether the current chat has a message, or shows a note of that id."""
+        """Return whether the current chat has a message, or shows a note, with that id."""
         with self._lock:
             return message_id in self._conversation or any(
                 m.id == message_id for m in self._paths()[0]
             )
 
     def _note(self, message_id: str) -> Message:
-        """The note of that id, as it is shown.
+        """Return the note with that id from the active path.
 
         Raises:
-            KeyError: If none is.
+            KeyError: If the path shows no such note.
         """
         for message in self._paths()[0]:
             if message.is_note and message.id == message_id:
@@ -216,10 +224,10 @@ class SessionCore:
         raise KeyError(message_id)
 
     def message(self, message_id: str) -> Message:
-        """A message of the current chat, or its note, with the text that has arrived so far.
+        """Return a message or note of the current chat, with the text that has arrived so far.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If there is none with that id.
         """
         with self._lock:
             if message_id not in self._conversation:
@@ -230,7 +238,7 @@ class SessionCore:
             return self._conversation[message_id]
 
     def versions(self, message_id: str) -> tuple[int, int]:
-        """Which version of how many a message is, counted from 1."""
+        """Return a message's version number, counted from 1, and the number of versions."""
         with self._lock:
             if message_id not in self._conversation:
                 return 1, 1  # a note
@@ -238,17 +246,17 @@ class SessionCore:
             return ids.index(message_id) + 1 if message_id in ids else 1, max(1, len(ids))
 
     def context_view(self, draft: str) -> ContextView:
-        """How the context would be used if the draft were sent now. Not for a UI loop."""
+        """Return how the context would be used if the draft were sent now. Not for a UI loop."""
         composer = self._current_composer()
         if composer is None:
             return ContextView(context=self._limits()[0])
         return composer.view(self._paths()[1], self._conversation.system, draft)
 
     def prompt(self) -> Prompt:
-        """What would be sent for the chat as it is. Not for a UI loop.
+        """Return the prompt that would be sent for the chat as it is. Not for a UI loop.
 
         Raises:
-            ContextError: If nothing can be sent.
+            ContextError: If there is nothing to send, or the newest turn does not fit.
             BusyError: If no tokenizer is loaded yet.
         """
         composer = self._current_composer()
@@ -257,18 +265,19 @@ class SessionCore:
         return composer.compose(self._paths()[1], self._conversation.system)
 
     def models(self) -> list[ModelChoice]:
-        """The rows of the model picker. Reads files; not for a UI loop."""
+        """Return the rows of the model picker. Reads files; not for a UI loop."""
         return self._backend.models()
 
     def precisions(self, model: str | None = None) -> list[PrecisionChoice]:
-        """The rows of the precision picker. Reads files; not for a UI loop."""
+        """Return the rows of the precision picker. Reads files; not for a UI loop."""
         return self._backend.precisions(model or self._wanted.model)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with every event; returns what ends that.
+        """Call `listener` with every event, and return a function that ends the subscription.
 
-        What there was to say about the database before is said again. That saving failed before
-        anybody listened is said to the first listener, and how it is now.
+        A new listener first receives the database notices so far. If saving failed before anyone
+        listened, the first listener also receives that failure, followed by the present state of
+        saving.
         """
         with self._lock:
             self._listeners.append(listener)
@@ -281,10 +290,10 @@ class SessionCore:
         return lambda: self._listeners.remove(listener)
 
     def preset_values(self, name: str) -> SamplingParams:
-        """The complete parameters of a preset.
+        """Return the complete parameters of a preset.
 
         Raises:
-            ParameterError: If there is none of that name.
+            ParameterError: If no preset has that name.
         """
         presets = self.presets
         if name not in presets:
@@ -294,28 +303,29 @@ class SessionCore:
         return presets[name].params()
 
     def stop_all(self) -> None:
-        """Stop the running reply, keeping its text; messages that wait go on waiting."""
+        """Stop the running reply and keep its text; waiting messages stay in the queue."""
         with self._lock:
             jobs = [r.job for r in self._replies.values() if r.has_begun and r.job is not None]
         for job in jobs:
             job.cancel()
 
     def begin_saving(self) -> None:
-        """Open the database if chats are saved; the first change does it too.
+        """Open the database now, instead of at the first change.
 
-        What that needs may have to be imported, so call it beside a UI loop.
+        Does nothing if the user chose not to save. It may import modules, so do not call it on a UI
+        loop.
         """
         if self._make_writer is not None and self._known_writer is None:
             with self._making_writer:
                 if self._make_writer is not None and self._known_writer is None:
                     self._save_with(self._make_writer())
 
-    # Inside
+    # For the other parts of the session
 
     def _on_save_state(self, state: SaveState) -> None:
-        """Tell the user; a failure that nobody listens to yet waits for somebody who does."""
+        """Tell listeners about saving; without one, keep a failure for the first listener."""
         if not self._listeners:
-            with self._lock:
+            with self._lock:  # and check again, as a listener may have subscribed meanwhile
                 if not self._listeners:
                     if not state.ok:
                         self._unheard = Saved(state)
@@ -323,14 +333,14 @@ class SessionCore:
         self._tell(Saved(state))
 
     def _empty_chat(self, system: str, model: str = "") -> Conversation:
-        """A new chat, as the settings want it."""
+        """Return a new chat with the session's default for data use."""
         chat = Conversation(system=system, model=model)
         chat.details = replace(chat.details, allow_data_use=self._data_use)
         return chat
 
     @property
     def _writer(self) -> TranscriptWriter | None:
-        """What saves, made if it was not needed before; None if nothing is saved by choice."""
+        """The writer, made on first use; None if the user chose not to save."""
         self.begin_saving()
         return self._known_writer
 
@@ -346,7 +356,7 @@ class SessionCore:
             self._known_writer.close(timeout)
 
     def _on_notice(self, notice: Notice) -> None:
-        """Tell the user, and save the open chat again if the database was replaced."""
+        """Tell listeners, and save the open chat again if the database was replaced."""
         with self._lock:
             self._notices.append(StorageNotice(notice))
             self._tell(self._notices[-1])
@@ -356,10 +366,10 @@ class SessionCore:
                     self._writer.save_conversation(self._conversation)
 
     def _requeue_waiting(self) -> None:
-        """Queue what waits again; `Talking` knows how."""
+        """Queue the waiting replies again; `Talking` implements this."""
 
     def _preset_for(self, model: str) -> str:
-        """The name of the preset that a model starts with."""
+        """Return the name of the preset that a model starts with."""
         if self._chosen_preset is not None:
             return self._chosen_preset
         spec = self._spec(model)
@@ -392,9 +402,9 @@ class SessionCore:
             return current
 
     def _limits(self) -> tuple[int, int]:
-        """Context and reserve, in tokens: of the loaded model, else as the registry says.
+        """Return context and reserve in tokens, from the loaded model or else from the registry.
 
-        Until the files of a model are read its context can turn out smaller, never larger.
+        Until a model's files have been read, its context can turn out smaller, but never larger.
         """
         info = self._backend.info
         if info is not None:
@@ -416,7 +426,7 @@ class SessionCore:
             self._writer.save_header(conversation)
 
     def _saving_together(self) -> AbstractContextManager[None]:
-        """Have what is saved within on the disk at once, or not at all."""
+        """Return a context manager that commits everything saved inside it in one transaction."""
         return nullcontext() if self._writer is None else self._writer.together()
 
     def _tell(self, event: SessionEvent) -> None:

@@ -1,4 +1,4 @@
-"""Editing the tree: other versions of messages, removal, marks, and undo."""
+"""Operations on the message tree: new versions, removal, marks, undo and redo."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tui_chat.session.talking import Talking
 
 
 class Editing(Talking):
-    """Retry, edit, continue, flip, delete and undo."""
+    """The part of the session that changes the message tree."""
 
     def regenerate(self, message_id: str | None = None) -> Message:
-        """Answer again: a new version beside the given reply, or the last one.
+        """Write the given reply again as a new version; the last reply by default.
 
         Raises:
-            BusyError: If the engine is still writing it.
-            ContextError: If there is nothing to answer.
+            BusyError: If the engine is still writing.
+            ContextError: If there is no message to answer.
         """
         with self._lock:
             conversation = self._conversation
@@ -34,13 +34,13 @@ class Editing(Talking):
         return self._enqueue(conversation, reply)
 
     def edit(self, message_id: str, text: str) -> Message:
-        """Put an edited version beside a message; an edited user message is answered again.
+        """Add an edited version beside a message; an edited user message is answered again.
 
         Returns:
-            The new reply for a user message, the edited message for a reply.
+            The new reply for a user message, or the edited version of a reply.
 
         Raises:
-            BusyError: If the engine is still writing below it.
+            BusyError: If the engine is still writing.
             ContextError: If the text is empty.
         """
         text = storable(text)
@@ -74,11 +74,11 @@ class Editing(Talking):
         return self._enqueue(conversation, reply, question=user)
 
     def continue_reply(self, message_id: str | None = None) -> Message:
-        """Go on writing a reply where it ends, as a new version that begins with its text.
+        """Continue a reply from its end, as a new version that begins with its text.
 
         Raises:
-            BusyError: If the engine is still writing it.
-            ContextError: If there is no reply to go on with.
+            BusyError: If the engine is still writing.
+            ContextError: If there is no reply with text to continue.
         """
         with self._lock:
             conversation = self._conversation
@@ -101,7 +101,11 @@ class Editing(Talking):
         return self._enqueue(conversation, reply, is_continuation=True)
 
     def take_back(self, reply_id: str) -> str:
-        """Remove a message that got no answer from the path, and return its text."""
+        """Remove an unanswered message from the path and return its text.
+
+        If the user message has other replies, only the failed one is removed and the result is
+        empty.
+        """
         with self._lock:
             conversation = self._conversation
             if reply_id not in conversation:
@@ -114,29 +118,29 @@ class Editing(Talking):
             for message in conversation.delete(user.id if alone else reply.id):
                 self._save(conversation, conversation[message.id])
             if not conversation.path() and conversation.title == title_from(user.text):
-                conversation.title = ""  # it was the title for this message only
+                conversation.title = ""  # the title came from the removed message
             self._save_header(conversation)
         self._tell(TreeChanged())
         return user.text if alone else ""
 
     def flip(self, message_id: str, step: int) -> bool:
-        """Show the next (+1) or earlier (-1) version of a message; False at either end."""
+        """Show the next (+1) or previous (-1) version of a message; return False at either end."""
         return self._restructure(lambda c: c.flip(message_id, step) is not None, message_id)
 
     def delete(self, message_id: str) -> bool:
-        """Remove a message and all below it; undo brings it back."""
+        """Remove a message and everything below it; undo restores them."""
         return self._restructure(lambda c: bool(c.delete(message_id)), message_id)
 
     def go_to(self, message_id: str) -> bool:
-        """Show the branch that a message is on; False if it is shown already."""
+        """Show the branch that contains a message; return False if it is already shown."""
         return self._restructure(lambda c: c.go_to(message_id), message_id)
 
     def undo(self) -> str:
-        """Take back the last change to the tree; returns its name, empty if there is none."""
+        """Undo the last change to the tree; return its label, empty if there is nothing to undo."""
         return self._stepped(Conversation.undo)
 
     def redo(self) -> str:
-        """Do again what was undone last; returns its name, empty if there is nothing."""
+        """Redo the last undone change; return its label, empty if there is nothing to redo."""
         return self._stepped(Conversation.redo)
 
     def _stepped(self, step: Callable[[Conversation], str]) -> str:
@@ -150,17 +154,17 @@ class Editing(Talking):
         self._restructure(change)
         return label
 
-    # What is said about messages and chats
+    # Marks and details
 
     def set_marks(self, label: str, marks: Mapping[str, Marks]) -> bool:
-        """Replace the marks of messages as one step that can be undone.
+        """Replace the marks of messages as one undoable step, also while the engine writes.
 
         Args:
-            label: What undoing it is called.
-            marks: The new marks, by id.
+            label: The name of the step, shown by undo.
+            marks: The new marks by message id.
 
         Returns:
-            Whether anything changed. A reply that is being written can be marked as well.
+            Whether anything changed.
         """
 
         def change(conversation: Conversation) -> bool:
@@ -171,34 +175,34 @@ class Editing(Talking):
         return self._changed(change)
 
     def rate(self, message_id: str, value: int) -> int:
-        """Rate a message 1 (good) or -1 (bad); the same again takes it back. Returns the rating."""
+        """Rate a message 1 (good) or -1 (bad); the same again clears it. Return the new rating."""
         before = self.message(message_id).marks
         rating = 0 if before.rating == value else value
         self.set_marks("Rate", {message_id: replace(before, rating=rating)})
         return rating
 
     def pin(self, message_id: str) -> bool:
-        """Always send a message, however long the chat is, or no more; returns which."""
+        """Toggle whether a message is always sent; return the new state."""
         marks = self.message(message_id).marks
         pinned = not marks.pinned
         self.set_marks("Pin", {message_id: replace(marks, pinned=pinned, excluded=False)})
         return pinned
 
     def exclude(self, message_id: str) -> bool:
-        """Never send a message, or send it again; returns which."""
+        """Toggle whether a message is never sent; return the new state."""
         marks = self.message(message_id).marks
         excluded = not marks.excluded
         self.set_marks("Exclude", {message_id: replace(marks, excluded=excluded, pinned=False)})
         return excluded
 
     def name_branch(self, message_id: str, name: str) -> None:
-        """Name the branch that begins with a message; an empty name takes it away."""
+        """Name the branch that begins with a message; an empty name removes it."""
         marks = self.message(message_id).marks
         name = title_from(storable(name), 40)
         self.set_marks("Name", {message_id: replace(marks, branch=name)})
 
     def set_details(self, **values: Any) -> None:
-        """Change what is said about the whole chat: its tags, and whether it is archived."""
+        """Replace fields of the chat's `ChatDetails`, such as its tags."""
         with self._lock:
             conversation = self._conversation
             conversation.details = replace(conversation.details, **values)
@@ -216,7 +220,7 @@ class Editing(Talking):
             return self._changed(change)
 
     def _changed(self, change: Callable[[Conversation], bool]) -> bool:
-        """Change the tree, and save every message that is another one now."""
+        """Apply a change to the tree, and save every message that it replaced."""
         with self._lock:
             conversation = self._conversation
             before = {m.id: m for m in conversation.messages()}
@@ -232,7 +236,12 @@ class Editing(Talking):
         return changed
 
     def _target(self, message_id: str | None) -> Message:
-        """The message to act on; the leaf by default. Refuses while the engine writes."""
+        """Return the message to act on, by default the leaf.
+
+        Raises:
+            BusyError: If the engine is still writing.
+            ContextError: If there is no such message.
+        """
         self._refuse_while_writing()
         chosen = message_id or self._conversation.leaf_id
         if chosen is None or chosen not in self._conversation:
@@ -258,7 +267,7 @@ class Editing(Talking):
         role: Literal["user", "assistant"],
         text: str,
     ) -> Message:
-        """Put a message below another, beside those that are there, without going to it."""
+        """Add a message below a parent, beside its siblings, without moving the active leaf."""
         status: Literal["waiting", "complete"] = "waiting" if role == "assistant" else "complete"
         fresh = Conversation()
         template = fresh.append(role, text, status=status)

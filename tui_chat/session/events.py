@@ -1,4 +1,4 @@
-"""What a session tells its listeners, and how it is told to begin: plain values."""
+"""The events that a session sends to its listeners, and the settings that it starts with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = Literal["empty", "loading", "ready", "prefill", "decoding"]
 
 @dataclass(frozen=True, slots=True)
 class EngineUpdate:
-    """The engine said something; `message_id` is the reply it belongs to, None while loading."""
+    """Sent for every engine event; `message_id` is None if it concerns the model, not a reply."""
 
     message_id: str | None
     event: EngineEvent
@@ -23,22 +23,22 @@ class EngineUpdate:
 
 @dataclass(frozen=True, slots=True)
 class TreeChanged:
-    """Messages came, went or changed; read the path again."""
+    """Sent when messages were added, removed or changed, so that the path must be read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatOpened:
-    """Another conversation is the current one now."""
+    """Sent when another conversation has become the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParamsChanged:
-    """The sampling parameters, the preset or the system message are different now."""
+    """Sent when the sampling parameters, the preset or the system message changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A message got no answer at all; `take_back` gives its text back."""
+    """Sent when a message failed without any reply text; `take_back` returns its text."""
 
     reply_id: str
     failure: Failed
@@ -46,14 +46,14 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Saving works, or does not; see `SaveState`."""
+    """Sent when saving starts or stops working; see `SaveState`."""
 
     state: SaveState
 
 
 @dataclass(frozen=True, slots=True)
 class StorageNotice:
-    """The user should know something about the database, once."""
+    """Sent once for something about the database that the user should know."""
 
     notice: Notice
 
@@ -62,18 +62,18 @@ SessionEvent = (
     EngineUpdate | TreeChanged | ChatOpened | ParamsChanged | RequestFailed | Saved | StorageNotice
 )
 Listener = Callable[[SessionEvent], None]
-"""Called on any thread; must be quick."""
+"""Called on any thread; must return quickly."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How a session begins."""
+    """The settings that a session starts with."""
 
     load: LoadRequest
     preset: str | None = None
-    """None takes the preset of the model."""
+    """The preset to start from; None for the model's own."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Parameter values laid over the preset."""
+    """Parameter values that replace those of the preset."""
     system: str = ""
     data_use: bool = True
     """Whether new chats may be exported for training."""

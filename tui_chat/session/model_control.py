@@ -1,4 +1,4 @@
-"""The model of a session and the parameters it is asked with."""
+"""Loading and switching models, and the sampling parameters of a session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tui_chat.session.events import EngineUpdate, ParamsChanged
 
 
 class ModelControl(SessionCore):
-    """Loads models, and owns the sampling parameters."""
+    """The part of the session that loads models and holds the sampling parameters."""
 
     # The model
 
@@ -25,7 +25,7 @@ class ModelControl(SessionCore):
     def switch_model(
         self, model: str, precision: str = "auto", template: str | None = None
     ) -> None:
-        """Load another model; the present one is freed first and comes back if that fails.
+        """Load another model; the present one is freed first and reloaded if that fails.
 
         Raises:
             ModelNotFoundError: If there is no such model; nothing is stopped or freed then.
@@ -53,7 +53,7 @@ class ModelControl(SessionCore):
     def _on_load_event(self, request: LoadRequest, number: int, event: EngineEvent) -> None:
         with self._lock:
             if number != self._load_number:
-                return  # another model was asked for meanwhile
+                return  # a newer load has replaced this one
             if isinstance(event, Loading):
                 self._loading, self._state = event, "loading"
             elif isinstance(event, Ready):
@@ -65,7 +65,7 @@ class ModelControl(SessionCore):
                 )
                 self._composer = None
                 self._conversation.model = event.info.name
-                if number > 1:  # somebody has chosen it
+                if number > 1:  # the user chose it; the first load is automatic
                     self._save_header(self._conversation)
                 self._take_model_preset(event.info.name)
                 event = self._with_length_warning(event)
@@ -75,7 +75,7 @@ class ModelControl(SessionCore):
         self._tell(EngineUpdate(None, event))
 
     def _take_model_preset(self, model: str) -> None:
-        """Follow the model's own preset unless the user has chosen values."""
+        """Switch to the model's own preset, unless the user has changed any value."""
         name = self._preset_for(model)
         untouched = self.preset_values(self._preset).with_values(self._overrides) == self._params
         if name != self._preset and untouched:
@@ -84,7 +84,7 @@ class ModelControl(SessionCore):
             self._tell(ParamsChanged())
 
     def _with_length_warning(self, event: Ready) -> Ready:
-        """Say it where a chosen `max_new_tokens` is more than the context of the new model."""
+        """Add a warning if a chosen `max_new_tokens` exceeds the context of the new model."""
         asked, context = self._params.max_new_tokens, event.info.context
         if asked <= context or self._is_length_usual():
             return event
@@ -92,18 +92,18 @@ class ModelControl(SessionCore):
         return replace(event, info=replace(event.info, warnings=(*event.info.warnings, warning)))
 
     def _is_length_usual(self) -> bool:
-        """Whether the longest reply is that of a preset for any model, which nobody has chosen."""
+        """Return whether `max_new_tokens` is a shipped default that nobody has chosen."""
         preset = self.presets[self._preset]
         if self._params.max_new_tokens != preset.params().max_new_tokens:
             return False
         return not preset.has_own_length
 
     def set_param(self, name: str, value: Any) -> None:
-        """Change one parameter; it acts from the next token on.
+        """Change one parameter; a running reply uses it from the next token on.
 
         Raises:
-            ParameterError: If the name is unknown or the value is out of range, which for
-                `max_new_tokens` ends with the context; the old value stays.
+            ParameterError: If the name is unknown or the value is out of range; the old value
+                stays. The upper limit of `max_new_tokens` is the context.
         """
         with self._lock:
             spec = find_spec(name).within(self._limits()[0])
@@ -112,13 +112,13 @@ class ModelControl(SessionCore):
         self._tell(ParamsChanged())
 
     def apply_preset(self, name: str) -> None:
-        """Replace all parameters by those of a preset.
+        """Replace the parameters by those of a preset.
 
-        What is no matter of taste stays: the seed, the stop strings, and `speculate`.
+        The seed, the stop strings and `speculate` keep their values.
 
         Raises:
-            ParameterError: If there is no such preset, or it is the user's own and asks for more
-                than the context; the old values stay.
+            ParameterError: If there is no such preset, or it is the user's own and its
+                `max_new_tokens` exceeds the context; the old values stay.
         """
         values = self.preset_values(name)
         with self._lock:
@@ -131,18 +131,18 @@ class ModelControl(SessionCore):
         self._tell(ParamsChanged())
 
     def _keep_params(self) -> None:
-        """Save with the chat what its parameters are, for when it is gone on with."""
+        """Save the parameters with the chat, so that reopening it can restore them."""
         self._note_params()
         self._save_header(self._conversation)
 
     def _note_params(self) -> None:
-        """Write down with the chat what its parameters are; the header has to be saved."""
+        """Record the parameters in the chat; the caller saves the header."""
         usual = self.preset_values(self._preset).to_dict()
         changed = {n: v for n, v in self._params.to_dict().items() if usual[n] != v}
         self._conversation.working |= {"preset": self._preset, "values": changed}
 
     def _note_chosen_params(self) -> None:
-        """Do so if somebody has chosen them; else each model goes on with its own preset."""
+        """Record the parameters if the user chose them; otherwise each model's preset applies."""
         is_usual = self._params == self.preset_values(self._preset)
         if self._chosen_preset is not None or not is_usual:
             self._note_params()

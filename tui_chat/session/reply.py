@@ -1,7 +1,7 @@
-"""A reply while it is written: what has arrived, and when it is due to be saved.
+"""A reply while the engine writes it: its text so far, and when to save it.
 
-Owns the way from the engine's deltas into a message of the tree. Not thread-safe; the session calls
-it under its lock.
+`Reply` moves the engine's deltas into a message of the tree. It is not thread-safe; the session
+calls it under its lock.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from tui_chat.engine.contract.runner import JobHandle
 
 CHECKPOINT_S = 0.25
-"""A streaming reply is saved at least this often,"""
+"""Longest time between two saves of a streaming reply, in seconds."""
 CHECKPOINT_TOKENS = 32
-"""or after this many tokens, whichever comes first."""
+"""Most new tokens between two saves; whichever limit is reached first triggers the save."""
 LONG_REPLY = 8_192
-"""Tokens from which both grow with the length: each save writes the whole reply."""
+"""Length in tokens above which both limits grow in proportion, as each save writes all the text."""
 
 
 @dataclass(slots=True, eq=False)
 class Reply:
-    """A reply that the engine still has to finish."""
+    """A reply that the engine has not finished."""
 
     conversation: Conversation
     message_id: str
     is_continuation: bool
-    """Whether it goes on from text that is already in the message."""
+    """Whether it continues text that is already in the message."""
     committed: Future[None] | None = None
-    """Done when the message is on disk."""
+    """Completes when the waiting message is on disk."""
     job: JobHandle | None = None
     beside: tuple[Reply, ...] = field(default=(), repr=False)
-    """All replies that are written together with it, itself included; none if it is alone."""
+    """All replies written together with this one, itself included; empty if it is alone."""
     attempt: int = 0
-    """Which submission of it counts; events of earlier ones are stale."""
+    """Number of the current submission; the session ignores events of earlier ones."""
     has_begun: bool = False
     _text: list[str] = field(default_factory=list)
     _token_ids: list[int] = field(default_factory=list)
@@ -54,18 +54,18 @@ class Reply:
 
     @property
     def message(self) -> Message:
-        """The message as the tree has it."""
+        """The message as it is in the tree."""
         return self.conversation[self.message_id]
 
     @property
     def has_text(self) -> bool:
-        """Whether anything has been written."""
+        """Whether the reply has any text yet."""
         return bool(self._text or self.message.text)
 
     def begin(
         self, composer: PromptComposer, info: ModelInfo, params: SamplingParams, seed: int
     ) -> Message:
-        """Mark the message as streaming, with everything that its text will depend on."""
+        """Mark the message as streaming, and record the model, parameters and seed in it."""
         before, fingerprint = self.message, composer.encoder.fingerprint
         if self.is_continuation:
             exact = before.tokenizer == fingerprint
@@ -88,7 +88,7 @@ class Reply:
         )
 
     def take(self, delta: Delta) -> Delta:
-        """Add a delta; returns it as it is to be shown."""
+        """Add a delta, and return it in the form to show, without the template's lead."""
         if self._lead and delta.text:
             delta = replace(delta, text=delta.text.removeprefix(self._lead))
             self._lead = ""
@@ -98,7 +98,7 @@ class Reply:
         return delta
 
     def checkpoint(self) -> Message | None:
-        """The message with all that has arrived, if it is due to be saved."""
+        """Return the message with the text so far if it is due to be saved, else None."""
         length = max(1.0, len(self._token_ids) / LONG_REPLY)
         is_late = time.monotonic() - self._saved_at >= CHECKPOINT_S * length
         written = len(self._token_ids) - self._saved_tokens
@@ -109,7 +109,7 @@ class Reply:
         return self.apply()
 
     def apply(self) -> Message:
-        """Write what has arrived into the tree."""
+        """Write the text so far into the tree."""
         text = "".join(self._text)
         self._text = [text] if text else []
         current = self.message
@@ -120,16 +120,16 @@ class Reply:
         )
 
     def stop(self) -> Message:
-        """End it where it is, as when the program is left in the middle."""
+        """End the reply where it is, for example when the user quits the program."""
         self.apply()
         return self.conversation.update(
             self.message_id, status="stopped", finish_reason="cancelled"
         )
 
     def finish(self, event: Finished) -> Message:
-        """End it as the engine says."""
+        """End the reply with the engine's reason and statistics."""
         if event.reason == "stop":
-            # The tokens hold the stop string, the text does not; it is encoded anew when sent.
+            # The tokens include the stop string, the text does not; so encode the text when sent.
             self._token_ids = []
         self.apply()
         return self.conversation.update(
@@ -140,19 +140,19 @@ class Reply:
         )
 
     def fail(self, event: Failed) -> Message:
-        """End it with an error, keeping its text."""
+        """End the reply with an error and keep its text."""
         if self.has_begun:
             self.apply()
         return self.conversation.update(self.message_id, status="failed", error=event.one_line)
 
 
 def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Message]:
-    """The messages of a path that a prompt is made of.
+    """Return the messages of a path from which a prompt is composed.
 
-    Replies without text are left out, and so are user messages that never got one, except the
-    last: the model is not shown questions as if it had ignored them. What the user has excluded is
-    left out with the rest of its turn, so that nobody seems to answer what was never said; but not
-    the turn that is to be answered or gone on with.
+    Replies without text are left out, and so are user messages that have no reply, except for the
+    last one: the model should not see questions that it seems to have ignored. An excluded message
+    is left out together with the rest of its turn, so that no reply stands without its question.
+    The turn to be answered or continued stays even if it is excluded.
 
     Args:
         messages: A path with its note, oldest first.
@@ -183,7 +183,7 @@ def sendable(messages: Iterable[Message], keep_last: bool = False) -> list[Messa
 
 
 def left_out(path: Sequence[Message]) -> set[str]:
-    """The ids of what is not sent because the user has excluded it, or its question or reply."""
+    """Return the ids of messages that are not sent because of an exclusion in their turn."""
     if not any(message.marks.excluded for message in path):
         return set()
     sent = {message.id for message in sendable(path)}

@@ -1,8 +1,9 @@
-"""Two programs on one database: a chat is written by the one that opened it first.
+"""Two programs on one database: only the program that opened a chat first may write to it.
 
-Owns which chats this session may write to. Refuses to merge: what the other program has open can
-only be read here, and every way to change it is refused with how to go on. Once the other program
-has left the chat or has ended, it is read again and can be written here.
+The session holds a lease for each chat that it writes. While another program has the lease, the
+chat is read-only here, and every change raises an error that says how to proceed; nothing is
+merged. When the other program leaves the chat or ends, the session reads the chat again and takes
+the lease.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""Between two looks whether a chat that is open elsewhere is free."""
+"""Seconds between two attempts to take a chat that is open in another program."""
 _TAKEN = "This chat is open in another window and can only be read here"
 _GO_ON = "Close it there, and it can be changed here; or go on in a copy of it"
 _FREE = "The other window has left this chat: it can be changed here now."
@@ -42,7 +43,7 @@ _COPY = "Go on in a copy of it"
 
 
 class Sharing(Compacting):
-    """Keeps a chat to one program while it is open there."""
+    """The part of the session that leases chats, so that only one program writes to each."""
 
     def __init__(
         self,
@@ -60,17 +61,17 @@ class Sharing(Compacting):
 
     @property
     def is_read_only(self) -> bool:
-        """Whether another program has the current chat open, so that it can only be read here."""
+        """Whether the current chat is read-only because another program opened or deleted it."""
         return self._taken_id is not None and self._taken_id == self._conversation.id
 
     @property
     def why_read_only(self) -> str:
-        """Why the current chat can only be read, in a few words; empty if it can be written."""
+        """Why the current chat is read-only, in a few words; empty if it is writable."""
         if not self.is_read_only:
             return ""
         return "deleted in another window" if self._is_gone else "open in another window"
 
-    # What is refused
+    # Operations that a read-only chat refuses
 
     def send(self, text: str) -> Message:
         self._require_writable()
@@ -97,20 +98,20 @@ class Sharing(Compacting):
         return super()._changed(change)
 
     def _require_writable(self) -> None:
-        """Refuse a change of a chat that another program has open.
+        """Check that the current chat may be changed here.
 
         Raises:
-            BusyError: If it has.
+            BusyError: If it is read-only.
         """
         if self.is_read_only:
             title, hint = (_GONE, _COPY) if self._is_gone else (_TAKEN, _GO_ON)
             raise BusyError(title, "", hint, Remedy.COPY_CHAT)
 
     def _require_free(self, chat_id: str) -> None:
-        """Refuse to rename or delete a saved chat that another program has open.
+        """Check that a saved chat may be renamed or deleted here.
 
         Raises:
-            BusyError: If it has.
+            BusyError: If another program has it open.
         """
         with self._lock:
             if self._writer is None or chat_id in self._leases:
@@ -121,17 +122,17 @@ class Sharing(Compacting):
         if not is_free:
             raise BusyError("That chat is open in another window", "", "Close it there first")
 
-    # Which chats are ours
+    # Taking a chat
 
     def _take_chat(self, conversation: Conversation) -> None:
-        """Take the chat that is opened, if it was saved, and leave the one before."""
+        """Lease a chat that is being opened, unless it is empty, and give back the others."""
         taken = bool(len(conversation)) and not self._hold(conversation.id)
         self._taken_id = conversation.id if taken else None
         self._is_gone = False
         self._leave_others()
 
     def _tell_if_taken(self) -> None:
-        """Say that the chat can only be read, now and to whoever subscribes while it is open."""
+        """Tell present and later listeners if the chat is read-only, and start to watch it."""
         with self._lock:
             self._notices = [n for n in self._notices if n.notice.kind not in ("in use", "free")]
             if self.is_read_only:
@@ -143,7 +144,7 @@ class Sharing(Compacting):
     # Waiting for the other program
 
     def _begin_to_watch(self) -> None:
-        """Look now and then whether the chat is free, in a thread that ends when it is."""
+        """Start a thread that tries to take the chat every `LOOK_S` seconds until it succeeds."""
         if self._watch is None:
             self._watch = threading.Thread(target=self._look, name="chat lease", daemon=True)
             self._watch.start()
@@ -158,17 +159,17 @@ class Sharing(Compacting):
             try:
                 if self._take_over(chat_id):
                     return
-            except StoreError as error:  # it can't be read now
+            except StoreError as error:  # try again after the next wait
                 log.warning("the chat can't be taken over: %s", error.one_line)
 
     def _take_over(self, chat_id: str) -> bool:
-        """Make a chat that is free one that can be written here, as the other program has left it.
+        """Take the lease of a chat, if it is free, and read the chat as the other program left it.
 
         Returns:
-            Whether there is nothing more to wait for.
+            Whether the watching thread is done.
 
         Raises:
-            StoreError: If it cannot be read.
+            StoreError: If the chat cannot be read.
         """
         lease = self._lease(chat_id)
         if not lease.take():
@@ -195,11 +196,11 @@ class Sharing(Compacting):
             gone = Notice("free", f"{_GONE}.", hint=_COPY, remedy=Remedy.COPY_CHAT)
             self._tell(StorageNotice(Notice("free", _FREE) if saved is not None else gone))
         elif self.is_read_only:
-            self._begin_to_watch()  # another chat was opened meanwhile
+            self._begin_to_watch()  # the user has opened another read-only chat
         return True
 
     def _saved(self, chat_id: str) -> Conversation | None:
-        """A chat as it is saved now; None if it was deleted."""
+        """Return a chat as it is in the database; None if it was deleted."""
         assert self._writer is not None
         with self._writer.reader() as reader:
             try:
@@ -208,7 +209,7 @@ class Sharing(Compacting):
                 return None
 
     def _as_left(self, conversation: Conversation) -> Conversation:
-        """A chat that is to be opened, read again if another program has left it since."""
+        """Lease a chat that is being opened, and read it again if another program changed it."""
         if self._writer is None or not len(conversation) or conversation.id in self._leases:
             return conversation
         if not self._hold(conversation.id):
@@ -224,14 +225,14 @@ class Sharing(Compacting):
         return conversation
 
     def _end_what_was_left(self, conversation: Conversation) -> None:
-        """Mark what a program that has ended was writing as interrupted; its text stays."""
+        """Mark messages that a program left unfinished as interrupted; their text stays."""
         for message in conversation.messages():
             if message.is_unfinished and message.id not in self._replies:
                 ended = conversation.update(message.id, status="interrupted")
                 self._save(conversation, ended)
 
     def _save(self, conversation: Conversation, message: Message) -> Future[None] | None:
-        self._hold(conversation.id)  # a new chat is taken when it is saved first
+        self._hold(conversation.id)  # a new chat is leased at its first save
         return super()._save(conversation, message)
 
     def _save_header(self, conversation: Conversation) -> None:
@@ -249,7 +250,7 @@ class Sharing(Compacting):
         return ChatLease(Path(os.path.realpath(self._writer.path)), chat_id)
 
     def _hold(self, chat_id: str) -> bool:
-        """Take a chat, unless it is ours; False if another program has it."""
+        """Lease a chat unless this session has it already; return False if another program does."""
         if chat_id in self._leases or self._writer is None:
             return True
         lease = self._lease(chat_id)
@@ -259,7 +260,7 @@ class Sharing(Compacting):
         return True
 
     def _leave_others(self) -> None:
-        """Give chats back that were left, once all that was said in them is saved."""
+        """Give back the leases of chats no longer used here, once all their changes are saved."""
         if any(not self._is_used(i) for i in self._leases) and self._writer is not None:
             self._writer.all_saved().add_done_callback(lambda _: self._give_back_left())
 
@@ -269,7 +270,7 @@ class Sharing(Compacting):
                 self._leases.pop(chat_id).give_back()
 
     def _is_used(self, chat_id: str) -> bool:
-        """Whether a chat is open, or a reply in it is still to be written."""
+        """Return whether a chat is open here, or a reply in it is unfinished."""
         replies = self._replies.values()
         return chat_id == self._conversation.id or any(
             reply.conversation.id == chat_id for reply in replies

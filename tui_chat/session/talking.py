@@ -1,4 +1,4 @@
-"""Talking: a message goes in, events come back, a reply grows and is saved."""
+"""Sending messages: the queue of replies, their prompts, and the engine's events about them."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ log = logging.getLogger(__name__)
 
 
 COMMIT_S = 2.0
-"""Longest wait for a message to be on the disk before the model begins."""
+"""Longest wait, in seconds, for a message to be on disk before the model begins."""
 
 
 def _random_seed() -> int:
-    """A seed of 63 bits. The `secrets` module would bring a library of ciphers to the start."""
+    """Return a random 63-bit seed; importing `secrets` would slow the start."""
     return int.from_bytes(os.urandom(8), "big") >> 1
 
 
 def _seeds(wanted: int | None, count: int) -> list[int]:
-    """Seeds for replies beside each other: the wanted one and those that follow it, else random."""
+    """Return one seed per reply: the wanted one and its successors, or random ones if None."""
     if wanted is None:
         return [_random_seed() for _ in range(count)]
     return [(wanted + number) % 2**64 for number in range(count)]
 
 
 class Talking(ModelControl):
-    """Sends messages and applies what the engine says about the replies."""
+    """The part of the session that sends messages and receives replies."""
 
     def send(self, text: str) -> Message:
-        """Add a user message and have it answered; it waits while the model loads or is busy.
+        """Add a user message and queue its reply, which waits while the model loads or is busy.
 
         Returns:
             The reply, empty so far.
 
         Raises:
-            ContextError: If the text is empty or alone too long for the context.
+            ContextError: If the text is empty, or does not fit into the context by itself.
         """
         text = self._sendable_text(text)
         with self._lock:
@@ -62,10 +62,10 @@ class Talking(ModelControl):
         return conversation.append("user", text)
 
     def _sendable_text(self, text: str) -> str:
-        """A message as it can be sent.
+        """Return the text in the form in which it is stored and sent.
 
         Raises:
-            ContextError: If it is empty or alone too long for the context.
+            ContextError: If it is empty, or does not fit into the context by itself.
         """
         text = storable(text)
         if not text.strip():
@@ -83,10 +83,10 @@ class Talking(ModelControl):
         return text
 
     def cancel(self) -> Literal["reply", "note", "waiting", "loading", ""]:
-        """Stop the newest thing that runs, and say what that was.
+        """Stop the running reply, the newest waiting message or the load, and return which it was.
 
-        A running reply keeps its text, and so do those that are written with it. A waiting message
-        is taken back. A download or a switch of the model is given up.
+        A running reply keeps its text, and so do the replies beside it. A waiting message ends as
+        not sent. A download or a switch of the model is abandoned.
         """
         with self._lock:
             running = next((r for r in self._replies.values() if r.has_begun), None)
@@ -115,15 +115,15 @@ class Talking(ModelControl):
         return message
 
     def _enqueue_replies(self, replies: Sequence[Reply], question: Message | None = None) -> None:
-        """Save replies that wait, and queue them: one, or several beside each other.
+        """Save waiting replies and queue them.
 
         Args:
-            replies: All to the same message.
-            question: That message, if it is new; saved with them.
+            replies: One reply, or several to the same message.
+            question: That message if it is new; it is saved in the same transaction.
         """
         conversation = replies[0].conversation
         with self._lock:
-            # At once: the last message that a chat is said to have must be there.
+            # In one transaction: the header names the leaf, which must exist in the database.
             with self._saving_together():
                 if question is not None:
                     self._save(conversation, question)
@@ -135,11 +135,11 @@ class Talking(ModelControl):
                 self._save_header(conversation)
             is_begun = self._load_job is not None or self._backend.info is not None
             if is_begun and self._growing_note is None:
-                self._submit(replies[0])  # else it is queued behind the model, or behind the note
+                self._submit(replies[0])  # else _load or the end of the note submits it
         self._tell(TreeChanged())
 
     def _submit(self, reply: Reply) -> None:
-        """Queue the reply, with those beside it, behind everything that was asked for before."""
+        """Queue the reply and those beside it behind all earlier requests."""
         if reply.beside:
             self._submit_several(reply.beside)
             return
@@ -167,22 +167,27 @@ class Talking(ModelControl):
             reply.job = job
 
     def _requeue_waiting(self) -> None:
-        """Queue what waits again, behind the model that is to be loaded first."""
+        """Submit waiting replies again, so that they come after the model that is about to load."""
         for reply in self._replies.values():
             together = reply.beside or (reply,)
             if reply.has_begun or reply is not together[0]:
                 continue
             stale = [r.job for r in together if r.job is not None]
+            # First, as it raises `attempt`: the events of the cancelled jobs are then ignored.
             self._submit(reply)
             for job in stale:
                 job.cancel()
 
     def _prepare(self, replies: Sequence[Reply], attempt: int) -> list[GenerateRequest]:
-        """Compose the prompt when the turn of a reply has come. Runs on the engine thread.
+        """Compose the prompt of a reply when its turn comes. Runs on the engine thread.
 
         Args:
-            replies: It, or all that are written beside it.
-            attempt: The submission that this belongs to.
+            replies: The reply, or all replies written side by side.
+            attempt: The submission that this call belongs to.
+
+        Raises:
+            BusyError: If the reply has been submitted again since.
+            ContextError: If no model is loaded, or the prompt does not fit.
         """
         if replies[0].attempt != attempt:
             raise BusyError("The message waits for another model")
@@ -215,9 +220,9 @@ class Talking(ModelControl):
         ]
 
     def _wait_saved(self, saved: Sequence[Future[None] | None]) -> None:
-        """Wait until messages are on the disk, but not long.
+        """Wait for messages to be on disk, at most `COMMIT_S` seconds in all.
 
-        A disk that fails must not stop the chat; the writer keeps what it could not save.
+        A failing disk must not block the chat; the writer retries what it could not save.
         """
         deadline = time.monotonic() + COMMIT_S
         for future in saved:
@@ -225,7 +230,7 @@ class Talking(ModelControl):
                 self._writer.wait_saved(future, max(0.0, deadline - time.monotonic()))
 
     def _on_event(self, reply: Reply, event: EngineEvent) -> None:
-        """Apply what the engine says about a reply. Runs on the engine thread."""
+        """Apply an engine event about a reply. Runs on the engine thread."""
         with self._lock:
             if isinstance(event, Prefill):
                 self._state = "prefill"
@@ -243,7 +248,7 @@ class Talking(ModelControl):
 
     @property
     def _is_writing(self) -> bool:
-        """Whether the engine is at work on a reply."""
+        """Whether the engine is writing a reply."""
         return any(reply.has_begun for reply in self._replies.values())
 
     def _end(self, reply: Reply, event: Finished | Failed) -> None:
@@ -255,7 +260,7 @@ class Talking(ModelControl):
             message = reply.finish(event)
         else:
             message = reply.fail(event)
-        # Only now: who sees that nothing is being written shall see the whole text.
+        # After the text is complete, so that a reader who sees no running reply sees all of it.
         self._replies.pop(reply.message_id, None)
         if self._state in ("prefill", "decoding") and not self._is_writing:
             self._state = "ready"

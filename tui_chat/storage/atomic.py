@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Atomic file writes: a file appears complete or not at all, even after a power cut.
+
+Every writer fills a temporary file in the target's folder, flushes it to the disk and then moves it
+to its final name.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,20 @@ from tui_chat.errors import StoreError
 def write_atomically(
     path: Path, content: str | bytes, *, overwrite: bool = False, mode: int = 0o666
 ) -> Path:
-    """Write a file beside its place, flush it to the disk, then move it into place.
+    """Write a whole file atomically.
 
     Args:
-        path: Where it goes. Its folder has to exist.
-        content: Text is written as UTF-8.
-        overwrite: Replace a file that is there, following a symbolic link.
-        mode: Permissions of the file, less the user's umask.
+        path: The target. Its folder must exist.
+        content: The bytes to write, or text to encode as UTF-8; a lone surrogate becomes `?`.
+        overwrite: Replace an existing file. If `path` is a symbolic link, its target is replaced.
+        mode: Permissions of the file, before the umask is applied.
 
     Returns:
-        The path that was written.
+        `path`, unchanged.
 
     Raises:
-        StoreError: If the file is there and `overwrite` is off, or it cannot be written. A file
-            that was there before is unchanged then.
+        StoreError: If the target exists and `overwrite` is false, or if it cannot be written. An
+            existing file is left unchanged.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with open_atomically(path, overwrite=overwrite, mode=mode) as file:
@@ -40,9 +44,9 @@ def write_atomically(
 def open_atomically(
     path: Path, *, overwrite: bool = False, mode: int = 0o666
 ) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its place when the block ends, and never if it fails.
+    """Open a temporary binary file that becomes `path` when the block ends without an error.
 
-    Args and errors as `put_in_place`.
+    The arguments and errors are those of `put_in_place`.
     """
     with put_in_place(path, overwrite=overwrite, mode=mode) as partial, partial.open("wb") as file:
         yield file
@@ -50,15 +54,20 @@ def open_atomically(
 
 @contextmanager
 def put_in_place(path: Path, *, overwrite: bool = False, mode: int = 0o666) -> Iterator[Path]:
-    """Give an empty file beside a place to write to, and move it there once that is done.
+    """Create an empty temporary file and move it to `path` when the block ends.
+
+    If the block raises, the temporary file is removed and the target stays as it was.
 
     Args:
-        path: Where it goes. Its folder has to exist.
-        overwrite: Replace a file that is there, following a symbolic link.
-        mode: Permissions of the file, less the user's umask.
+        path: The target. Its folder must exist.
+        overwrite: Replace an existing file. If `path` is a symbolic link, its target is replaced.
+        mode: Permissions of the file, before the umask is applied.
+
+    Yields:
+        The path of the temporary file, in the folder of the target.
 
     Raises:
-        StoreError: If the file is there and `overwrite` is off, or it cannot be written.
+        StoreError: If the target exists and `overwrite` is false, or if it cannot be written.
     """
     target = Path(os.path.realpath(path)) if overwrite else path
     partial = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex[:8]}.part")
@@ -97,19 +106,27 @@ def _sync(path: Path) -> None:
 
 
 def _move_to_free_name(partial: Path, target: Path) -> None:
-    """Move a file to a name that must be free, without a moment for another to take it."""
+    """Move a file to a name that must be free.
+
+    Raises:
+        FileExistsError: If another process has taken the name.
+    """
     try:
+        # A link fails if the name is taken, with no gap between the check and the move.
         os.link(partial, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links
+    except OSError:  # a file system without hard links: here a small gap remains
         if os.path.lexists(target):
             raise FileExistsError from None
         os.rename(partial, target)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new and renamed entries of a folder survive a power cut, where the system can."""
+    """Flush a folder, so that new and renamed entries survive a power cut.
+
+    On a system that cannot flush a folder, this does nothing.
+    """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What saving says of itself: whether it works, and what the user should be told once.
+"""Values that report on saving: whether it works, and one-time notices about the database.
 
-Plain values, apart from the database that they are about: the first frame shows the state, and
-what opens a database takes longer to import than that frame to paint.
+They live outside `storage.database` because the first frame already shows the saving state, and
+importing the database code takes longer than painting that frame.
 """
 
 from __future__ import annotations
@@ -19,30 +19,35 @@ NoticeKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something about the database that the user should be told once."""
+    """A fact about the database that the user sees once."""
 
     kind: NoticeKind
     text: str
     """One or two sentences."""
     path: Path | None = None
-    """The file that it is about, where there is one: what was set aside, copied or imported."""
+    """The file concerned, if any: the one that was set aside, copied or imported."""
     hint: str = ""
     """What the user can do."""
     remedy: Remedy | None = None
-    """Where the user does that."""
+    """Where in the program the user does it."""
 
     def worded(self, place: str) -> str:
-        """All of it, with where to do it in the words of a front end."""
+        """Return the text and the hint as sentences.
+
+        Args:
+            place: Where to follow the hint, in the words of the front end, for example a key or a
+                command; empty for nowhere.
+        """
         hint = remedied(self.hint, place)
         return f"{self.text} {hint}." if hint else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """Whether saving works."""
+    """Whether saving works, and how much still has to be saved."""
 
     ok: bool
     pending: int
-    """Changes that are not on the disk yet."""
+    """Number of changes that are not on the disk yet."""
     detail: str = ""
-    """Why saving does not work, as one line; empty while it does."""
+    """Why saving fails, as one line; empty while it works."""

@@ -1,1 +1,1 @@
-"""The terminal: who may write to it, what may be written, and how the program leaves it."""
+"""The terminal: ownership while the screens run, safe output, and the end of the process."""

@@ -1,7 +1,7 @@
-"""How the process ends: in order where that is possible, at once where a thread is deaf.
+"""The end of the process: a normal exit where possible, `os._exit` if a thread cannot be joined.
 
-Owns the exit of the interpreter and the signals of line-by-line commands; those of the full-screen
-program are `terminal`'s.
+A thread inside native code would keep the interpreter from exiting. The module also turns signals
+into exceptions for line-by-line commands; `ownership` handles those of the full-screen program.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _has_stray_thread = False
 
 
 def leave_thread_behind() -> None:
-    """Note that a thread is inside native code, so that the interpreter cannot end in order."""
+    """Record that a thread is inside native code, so `exit_process` must not wait for it."""
     global _has_stray_thread
     _has_stray_thread = True
 
 
 def exit_process(code: int) -> NoReturn:
-    """End the process with an exit code: in order, or at once if a thread was left behind."""
+    """End the process with an exit code: normally, or at once if a thread was left behind."""
     if _has_stray_thread:
         end_process(code)
     sys.exit(code)
 
 
 def end_process(code: int) -> NoReturn:
-    """End at once, whatever other threads are doing inside native code."""
+    """End the process at once, whatever other threads are doing inside native code."""
     flush_output()
     with suppress(Exception):
         logging.shutdown()
@@ -43,7 +43,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Ended(BaseException):
-    """A signal asked a line-by-line command to end; raised in the main thread."""
+    """A signal asked a line-by-line command to end. Raised in the main thread."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -52,10 +52,10 @@ class Ended(BaseException):
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Turn TERM, HUP and QUIT into `Ended` in this block, so that `finally` clauses run."""
+    """Raise `Ended` for TERM, HUP and QUIT in this block, so that `finally` clauses run."""
 
     def raise_ended(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         raise Ended(number)
 
     before = {n: signal.signal(n, raise_ended) for n in _SIGNALS}
@@ -67,7 +67,7 @@ def signals_raised() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write out what the standard streams still hold."""
+    """Flush the standard streams."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

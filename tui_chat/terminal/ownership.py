@@ -1,11 +1,10 @@
-"""Owning the terminal: who may write to it, and how it is given back, however the program ends.
+"""Ownership of the terminal while the full-screen program runs, and its restoration afterwards.
 
-Owns the redirection of the file descriptors 1 and 2 to the log while a full-screen program runs,
-the signals INT, TERM, HUP and QUIT, the closed terminal, and the restoring of modes and screen.
-Refuses to draw anything and to know what a chat is.
-
-A signal asks the program to end and starts a countdown. When the program has not ended by then,
-because its loop is blocked or the terminal takes no more output, the process is ended from here.
+File descriptors 1 and 2 are redirected to the log, so that native code cannot write over the
+screens. The signals INT, TERM, HUP and QUIT, and a closed terminal, ask the program to end and
+start a countdown. If the program has not ended by then, because its event loop is blocked or the
+terminal accepts no output, the process is ended from here. Modes and screen are restored either
+way.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from tui_chat.logs import LogFile
 from tui_chat.terminal.ending import end_process, flush_output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that end the program in good order, with exit code 128 + n."""
+"""Signals that end the program in an orderly way, with exit code 128 + n."""
 DEADLINE_S = 2.0
-"""How long after a signal the process may live."""
+"""Seconds that the process may live after a signal."""
 _AGAIN_S = 0.2
-"""A second signal this much later ends the process at once; a closed terminal sends several."""
+"""Seconds after which a second signal ends the process at once; a closed terminal sends several."""
 _LAST_S = 0.4
-"""How much of it is left for saving where the program has not ended by itself."""
+"""Seconds of the deadline kept for saving if the program has not ended by itself."""
 
 _LEAVE = (
     "\x1b[?2026l"  # end a synchronised update
@@ -45,17 +44,18 @@ _LEAVE = (
     "\x1b[<u\x1b[?1049l"  # keyboard protocol, then alternate screen
     "\x1b[?25h\x1b[?1004l\x1b[0m"  # cursor, no focus reports, plain text
 )
-"""Undoes what Textual's driver sets; harmless where it was not set."""
+"""Resets the modes that Textual's driver sets; harmless where they were not set."""
 
 log = logging.getLogger(__name__)
 OnSignal = Callable[[int], None]
 
 
 def require_terminal(environ: Mapping[str, str] | None = None) -> None:
-    """Make sure that a full-screen program can run here.
+    """Check that a full-screen program can run here.
 
     Raises:
-        UsageError: If standard input or output is no terminal, or one that cannot place text.
+        UsageError: If standard input or output is not a terminal, or the terminal cannot position
+            the cursor.
     """
     environ = os.environ if environ is None else environ
     hint = "Use `tui-chat chat --plain` for a line-by-line chat, or `tui-chat ask` for one reply"
@@ -78,12 +78,12 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 class OwnedTerminal:
-    """The terminal while a full-screen program has it. Made by `owned_terminal`.
+    """The terminal while a full-screen program uses it. Create it with `owned_terminal`.
 
     Args:
-        on_end: Saves what there is and stops the background work, within `DEADLINE_S`; called
-            in a thread of its own when a signal came or the terminal was closed.
-        log_file: Takes what is written to the descriptors 1 and 2; None throws it away.
+        on_end: Saves everything and stops background work, within `DEADLINE_S`; called in a thread
+            of its own after a signal or when the terminal was closed.
+        log_file: Receives what is written to descriptors 1 and 2; None discards it.
     """
 
     def __init__(self, on_end: Callable[[], object], log_file: LogFile | None) -> None:
@@ -106,20 +106,20 @@ class OwnedTerminal:
         self._wake_read, self._wake_write = os.pipe()
         self._watcher = threading.Thread(target=self._watch, name="terminal-watch", daemon=True)
 
-    # What the program uses
+    # For the program
 
     def on_signal(self, loop: AbstractEventLoop, callback: OnSignal) -> None:
-        """From now on, tell the program of a signal, on its loop; it should end then."""
+        """Call `callback` on the loop when a signal arrives, or at once if one already has."""
         self._program = (loop, callback)
         if self.signum:
             self._tell_program()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Give the descriptors 1 and 2 back for a moment, as for an editor.
+        """Restore descriptors 1 and 2 in this block, for a child process such as an editor.
 
-        The program has to leave its screen modes first, as `App.suspend` does. Keys that send INT
-        and QUIT are meant for the child meanwhile.
+        The program must leave its screen modes first, as `App.suspend` does. Meanwhile INT and QUIT
+        are ignored here, since they are meant for the child.
         """
         self._is_lent = True
         self._point_back()
@@ -132,7 +132,7 @@ class OwnedTerminal:
     # Taking and giving back
 
     def take(self) -> None:
-        """Redirect output, handle signals, watch for the terminal being closed."""
+        """Redirect output, install the signal handlers, and watch for the terminal being closed."""
         flush_output()
         # Textual writes to sys.__stderr__ and measures sys.__stdout__.
         setattr(sys, "__stdout__", self._screen)  # noqa: B010 - read-only for mypy
@@ -143,10 +143,10 @@ class OwnedTerminal:
         self._watcher.start()
 
     def give_back(self, is_clean: bool) -> None:
-        """Restore everything that was taken. Does nothing the second time.
+        """Restore everything that `take` changed. Later calls do nothing.
 
         Args:
-            is_clean: The program has left its screen modes by itself.
+            is_clean: Whether the program has left its screen modes by itself.
         """
         with self._lock:
             if self._is_restored:
@@ -180,7 +180,7 @@ class OwnedTerminal:
     def _restore_terminal(self, is_clean: bool) -> None:
         if not is_clean and self._screen.was_used:
             _write_soon(self._output, _LEAVE.encode())
-        # In the background, changing modes would stop the process.
+        # Without blocking SIGTTOU, tcsetattr would stop a process that runs in the background.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         with suppress(termios.error, OSError):
             termios.tcsetattr(0, termios.TCSANOW, self._modes)
@@ -194,7 +194,7 @@ class OwnedTerminal:
         if not self.signum:
             self._begin_to_end(number)
         elif number != signal.SIGHUP and time.monotonic() - self._signalled_at > _AGAIN_S:
-            self._end_process()  # somebody insists
+            self._end_process()  # the user insists
 
     def _begin_to_end(self, number: int) -> None:
         self.signum = number
@@ -209,7 +209,7 @@ class OwnedTerminal:
                 loop.call_soon_threadsafe(callback, self.signum)
 
     def _count_down(self) -> None:
-        """Save, and end the process if the program does not end by itself in time."""
+        """Wait for the program to end; if it does not, save and end the process."""
         log.info("ending because of %s", signal.Signals(self.signum).name)
         left = DEADLINE_S
         if self._program is not None and not self._is_closed():
@@ -232,7 +232,7 @@ class OwnedTerminal:
         end_process(128 + self.signum)
 
     def _watch(self) -> None:
-        """Wait until the terminal is closed, which need not come with a signal."""
+        """Wait until the terminal is closed, which need not send a signal."""
         poll = select.poll()
         poll.register(self._output, 0)
         poll.register(self._wake_read, select.POLLIN)
@@ -253,9 +253,9 @@ _owned: OwnedTerminal | None = None
 def owned_terminal(
     on_end: Callable[[], object], log_file: LogFile | None = None
 ) -> Iterator[OwnedTerminal]:
-    """Own the terminal in this block, and give it back as it was.
+    """Own the terminal in this block, and restore it afterwards.
 
-    Call it in the main thread, with a terminal on the descriptors 0 and 1.
+    Call it in the main thread, with a terminal on descriptors 0 and 1.
 
     Args:
         on_end: See `OwnedTerminal`.
@@ -275,12 +275,12 @@ def owned_terminal(
 
 
 def on_signal(loop: AbstractEventLoop, callback: OnSignal) -> None:
-    """Have the program told of a signal that asks it to end; nothing where it owns no terminal.
+    """Register a callback for signals that ask the program to end; does nothing without ownership.
 
     Args:
-        loop: The loop of the program.
-        callback: Called on the loop with the number of the signal; ends the program, with
-            128 + the number as its exit code.
+        loop: The event loop of the program.
+        callback: Called on the loop with the signal number; ends the program with exit code 128 +
+            the number.
     """
     if _owned is not None:
         _owned.on_signal(loop, callback)
@@ -288,9 +288,9 @@ def on_signal(loop: AbstractEventLoop, callback: OnSignal) -> None:
 
 @contextmanager
 def lent_terminal() -> Iterator[None]:
-    """Let a child process write to the terminal, as an editor does.
+    """Let a child process, such as an editor, write to the terminal in this block.
 
-    The program has to leave its screen modes first, as `App.suspend` does.
+    The program must leave its screen modes first, as `App.suspend` does.
     """
     if _owned is None:
         yield
@@ -300,7 +300,7 @@ def lent_terminal() -> Iterator[None]:
 
 
 class _Output(io.TextIOWrapper):
-    """A text stream for a terminal that leaves its descriptor open."""
+    """A text stream for a terminal that does not close its descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self.was_used = False
@@ -313,7 +313,7 @@ class _Output(io.TextIOWrapper):
 
 
 def _write_soon(descriptor: int, data: bytes) -> None:
-    """Write to a terminal, unless it takes no output, as one that is stopped or closed."""
+    """Write to a terminal, unless it accepts no output because it is stopped or closed."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if any(event & select.POLLOUT for _, event in poll.poll(100)):

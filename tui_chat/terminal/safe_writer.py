@@ -1,7 +1,7 @@
-"""Text that arrives in pieces, written to a terminal so that the pieces together are safe.
+"""Write streamed text to a terminal so that the pieces together are safe.
 
-Cleaning each piece by itself is not enough: CR and LF, or a stack of combining marks, can be spread
-over several.
+Cleaning each piece by itself is not enough, since CR LF or a stack of combining marks can be spread
+over several pieces.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import IO
 from tui_chat.safe_text import safe_text
 
 _LONGEST_LINE = 4096
-"""A line is cleaned anew with each piece, up to this many characters."""
+"""Longest line, in characters, that is cleaned again as a whole with each piece."""
 
 
 class SafeWriter:
-    """Writes pieces of a text so that together they cannot steer a terminal.
+    """A writer for pieces of text that together cannot steer a terminal.
 
     Args:
-        stream: Where to.
-        is_terminal: Whether it is shown; other streams get the exact text.
+        stream: The stream to write to.
+        is_terminal: Whether the stream is a terminal; other streams receive the exact text.
     """
 
     def __init__(self, stream: IO[str], is_terminal: bool) -> None:
@@ -28,7 +28,7 @@ class SafeWriter:
         self._line = ""
         self._shown = ""
         self.ends_line = True
-        """Whether the last character written was a line break."""
+        """Whether the last character written was a line break, or nothing has been written."""
 
     def write(self, piece: str) -> None:
         """Write a piece at once."""
@@ -38,15 +38,15 @@ class SafeWriter:
             self._put(piece)
 
     def end_line(self) -> None:
-        """Begin a new line unless one has begun."""
+        """Begin a new line, unless the output is at the start of one."""
         self._line = self._shown = ""
         if not self.ends_line:
             self._put("\n")
 
     def _write_safely(self, piece: str) -> None:
-        """Clean the line as a whole: a stack of marks or CR LF may come in several pieces."""
+        """Clean the line as a whole, and write what this piece adds to it."""
         self._line += piece
-        held = "\r" if self._line.endswith("\r") else ""
+        held = "\r" if self._line.endswith("\r") else ""  # its LF may come with the next piece
         shown = safe_text(self._line.removesuffix(held) if held else self._line)
         self._put(shown[len(self._shown) :])
         self._shown = shown
@@ -55,6 +55,6 @@ class SafeWriter:
 
     def _put(self, text: str) -> None:
         if text:
-            self.ends_line = text.endswith("\n")  # first, since a signal may end the writing
+            self.ends_line = text.endswith("\n")  # before writing, which a signal may interrupt
             self._stream.write(text)
             self._stream.flush()

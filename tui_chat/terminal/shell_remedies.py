@@ -1,4 +1,4 @@
-"""Errors in the words of the command line: what to do, and what to type for it."""
+"""Error hints for the command line: what to type in a shell to follow them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tui_chat.safe_text import safe_line
 
 
 def place_of(remedy: Remedy | None) -> str:
-    """What to type in a shell for a remedy; empty where nothing there does it."""
+    """Return what to type in a shell for a remedy; empty if no command does it."""
     match remedy:
         case Remedy.CHOOSE_MODEL:
             return "`tui-chat models list` shows them"
@@ -27,7 +27,7 @@ def place_of(remedy: Remedy | None) -> str:
 
 
 def in_shell(error: TuiChatError) -> TuiChatError:
-    """The same error, its hint with what to type."""
+    """Return the error with what to type in a shell added to its hint."""
     if error.remedy is None:
         return error
     return TuiChatError(error.title, error.detail, remedied(error.hint, place_of(error.remedy)))

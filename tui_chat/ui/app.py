@@ -1,7 +1,7 @@
-"""The full-screen program: themes, keys, the session's events and the way out.
+"""The Textual app: startup, themes, keys, session events and an orderly exit.
 
-Owns the session while the screens run. Paints before anything heavy is imported: the session is
-started after the first frame. What actions do is in `commands`, what is shown in `screens`.
+The app paints its first frame before anything heavy is imported, starts the session afterwards, and
+closes it at the end. The actions are in `commands`, the modal screens in `screens`.
 """
 
 from __future__ import annotations
@@ -62,35 +62,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_S = 1.0
-"""Seconds from the first model to what nobody waits for."""
+"""Seconds from the end of the first load to idle-time preparation, so that the first reply goes
+first."""
 SEND_S = 0.3
-"""How long messages on their way into the session get when the program ends."""
+"""Seconds that messages on their way to the session get when the program ends."""
 CLOSE_S = 1.8
-"""How long the engine gets to end."""
+"""Seconds that the engine thread gets to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class UiSettings:
-    """What the settings say about the screens."""
+    """The settings of the screens."""
 
     theme: str | None = None
-    """None follows the terminal's background."""
+    """Name of the theme; None chooses one by the terminal's background."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Keys by action id, in Textual's spelling; no keys switch an action's keys off."""
+    """Keys by action id, in Textual's spelling; an empty tuple leaves the action without a key."""
     notices: Sequence[str] = ()
-    """What the user should be told first, a sentence each."""
+    """Notices for the user at the start, one sentence each."""
 
 
 def run(session: ChatSession, settings: UiSettings) -> int:
     """Run the screens until the user leaves.
 
     Args:
-        session: Not started yet; it is closed when this returns.
+        session: A session that has not been started; it is closed when this returns.
         settings: The settings of the screens.
 
     Returns:
-        The exit code. `TuiChat.engine_ended` says whether the engine's thread has ended; closing
-        the session again says it too.
+        The exit code. Call `session.close` again to learn whether the engine thread has ended;
+        `TuiChat.engine_ended` has the answer as well.
     """
     app = TuiChat(session, settings)
     code = app.run()
@@ -98,14 +99,14 @@ def run(session: ChatSession, settings: UiSettings) -> int:
 
 
 def _palette_entries() -> type[Provider]:
-    """What the palette offers; imported when it is opened."""
+    """Return the provider of the command palette, imported when the palette opens."""
     from tui_chat.ui.commands.palette import ActionCommands
 
     return ActionCommands
 
 
 class ChatDriver(TerminalDriver):
-    """The driver, which the app learns of, since Textual has no public way to ask for it."""
+    """The driver, which hands itself to the app because Textual has no public way to get it."""
 
     def __init__(self, app: TuiChat, **options: Any) -> None:
         super().__init__(app, **options)
@@ -113,12 +114,12 @@ class ChatDriver(TerminalDriver):
 
 
 class TuiChat(GuardedApp[int]):
-    """The chat.
+    """The chat program.
 
     Args:
-        session: What it drives; started by `on_ready`.
+        session: The session to run, which the app starts after the first frame.
         settings: The settings of the screens.
-        clock: The times that are shown.
+        clock: Returns the current time for display.
     """
 
     # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
@@ -143,19 +144,19 @@ class TuiChat(GuardedApp[int]):
         self._has_chosen_theme = False
         self._copied = ""
         self.terminal_driver: Driver | None = None
-        """What writes to the terminal, once the app runs on one."""
+        """The driver that writes to the terminal; None until the app runs."""
         self.keymap: Mapping[str, str] = {}
-        """The user's keys by action id, as `set_keymap` was told them."""
+        """The user's keys by action id, as passed to `set_keymap`."""
         super().__init__(
-            # Textual's variable for another driver, as for recordings, has its way.
+            # A driver named in Textual's environment variable, as for recordings, comes first.
             driver_class=None if constants.DRIVER else ChatDriver,
         )
         self.session = session
         self.settings = settings or UiSettings()
         self.engine_ended = True
-        """Whether the engine's thread has ended; known once the app has been left."""
+        """Whether the engine thread has ended; known once the user has left the app."""
         self.toasts = Toasts(self)
-        """The notices that are up."""
+        """The current toasts."""
         self._commands = Commands(self)
         self.chat = ChatScreen(session, self, clock)
         """The main screen."""
@@ -165,7 +166,7 @@ class TuiChat(GuardedApp[int]):
         self._is_quitting = False
         self._key_order = KeyOrder(self, self._dispatch_key)
         self._early: list[events.Event] | None = []
-        """Keys from before there was a prompt to take them; None once there is one."""
+        """Keys pressed before the prompt could take them; None once it can."""
         self._model_names: list[tuple[str, str]] | None = None
         self._notices = list(self.settings.notices)
         self._has_all_themes = False
@@ -177,37 +178,36 @@ class TuiChat(GuardedApp[int]):
     # Beginning ------------------------------------------------------------------------------------
 
     def get_default_screen(self) -> Screen[Any]:
-        """The chat is what is below everything."""
+        """Return the chat, the screen below all others."""
         return self.chat
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Everything that reaches the terminal passes the guard first."""
+        """Put the guard before all filters, so that all output to the terminal passes it first."""
         if self.no_color:
             return [TERMINAL_GUARD, self._without_colour]
         return [TERMINAL_GUARD, *super().get_line_filters()]
 
     def _page_colour(self) -> Color:
-        """The background of the theme in use."""
+        """Return the background of the theme in use."""
         return Color.parse(self.theme_variables.get("background", "black"))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The project's own colours, from the theme's."""
+        """Return the project's own colours, made from the theme's."""
         return variable_defaults(self.current_theme)
 
     def get_css_variables(self) -> dict[str, str]:
-        """The variables of the styles, mixed once for a theme; the start asks several times."""
+        """Return the style variables, mixed once per theme because startup asks several times."""
         if not self._has_chosen_theme:
-            return {}  # Textual asks while the app is made, for a theme that nobody will see
+            return {}  # Textual asks in `App.__init__` too, for a theme that is never shown
         theme = self.current_theme
         if self._mixed is None or self._mixed[0] is not theme:
             self._mixed = theme, super().get_css_variables()
         return dict(self._mixed[1])
 
     def refresh_css(self, animate: bool = True) -> None:
-        """Read the styles again where the theme has changed.
+        """Parse the styles again if the variables of the theme have changed.
 
-        Textual asks for it at the start too, which would be to read them twice before anything is
-        to be seen.
+        Textual calls this at the start too, which would parse them twice before the first frame.
         """
         variables = self.get_css_variables()
         if variables != self._styled_with:
@@ -215,7 +215,7 @@ class TuiChat(GuardedApp[int]):
             super().refresh_css(animate)
 
     def _choose_theme(self) -> None:
-        """Begin with the theme of the settings, else with one that fits the terminal."""
+        """Start with the theme of the settings, else with one that suits the terminal."""
         wanted = self.settings.theme
         names = self._fitting_themes()
         if wanted is not None:
@@ -226,18 +226,21 @@ class TuiChat(GuardedApp[int]):
             self._notices.append(f"There is no theme {wanted!r}; the default is used.")
 
     def watch_theme(self) -> None:
-        """Let a theme of the terminal's own colours have its way on every Textual."""
+        """Apply the terminal's own colours if the new theme uses them, on every Textual version."""
         take_over(self)
 
     def _has_theme(self, name: str) -> bool:
-        """Whether there is a theme, which is registered then; all of them would take too long."""
+        """Register a theme by its name; return False if there is none.
+
+        The other themes are not made, which would delay the start.
+        """
         theme = find_theme(name)
         if theme is not None:
             self.register_theme(theme)
         return name in self.available_themes
 
     def _fitting_themes(self) -> list[str]:
-        """By what the terminal says of its background, and of its colours; the best one first."""
+        """Return the default themes that suit the terminal's background and colours, best first."""
         background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
         names = [DEFAULT_LIGHT if background in ("7", "15") else DEFAULT_DARK, "textual-dark"]
         if has_few_colours(self) and not self.no_color:
@@ -245,7 +248,7 @@ class TuiChat(GuardedApp[int]):
         return names
 
     def register_themes(self) -> None:
-        """Register all themes; what is wrong with their files is told once the model is there."""
+        """Register the themes of all files, and keep the problems with them as notices."""
         if self._has_all_themes:
             return
         self._has_all_themes = True
@@ -255,8 +258,8 @@ class TuiChat(GuardedApp[int]):
         self._notices += [error.one_line for error in loaded.errors]
 
     def on_mount(self) -> None:
-        """Tell the prompt what can follow a command."""
-        # Textual enters the alternate screen after a stop and leaves it as empty as it finds it.
+        """Give the prompt the values that can follow a command, and watch for screen changes."""
+        # After a stop (Ctrl+Z) Textual enters the alternate screen but does not repaint it.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self.screen_change_signal.subscribe(self, lambda _: self.toasts.show(), immediate=True)
         session = self.session
@@ -274,7 +277,7 @@ class TuiChat(GuardedApp[int]):
         return [(name, "") for name in sorted(self.available_themes)]
 
     def _models(self) -> list[tuple[str, str]]:
-        """Names of models; they are read beside the loop when they are first asked for."""
+        """Return the names of the models; the first call starts reading them off the event loop."""
         if self._model_names is None:
             self._model_names = []
             self.run_worker(self._read_model_names(), group="models", exit_on_error=False)
@@ -286,7 +289,7 @@ class TuiChat(GuardedApp[int]):
         self.chat.bar.complete()
 
     def on_ready(self) -> None:
-        """Start the session once the first frame is there."""
+        """Start the session once the first frame is painted."""
         terminal.on_signal(asyncio.get_running_loop(), self._on_signal)
         self._feed.start()
         self.call_after_refresh(self._start)
@@ -297,16 +300,16 @@ class TuiChat(GuardedApp[int]):
             await self.on_event(event)
         if self._is_quitting:
             return
-        if not gc.isenabled():  # `cli.full_screen` has put it off until here
-            gc.freeze()  # what the start has left stays
+        if not gc.isenabled():  # `cli.full_screen` disabled it for the start
+            gc.freeze()  # the objects made so far live as long as the program
             gc.enable()
-        self.session.start()  # the longest way to the first reply is the engine's
+        self.session.start()  # first, because the engine takes longest to be ready
         self._tell_notices()
         self.run_worker(asyncio.to_thread(self._fetch_rest), group="imports", exit_on_error=False)
         self.chat.expect_model()
 
     def prepare_rest(self) -> None:
-        """Get ready for what may be opened next, soon: the first reply goes before."""
+        """Schedule idle-time preparation: registering all themes and mounting the side panel."""
         self.set_timer(REST_S, self._prepare_rest)
 
     def _prepare_rest(self) -> None:
@@ -317,13 +320,13 @@ class TuiChat(GuardedApp[int]):
         self.chat.panel.mount()
 
     def _fetch_rest(self) -> None:
-        """Get what the first frame did without and the first message should not wait for."""
+        """Import what the first frame did without, so that the first message need not wait."""
         import tui_chat.ui.transcript.shown_message  # noqa: F401
 
         self.session.begin_saving()
 
     def _tell_notices(self) -> None:
-        """Say what was wrong at the start; what there is no room for is in the log."""
+        """Show what was wrong at the start; notices that do not fit are only in the log."""
         for notice in self._notices:
             log.warning("%s", notice)
         shown = self._notices if len(self._notices) <= MOST else self._notices[: MOST - 1]
@@ -337,48 +340,48 @@ class TuiChat(GuardedApp[int]):
 
     @contextmanager
     def batch_update(self) -> Generator[None, None, None]:
-        """Paint what has changed when a batch of changes ends; Textual waits for a message."""
+        """Paint the changes of a batch when it ends; Textual would wait for the next message."""
         with super().batch_update():
             yield
         with suppress(ScreenStackError):
             self.screen.check_idle()
 
     def on_notify(self, event: Notify) -> None:
-        """Show a toast of ours instead of Textual's."""
+        """Show one of this app's toasts instead of Textual's."""
         event.prevent_default()
         self.toasts.add(event.notification)
 
     def clear_notifications(self) -> None:
-        """Take every toast away."""
+        """Remove all toasts."""
         self.toasts.clear()
 
     # Actions --------------------------------------------------------------------------------------
 
     async def run_command(self, action_id: str, argument: str = "") -> None:
-        """Do an action, as its key or its slash command with that argument would."""
+        """Run an action as its key, or its slash command with `argument`, would."""
         await self._commands.run(action_id, argument)
 
     async def action_perform(self, action_id: str) -> None:
-        """What every key is bound to."""
+        """Run an action; every key is bound to this."""
         await self._commands.run(action_id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that do nothing now are passed on, and not shown."""
+        """Hide keys whose action can do nothing now, and let them pass on to other bindings."""
         if action == "perform" and parameters:
             return self._commands.can(str(parameters[0]))
         return True
 
     def label_of(self, action: Action) -> str:
-        """The footer's word for an action as things are."""
+        """Return the footer's word for an action in the current state."""
         return self._commands.label_of(action)
 
     def set_keymap(self, keymap: Mapping[str, str]) -> None:
-        """Take the user's keys, and keep them for those who show keys."""
+        """Set the user's keys, and keep them for code that shows keys."""
         self.keymap = dict(keymap)
         super().set_keymap(keymap)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed too early, and let no key overtake another."""
+        """Hold back keys that come too early, and let no key overtake another."""
         if self._early is not None and isinstance(event, events.Key | events.Paste):
             self._early.append(event)
             return
@@ -395,7 +398,7 @@ class TuiChat(GuardedApp[int]):
             await super().on_event(event)
 
     async def _dispatch_key(self, event: KeyOrMouse) -> None:
-        """Any key sends a notice away that has been read."""
+        """Dispatch a key unless it came too late; any key dismisses a notice that has been read."""
         if isinstance(event, events.Key):
             self.chat.notice.dismiss_if_read()
             is_text = event.is_printable and self.focused is self.chat.bar.prompt
@@ -404,10 +407,10 @@ class TuiChat(GuardedApp[int]):
         await super().on_event(event)
 
     def _is_late(self, event: events.Key) -> bool:
-        """Whether the screen that a key was pressed in has closed since.
+        """Return whether the screen in which a key was pressed has closed since.
 
-        Textual would look for what the key does in the screen below, where a second Enter opens the
-        menu of a message. Text goes on to the prompt, for none of it may be lost.
+        Textual would run the binding of the screen below, where a second Enter opens the menu of a
+        message. Printable keys for the prompt are still dispatched, so that no text is lost.
         """
         screen = event.pressed_in if isinstance(event, Key) else None
         return screen is not None and screen not in self.screen_stack
@@ -420,11 +423,11 @@ class TuiChat(GuardedApp[int]):
     def tell(
         self, text: str, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
-        """Show a short notice that goes away by itself, on whatever screen is on top."""
+        """Show a toast on the top screen."""
         notify_plain(self.screen, text, severity=severity, timeout=timeout)
 
     def use_theme(self, name: str) -> None:
-        """Show a registered theme, and keep it for the next start."""
+        """Switch to a registered theme, and save the choice for the next start."""
         from tui_chat.config.layers import save_setting
 
         self.theme = name
@@ -435,26 +438,26 @@ class TuiChat(GuardedApp[int]):
 
     @contextmanager
     def lend_terminal(self) -> Generator[None, None, None]:
-        """Give the terminal to another program meanwhile."""
+        """Give the terminal to another program for the time of the context."""
         with self.suspend(), terminal.lent_terminal():
             yield
         self.refresh(layout=True)
 
     def quit(self) -> None:
-        """Leave, once everything is saved."""
-        # on the loop of the app, since it waits for that of the screen
+        """Leave the program once everything is saved."""
+        # Run it in the app's message loop, because it waits for the screen's.
         self.call_later(self.quit_in_order, 0)
 
     # Copying and links ----------------------------------------------------------------------------
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy in the background, and say which way it went."""
+        """Copy a text in the background, and show a toast that says how it was copied."""
         self._copied = text
         self.run_worker(self._copy(text), group="copy", exit_on_error=False)
 
     @property
     def clipboard(self) -> str:
-        """What was copied last, for the fields that paste it."""
+        """The text copied last, which the fields of the app paste."""
         return self._copied
 
     async def _copy(self, text: str) -> None:
@@ -464,12 +467,12 @@ class TuiChat(GuardedApp[int]):
         self.tell(result.detail, "information" if result.ok else "warning")
 
     def write_terminal(self, sequence: str) -> None:
-        """Write a control sequence past the screens; may be called from any thread."""
+        """Write a control sequence directly to the terminal. May be called from any thread."""
         if self.terminal_driver is not None:
             self.terminal_driver.write(sequence)
 
     async def ask_about_link(self, url: str) -> None:
-        """Ask before a link of a reply is opened."""
+        """Ask the user before opening a link from a reply."""
         from tui_chat.ui.screens.dialogs import LinkScreen
 
         def answered(answer: str | None) -> None:
@@ -486,7 +489,10 @@ class TuiChat(GuardedApp[int]):
         self.run_worker(self.quit_in_order(128 + number), group="quit")
 
     async def quit_in_order(self, code: int) -> None:
-        """Stop the engine, save, and leave; nothing of it on the loop."""
+        """Hand in messages on their way, stop the engine, save, and exit with a code.
+
+        Closing the session blocks, so it runs in a worker thread and not on the event loop.
+        """
         if self._is_quitting:
             return
         self._is_quitting = True
@@ -499,9 +505,10 @@ class TuiChat(GuardedApp[int]):
         self.exit(code, return_code=code)
 
     async def _hand_in(self) -> None:
-        """Let a message whose Enter came before the end reach the session, to be saved as well.
+        """Let a message whose Enter came before the end reach the session, so that it is saved too.
 
-        It passes from the queue of the prompt to that of the screen, and from there to the outbox.
+        The message passes from the queue of the prompt to that of the screen, and then to the
+        outbox.
         """
         for node in self.chat.bar.prompt.ancestors_with_self:
             if node is self:
@@ -513,7 +520,7 @@ class TuiChat(GuardedApp[int]):
 
 
 def _keymap(keys: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Textual's keymap; an action without keys gets one that no keyboard has."""
+    """Return Textual's keymap; an action without keys gets one that no keyboard has."""
     return {
         action_id: ",".join(names) or f"{UNBOUND}{action_id}" for action_id, names in keys.items()
     }

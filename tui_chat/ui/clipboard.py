@@ -1,8 +1,8 @@
-"""Copy text to the clipboard that the user sees, and say in words which way it went.
+"""Copying of text to the clipboard that the user sees, with a sentence on how it was done.
 
-Two ways are tried, since neither can be trusted alone: the terminal (OSC 52, which also works
-over SSH) and the desktop's own tool. Where no way is certain, the text is also written to a file
-whose path is returned. Never reads the clipboard.
+Neither way is reliable alone, so two are tried: the terminal (OSC 52, which also works over SSH)
+and the desktop's own tool. If neither is certain to have worked, the text is also written to a file
+whose path is returned. The clipboard is never read.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ from tui_chat.config import paths
 from tui_chat.safe_text import safe_line, without_controls
 
 OSC52_LIMIT = 74_994
-"""Most base64 characters that are sent; common terminals drop longer sequences in silence."""
+"""Most base64 characters to send; common terminals silently drop longer sequences."""
 TOOL_TIMEOUT_S = 2.0
-"""How long a clipboard tool may take before it is given up."""
+"""Seconds that a clipboard tool may take."""
 KEPT_COPIES = 20
-"""How many copy files are kept; older ones are removed."""
+"""Number of copy files to keep; older ones are removed."""
 
 Support = Literal["yes", "unknown", "no"]
+"""Whether a terminal supports OSC 52."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyResult:
-    """Where a copied text went."""
+    """The places that a copied text was sent to."""
 
     how: tuple[str, ...]
-    """The ways that were used, as `("OSC 52", "xclip")`; empty where only the file was written."""
+    """The ways that were used, as `("OSC 52", "xclip")`; empty if only the file was written."""
     path: Path | None
-    """The file that holds the text too; None where the clipboard is certain to have it."""
+    """The file that holds the text too; None if the clipboard is certain to have it, or the file
+    could not be written."""
     detail: str
     """One sentence for the user."""
 
     @property
     def ok(self) -> bool:
-        """Whether the text went anywhere at all."""
+        """Whether the text was sent or written anywhere."""
         return bool(self.how) or self.path is not None
 
 
@@ -56,14 +58,15 @@ def copy(
 ) -> CopyResult:
     """Copy a text, without the characters that a shell or terminal could obey when it is pasted.
 
-    Takes up to `TOOL_TIMEOUT_S` for each tool, so call it in a worker thread. Never raises for
-    a way that does not work; the result says what happened.
+    A tool may take up to `TOOL_TIMEOUT_S`, so call this in a worker thread. It never raises if a
+    way does not work; the result says what happened.
 
     Args:
-        text: What to copy, any length.
-        write_terminal: Writes a control sequence to the terminal, as `driver.write` does; must
-            be callable from the thread that this runs in.
-        environ: Environment that tells terminal and desktop; by default the process's own.
+        text: The text, of any length.
+        write_terminal: Writes a control sequence to the terminal, as `driver.write` does; must be
+            callable from this thread.
+        environ: Environment variables that identify terminal and desktop; the process's own by
+            default.
     """
     env = os.environ if environ is None else environ
     text = without_controls(text)
@@ -83,12 +86,12 @@ def copy(
         return CopyResult(tuple(how), None, f"Copied with {' and '.join(how)}.")
     tmux = shutil.which("tmux", path=env.get("PATH")) if "TMUX" in env else None
     if tmux and _feed([tmux, "load-buffer", "-w", "-"], "tmux", text, env):
-        how.append("tmux")  # reaches the terminal behind it only if tmux and terminal allow it
+        how.append("tmux")  # reaches the outer terminal only if tmux and that terminal allow it
     return _with_file(text, tuple(how), too_long)
 
 
 def _with_file(text: str, how: tuple[str, ...], too_long: bool) -> CopyResult:
-    """Finish a copy of which nobody knows whether it arrived: keep the text in a file too."""
+    """Finish a copy that is not certain to have arrived: write the text to a file too."""
     sent = f"{' and '.join(how)} {'was' if len(how) == 1 else 'were'} sent the text"
     if how == ("OSC 52",):
         sent = "OSC 52 was sent"
@@ -114,10 +117,10 @@ def _with_file(text: str, how: tuple[str, ...], too_long: bool) -> CopyResult:
 
 
 def osc52_support(env: Mapping[str, str]) -> Support:
-    """What is known of a terminal's OSC 52 by the names it gives itself.
+    """Return whether a terminal supports OSC 52, judged by the names that it gives itself.
 
-    `unknown` is the usual answer: several terminals have a setting for it, and inside tmux or
-    GNU screen the outer terminal cannot be seen.
+    `unknown` is the usual answer: several terminals have a setting for it, and inside tmux or GNU
+    screen the outer terminal is hidden.
     """
     term, program = env.get("TERM", ""), env.get("TERM_PROGRAM", "")
     if term in ("", "dumb", "linux") or term.startswith("vt") or program == "Apple_Terminal":
@@ -131,10 +134,10 @@ def osc52_support(env: Mapping[str, str]) -> Support:
 
 
 def osc52_sequence(encoded: str, env: Mapping[str, str]) -> str:
-    """The sequence that asks the terminal to put base64 data into its clipboard (xterm, OSC 52).
+    """Return the sequence that has the terminal put base64 data on its clipboard (xterm, OSC 52).
 
-    tmux gets it twice: plain, for its own `set-clipboard`, and wrapped for the terminal behind
-    it, with every ESC doubled (tmux, `allow-passthrough`).
+    tmux gets it twice: plain, for its own `set-clipboard`, and wrapped for the outer terminal, with
+    every ESC doubled (tmux, `allow-passthrough`).
     """
     sequence = f"\x1b]52;c;{encoded}\x07"
     if _is_in_tmux(env):
@@ -144,8 +147,10 @@ def osc52_sequence(encoded: str, env: Mapping[str, str]) -> str:
 
 
 def _is_in_tmux(env: Mapping[str, str]) -> bool:
-    """Whether this is certainly tmux. Over SSH only `TERM` is left to tell, and `screen-256color`
-    may be GNU screen, which would show the wrapping as text.
+    """Return whether this is certainly tmux.
+
+    Over SSH only `TERM` tells, and `screen-256color` may be GNU screen, which would show the
+    wrapping as text.
     """
     return "TMUX" in env or env.get("TERM", "").startswith("tmux")
 
@@ -154,7 +159,7 @@ def _is_in_tmux(env: Mapping[str, str]) -> bool:
 
 
 def native_tools(env: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """The clipboard tools that are installed here and have a display, as (name, command)."""
+    """Return the clipboard tools that are installed here and have a display, as (name, command)."""
     candidates: list[tuple[str, list[str]]] = []
     if sys.platform == "darwin" and not _is_remote(env):
         candidates.append(("pbcopy", ["pbcopy"]))
@@ -171,15 +176,16 @@ def native_tools(env: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _is_remote(env: Mapping[str, str]) -> bool:
-    """Whether the user sits at another machine, whose clipboard local tools cannot reach."""
+    """Return whether the user sits at another machine, whose clipboard local tools cannot reach."""
     return "SSH_CONNECTION" in env or "SSH_TTY" in env
 
 
 def _feed(command: list[str], name: str, text: str, env: Mapping[str, str]) -> bool:
-    """Run a clipboard tool with the text on its standard input; whether it took it.
+    """Run a clipboard tool with the text on its standard input; return whether it succeeded.
 
-    The outputs are closed and the tool gets its own session: on X11 and Wayland it lives on in
-    the background to serve the selection, and must not hold a pipe of ours or end with us.
+    Its outputs go to `/dev/null` and it gets a session of its own: on X11 and Wayland it stays in
+    the background to serve the selection, and must neither hold a pipe of this process nor end with
+    it.
     """
     data = text.encode("utf-16") if name == "clip.exe" else text.encode("utf-8")
     try:
@@ -205,7 +211,7 @@ def _write_copy(text: str) -> Path:
     """Write the text to a new private file among the kept copies, and return its path.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     directory = paths.private_dir(paths.cache_dir() / "copies")
     # mkstemp makes the file with mode 0600 and never follows a link that is already there

@@ -1,7 +1,7 @@
-"""`NO_COLOR`: what is sent to the terminal when colours are unwanted, which is attributes alone.
+"""`NO_COLOR` (https://no-color.org): a line filter that leaves only text attributes.
 
-Owns the line filter for it (https://no-color.org). Textual turns colours to greys instead, which
-are colours too. What colour alone would say is said in the style sheets under `:nocolor`.
+Textual turns colours into greys instead, which are colours too. The style sheets express under
+`:nocolor` what colour alone would express.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from textual.filter import LineFilter
 from tui_chat.ui.themes import contrast
 
 STANDS_OUT = 2.5
-"""Contrast with the page from which a background is shown as reversed text."""
+"""Contrast with the page from which a background is shown as reversed text (WCAG ratio, 1 to
+21)."""
 _QUIET = (0, 8)
-"""Black and bright black, in which a terminal's own theme draws what should not stand out."""
+"""Black and bright black, the terminal's own colours for backgrounds that should not stand out."""
 
 
 class WithoutColour(LineFilter):
-    """Takes the colours away; where the background stood out, the text is reversed.
+    """A filter that removes colours, and reverses text whose background stood out.
 
     Args:
-        page: The background of the theme in use.
+        page: Returns the background of the theme in use.
     """
 
     def __init__(self, page: Callable[[], Color]) -> None:
@@ -35,7 +36,7 @@ class WithoutColour(LineFilter):
         self._page = page
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the segments with bold, dim, underlined and reversed text alone."""
+        """Return the segments with bold, dim, underlined, reversed and similar text only."""
         page = self._page()
         return [
             Segment(text, style if style is None else _attributes(style, page), control)
@@ -53,6 +54,6 @@ def _attributes(style: Style, page: Color) -> Style:
 def _stands_out(colour: RichColor | None, page: Color) -> bool:
     if colour is None or colour.is_default:
         return False
-    if colour.triplet is None:  # one of the terminal's own, wherever it lies
+    if colour.triplet is None:  # one of the terminal's own colours, whose RGB value is unknown
         return colour.number not in _QUIET
     return contrast(Color.from_rich_color(colour), page) >= STANDS_OUT

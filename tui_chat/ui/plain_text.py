@@ -1,7 +1,7 @@
-"""Text from outside on its way to the screen: the last filter before the terminal, and `plain`.
+"""Plain display of text from outside: the last filter before the terminal, and `plain`.
 
-Owns the line filter that every widget's output passes and the ways to show a computed string
-without markup. Refuses to parse anything: a string shown from here is shown as it is.
+Every widget's output passes the line filter. The other functions show a computed string as it is,
+without parsing markup.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _BREAKS = re.compile("[\t\n]")
 
 
 class TerminalGuard(LineFilter):
-    """Deletes from every segment what a terminal would obey instead of show.
+    """A filter that deletes from every segment what a terminal would obey instead of show.
 
-    The code points that go are those that Textual counts as zero cells wide, so nothing moves;
-    the two exceptions (lone surrogates, soft hyphens) are replaced by one cell. Segments that
-    are terminal control by intent carry none of them. Links lose control characters too.
+    Textual counts the deleted code points as zero cells wide, so nothing moves; the two exceptions
+    (lone surrogates, soft hyphens) are replaced by one cell. Segments that are meant as terminal
+    control contain none of them. Links lose control characters too.
 
-    Use the one instance `TERMINAL_GUARD`: rendered lines are cached by filter.
+    Use the one instance `TERMINAL_GUARD`: Textual caches rendered lines by filter.
     """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
@@ -39,7 +39,7 @@ class TerminalGuard(LineFilter):
 
 
 TERMINAL_GUARD = TerminalGuard()
-"""What `App.get_line_filters` puts before the filters of Textual."""
+"""The filter that `App.get_line_filters` puts before the filters of Textual."""
 
 
 def _is_harmless(segment: Segment) -> bool:
@@ -64,7 +64,7 @@ def _style_with_safe_link(style: Style, link: str) -> Style:
 
 
 def _without_breaks(text: str) -> str:
-    """`without_controls` on what is one line of the screen already."""
+    """Apply `without_controls` to the text of one screen row, and delete tabs and line breaks."""
     return _BREAKS.sub("", without_controls(text))
 
 
@@ -86,14 +86,14 @@ def notify_plain(
     severity: SeverityLevel = "information",
     timeout: float | None = None,
 ) -> None:
-    """Show a notification whose text may come from anywhere; may be called from any thread.
+    """Show a notification with text from any source. May be called from any thread.
 
     Args:
-        node: The app or a widget of it.
-        message: The text; shown as it is, never as markup.
+        node: The app or one of its widgets.
+        message: The text, shown as it is and never as markup.
         title: A title on one line.
         severity: `information`, `warning` or `error`.
-        timeout: Seconds until it goes away; None for the app's default.
+        timeout: Seconds until it disappears; None for the app's default.
     """
     node.notify(
         safe_text(message), title=safe_line(title), severity=severity, timeout=timeout, markup=False

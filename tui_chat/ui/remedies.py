@@ -1,4 +1,4 @@
-"""Errors in the words of the screens: what to do, and the key that is in force for it."""
+"""Errors as the screens show them: with the key in force that does what the hint advises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui_chat.ui.keys.names import keys_of
 
 
 def place_of(remedy: Remedy | None, app: App[Any]) -> str:
-    """The key of a remedy, or its slash command where it has none."""
+    """Return the keys of a remedy's action, or its slash command if it has no key."""
     if remedy is None:
         return ""
     action = action_by_id(remedy)
@@ -20,7 +20,7 @@ def place_of(remedy: Remedy | None, app: App[Any]) -> str:
 
 
 def in_screens(error: TuiChatError, app: App[Any]) -> TuiChatError:
-    """The same error, its hint with the key that does what it advises."""
+    """Return an error whose hint also names the key or command that does what it advises."""
     if error.remedy is None:
         return error
     return TuiChatError(

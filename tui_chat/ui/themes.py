@@ -1,7 +1,7 @@
-"""Theme files into Textual themes: the built-in folder, then the user's, read strictly.
+"""Theme files: reading them strictly into Textual themes, and the project's own colour variables.
 
-Owns the shape of `themes/*.toml` and the project's own colour variables. One broken file never
-costs more than itself: what is wrong with it is returned as an error for the screen to show.
+The built-in folder comes first, then the user's. A broken file affects nothing but its own theme;
+what is wrong with it is returned as an error for the screens to show.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MAX_FILE_BYTES = 256 * 1024
 """A theme file larger than this is not read."""
 
 DEFAULT_DARK, DEFAULT_LIGHT = "night", "paper"
-"""The themes used where none is set, by the terminal's background."""
+"""The themes for dark and for light terminal backgrounds if the settings name none."""
 
 THEME_VARIABLES: Mapping[str, str] = MappingProxyType(
     {
@@ -58,7 +58,7 @@ THEME_VARIABLES: Mapping[str, str] = MappingProxyType(
         "forgotten": "text of messages that are not sent any more",
     }
 )
-"""The project's own colour variables, and what each one colours."""
+"""The project's own colour variables, and what each of them colours."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _PERCENT = re.compile(r" (?:100|[0-9]{1,2})%\Z")
@@ -70,7 +70,7 @@ _TEXT_STYLE = re.compile(f"none|{_STYLE_WORD}(?: {_STYLE_WORD})*")
 
 
 def _colour(value: Any) -> str:
-    """A colour that Textual can read."""
+    """Check that a value is a colour that Textual can parse."""
     colour: str = text()(value)
     _parse_colour(colour)
     return colour
@@ -106,7 +106,7 @@ _KEYS: Mapping[str, Check] = MappingProxyType(
         "variables": table_of(text()),
     }
 )
-"""The fields of Textual's `Theme`, by the same names; what is left out has its default there."""
+"""The fields of a theme file, named as those of Textual's `Theme`, which also has the defaults."""
 
 THEME_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -129,23 +129,23 @@ THEME_FIELDS: Mapping[str, str] = MappingProxyType(
         "variables": "a table of colours and text styles: those below, and Textual's own",
     }
 )
-"""What each field of a theme file is for."""
+"""The purpose of each field of a theme file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThemeSet:
-    """The themes that can be used, and what was wrong with the files that cannot."""
+    """The usable themes, and the problems of the files that are not."""
 
     themes: tuple[Theme, ...]
-    """By name; a user's theme takes the place of a built-in one of the same name."""
+    """The themes by name; a user's theme replaces a built-in one of the same name."""
     errors: tuple[ConfigError, ...]
 
 
 def load_themes(directories: Iterable[Path] | None = None) -> ThemeSet:
-    """Read every `*.toml` of the theme folders. A missing folder is an empty one.
+    """Read every `*.toml` file of the theme folders. A missing folder counts as empty.
 
     Args:
-        directories: Folders, a later one taking precedence; by default the built-in one and
+        directories: Folders, of which later ones take precedence; by default the built-in one and
             the user's.
     """
     if directories is None:
@@ -176,17 +176,18 @@ def load_themes(directories: Iterable[Path] | None = None) -> ThemeSet:
 
 
 def find_theme(name: str, directories: Sequence[Path] | None = None) -> Theme | None:
-    """The theme that `load_themes` has under a name; None if there is none.
+    """Return the theme that `load_themes` has under a name; None if there is none.
 
-    The other themes are not made, which is most of the work. Problems are left to `load_themes`.
+    It does not make the other themes, which would be most of the work, and leaves problems to
+    `load_themes`.
 
     Args:
-        name: Of the theme, not of its file.
+        name: The name of the theme, not of its file.
         directories: As for `load_themes`.
     """
     for directory in reversed(_directories() if directories is None else directories):
         with suppress(OSError):
-            # A file is most often named after its theme, and reading takes time before the start.
+            # Try the file named after the theme first, because every file read delays the start.
             for path in sorted(_theme_files(directory), key=lambda path: path.stem != name):
                 with suppress(ConfigError):
                     table = _read_toml(path)
@@ -207,13 +208,17 @@ def read_theme(path: Path) -> Theme:
     """Read one theme file.
 
     Raises:
-        ConfigError: If it cannot be read, or says something that no theme can say.
+        ConfigError: If the file cannot be read, or is not a valid theme.
     """
     return _theme(path, _read_toml(path))
 
 
 def _theme(path: Path, table: Mapping[str, Any]) -> Theme:
-    """The theme of a table; raises ConfigError, naming the file, if it is none."""
+    """Return the theme of a table.
+
+    Raises:
+        ConfigError: If it is not a valid theme; the error names the file.
+    """
     try:
         fields = checked_table(table, _KEYS, ("name", "primary"))
     except TableError as error:
@@ -230,7 +235,7 @@ def _theme(path: Path, table: Mapping[str, Any]) -> Theme:
         _check_variable(path, key, value, is_of_terminal(theme))
     try:
         variable_defaults(theme)
-    except Exception as error:  # Textual mixes these colours in ways it does not document
+    except Exception as error:  # Textual does not document what mixing colours may raise
         raise _skipped(path, f"its colours do not mix: {error}", "Use #RRGGBB colours") from None
     return theme
 
@@ -255,7 +260,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: TableError) -> tuple[str, str]:
-    """The first problem as (detail, hint); unknown keys come with the nearest known one."""
+    """Return the first problem as (detail, hint), for an unknown key with the nearest known one."""
     problem = min(error.mistakes, key=lambda mistake: mistake.kind == "missing")
     key = ".".join(problem.keys)
     if problem.kind == "unknown":
@@ -275,7 +280,11 @@ def _refuse_ansi(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _check_variable(path: Path, key: str, value: str, ansi: bool) -> None:
-    """Refuse a variable that nothing reads, or whose value no stylesheet could use."""
+    """Check that something reads a variable, and that its value can be used in a stylesheet.
+
+    Raises:
+        ConfigError: If not; the error names the file.
+    """
     shown = safe_line(key, 60)
     if not _is_known(key):
         raise _skipped(
@@ -300,7 +309,7 @@ def _check_variable(path: Path, key: str, value: str, ansi: bool) -> None:
 
 
 def _is_text(key: str) -> bool:
-    """Whether a variable colours text, where `auto` (black or white by contrast) has a sense."""
+    """Return whether a variable colours text, so that `auto` (black or white) makes sense."""
     is_text = key.startswith(("text", "link-color")) or key.endswith("-foreground")
     return is_text and not key.startswith("screen-selection")
 
@@ -327,13 +336,13 @@ def _reason(error: OSError) -> str:
 
 
 def contrast(first: Color, second: Color) -> float:
-    """The contrast ratio of two opaque colours, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    """Return the contrast ratio of two opaque colours, 1 to 21 (WCAG 2.2, "contrast ratio")."""
     lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def _luminance(colour: Color) -> float:
-    """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
+    """Return the relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
     linear = (
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
         for channel in colour.normalized
@@ -342,22 +351,23 @@ def _luminance(colour: Color) -> float:
 
 
 def has_few_colours(app: App[Any]) -> bool:
-    """Whether shades of a colour cannot be told apart here, so that characters have to differ.
+    """Return whether shades cannot be told apart here, so that characters have to differ.
 
-    True with `NO_COLOR`, on terminals with sixteen colours or fewer, and with a theme of the
-    terminal's own colours.
+    That is so with `NO_COLOR`, on terminals with sixteen colours or fewer, and with a theme that
+    uses the terminal's own colours.
     """
     many = app.console.color_system in ("truecolor", "256")
     return app.no_color or shows_terminal_colours(app) or not many
 
 
 def variable_defaults(theme: Theme) -> dict[str, str]:
-    """Values of `THEME_VARIABLES` made from a theme's own colours.
+    """Return values of `THEME_VARIABLES` made from a theme's own colours.
 
-    For `App.get_theme_variable_defaults`, which is asked again whenever the theme changes:
-    `return variable_defaults(self.current_theme)`. What a theme sets itself takes precedence.
-    For a theme of the terminal's colours it also holds the variables that Textual's stylesheets
-    use and such a theme does not define, which would be fatal.
+    This is for `App.get_theme_variable_defaults`, which Textual calls whenever the theme changes:
+    `return variable_defaults(self.current_theme)`. Values that the theme sets itself take
+    precedence. For a theme of the terminal's colours the result also has the variables that
+    Textual's stylesheets use and such a theme does not define; without them the stylesheets would
+    not parse.
     """
     generated = theme.to_color_system().generate()
     if is_of_terminal(theme):
@@ -379,7 +389,7 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
 
 
 def _at_contrast(page: Color, text: Color, ratio: float) -> str:
-    """The shade between page and text that comes nearest to a contrast with the page."""
+    """Return the first shade from page to text that has a given contrast with the page."""
     if page.is_transparent or text.is_transparent:
         return text.hex6
     shades = (page.blend(text, step / 50) for step in range(51))
@@ -399,7 +409,7 @@ _ANSI_DEFAULTS = {
 
 
 def _is_known(variable: str) -> bool:
-    """Whether it is a variable of the project or of one of Textual's own themes."""
+    """Return whether a variable belongs to the project or to one of Textual's own themes."""
     if variable in THEME_VARIABLES or variable in VARIABLES:
         return True
     return any(variable in _variables_of(name) for name in BUILTIN_THEMES)
@@ -411,5 +421,5 @@ def _known_variables() -> frozenset[str]:
 
 @functools.cache
 def _variables_of(name: str) -> frozenset[str]:
-    """The variables of one of Textual's own themes; nearly all are in the first one."""
+    """Return the variables of one of Textual's own themes; the first has nearly all of them."""
     return frozenset(BUILTIN_THEMES[name].to_color_system().generate())

@@ -1,7 +1,7 @@
-"""Toasts: short notices over what is read, never over what is written.
+"""Toasts: short notices over the messages, never over the prompt.
 
-The app keeps the present ones here, in `Toasts`, and they are shown on whichever screen is on top,
-so that a notice outlives the sheet that gave it.
+The app keeps the current toasts in `Toasts`, which shows them on the top screen, so that a notice
+outlives the modal screen that gave it.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from textual.widgets import Static
 from tui_chat.ui.plain_text import plain, plain_line
 
 MOST = 3
-"""Toasts at once."""
+"""Most toasts at a time."""
 _LOW = 16
-"""Below so many rows there is room for one."""
+"""Screens with fewer rows have room for one toast."""
 _LEAST_S = 0.01
-"""Seconds that a toast is up at least."""
+"""Least time in seconds that a toast is shown."""
 _TITLES = {"information": "$text-success", "warning": "$text-warning", "error": "$text-error"}
-"""The colours of titles."""
+"""Colours of the titles, by severity."""
 
 
 def crowded_out(
     shown: Sequence[Notification], new: Notification, most: int = MOST
 ) -> list[Notification]:
-    """Which toasts go when another one comes: those that say the same, and the oldest.
+    """Return the toasts to remove when a new one comes.
 
-    What only informs goes before what warns.
+    These are toasts with the same text, and as many others as are too many: information before
+    warnings and errors, and older ones first.
 
     Args:
-        shown: The present ones, oldest first.
-        new: The one that comes.
-        most: How many there may be with it.
+        shown: The current toasts, oldest first.
+        new: The new toast.
+        most: Most toasts at a time, the new one included.
     """
     said = (new.message, new.title, new.severity)
     same = [old for old in shown if (old.message, old.title, old.severity) == said]
@@ -54,10 +55,10 @@ def crowded_out(
 
 
 class Toasts:
-    """The present toasts of an app, and the one place they are shown.
+    """The current toasts of an app, shown on its top screen only.
 
     Args:
-        app: On whose top screen they are shown.
+        app: The app.
     """
 
     def __init__(self, app: App[Any]) -> None:
@@ -66,35 +67,35 @@ class Toasts:
 
     @property
     def present(self) -> Sequence[Notification]:
-        """The toasts that are up, oldest first."""
+        """The current toasts, oldest first."""
         return tuple(self._present)
 
     def add(self, new: Notification) -> None:
-        """Show another one, and send away those for which it leaves no room."""
+        """Show another toast, and remove those that it leaves no room for."""
         most = MOST if self._app.size.height >= _LOW else 1
         gone = crowded_out(self._present, new, most)
         self._present = [*(old for old in self._present if old not in gone), new]
-        # Textual divides by the time of a timer, and a busy loop may come after it was over
+        # Textual divides by the interval of a timer, which a busy loop may have used up by now.
         self._app.set_timer(max(_LEAST_S, new.time_left), partial(self.drop, new))
         self.show()
 
     def drop(self, old: Notification) -> None:
-        """Take one away: its time is over, or it was clicked."""
+        """Remove a toast that has expired or was clicked."""
         if old in self._present:
             self._present.remove(old)
             self.show()
 
     def clear(self) -> None:
-        """Take all away."""
+        """Remove all toasts."""
         self._present.clear()
         self.show()
 
     def show(self) -> None:
-        """Show them on the top screen and on no other; call it when another one is on top."""
+        """Show the toasts on the top screen only. Call it when another screen comes to the top."""
         for screen in self._app.screen_stack:
             notifications = self.present if screen is self._app.screen else ()
             if notifications or _list_of(screen) is not None:
-                # by the screen's own loop, which begins once it is composed
+                # Run it in the screen's own message loop, which begins once it is composed.
                 screen.call_later(self._show_on, screen, notifications)
 
     async def _show_on(self, screen: Screen[Any], notifications: Sequence[Notification]) -> None:
@@ -115,16 +116,16 @@ def _list_of(screen: Screen[Any]) -> ToastList | None:
 
 
 class ToastList(Container):
-    """The toasts of one screen, one above the other."""
+    """The toasts of one screen, one below the other."""
 
     async def show(
         self, notifications: Sequence[Notification], drop: Callable[[Notification], None]
     ) -> None:
-        """Show these and no others.
+        """Show these toasts and no others.
 
         Args:
-            notifications: Oldest first.
-            drop: What a click on one does.
+            notifications: The toasts, oldest first.
+            drop: Called with a toast that is clicked.
         """
         self.display = bool(notifications)
         present = {toast.notification.identity: toast for toast in self.query(Toast)}
@@ -137,18 +138,18 @@ class ToastList(Container):
             await self.mount_all([Toast(one, drop) for one in new])
             self.call_after_refresh(self.scroll_end, animate=False, force=True)
         if gone:
-            # Textual paints where widgets have gone by comparing two layouts. After a scroll, and
-            # if anyone asks for a region between them, both are the same, and nothing is painted.
+            # Textual finds the regions of removed widgets by comparing two layouts. If other code
+            # asks for a region in between, after a scroll, both are the same and none is repainted.
             self.screen.refresh()
             self.call_after_refresh(self.screen.refresh)
 
 
 class Toast(Static):
-    """One notice; a click sends it away.
+    """One toast; a click removes it.
 
     Args:
-        notification: What it says. Its text is shown as it is, never as markup.
-        drop: Sends it away.
+        notification: The notification, whose text is shown as it is and never as markup.
+        drop: Removes the toast.
     """
 
     ALLOW_SELECT = False
@@ -164,28 +165,28 @@ class Toast(Static):
         self._drop = drop
 
     def on_click(self, event: events.Click) -> None:
-        """It has been read."""
+        """Remove the toast, which has been read."""
         event.stop()
         self._drop(self.notification)
 
 
 class ReadingRoom(Container):
-    """What is read on a page; toasts stay inside it."""
+    """The area of a page in which the messages are read; toasts stay inside it."""
 
     @dataclass
     class Resized(Message):
-        """It has another size, as when the prompt below it grows."""
+        """Posted when the area has another size, as when the prompt below it grows."""
 
         region: Region
-        """Where it is on the screen."""
+        """The area's place on the screen."""
 
     def on_resize(self, event: events.Resize) -> None:
-        """Tell the screen."""
+        """Post the new region."""
         self.post_message(self.Resized(self.region))
 
 
 def keep_toasts_in(screen: Screen[Any], region: Region) -> None:
-    """Keep the toasts of a screen inside a part of it."""
+    """Keep the toasts of a screen inside a region of it."""
     toasts = _list_of(screen)
     if toasts is not None:
         width, height = screen.size

@@ -1,1 +1,1 @@
-"""What front ends know of the engine: requests, its one thread, and a scripted stand-in."""
+"""The engine as front ends see it: the backend protocol, the engine thread, a scripted backend."""

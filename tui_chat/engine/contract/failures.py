@@ -1,7 +1,7 @@
-"""Exceptions of the engine as events: a code, what failed, why, and what to do.
+"""Turns exceptions of the engine into `Failed` events, which hold text only.
 
-Keeps text only. An exception holds its traceback, the traceback its frames and these the model, so
-a kept one would keep gigabytes.
+An exception refers to its traceback, the traceback to its frames, and those to the model: whoever
+stored the exception would keep gigabytes of weights alive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ _BAD_NUMBERS = ("probability tensor contains",)
 
 
 def failure_code(error: BaseException) -> FailureCode:
-    """What kind of failure an exception is."""
+    """Return the code of the failure that an exception stands for.
+
+    torch raises most of them as a plain `RuntimeError`, so the message decides.
+    """
     if isinstance(error, TuiChatError):
         return error.code  # type: ignore[return-value]  # each class names one of the codes
     text = str(error).lower()
@@ -28,7 +31,7 @@ def failure_code(error: BaseException) -> FailureCode:
     return "internal"
 
 
-_WORDS: dict[FailureCode, tuple[str, str, Remedy | None]] = {
+_WORDS: dict[FailureCode, tuple[str, str, Remedy | None]] = {  # title, hint, remedy
     "oom": (
         "The device ran out of memory",
         "Choose a shorter context, or 8bit or 4bit",
@@ -49,7 +52,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Remedy | None]] = {
 
 
 def failure_event(error: BaseException) -> Failed:
-    """Describe an exception in words, keeping nothing of it."""
+    """Return the event that describes an exception, without a reference to the exception."""
     code = failure_code(error)
     if isinstance(error, TuiChatError):
         return Failed(code, error.title, error.detail, error.hint, error.remedy)
@@ -60,7 +63,7 @@ def failure_event(error: BaseException) -> Failed:
 
 
 def forget_frames(error: BaseException) -> None:
-    """Cut an exception and those behind it off from their frames."""
+    """Drop the tracebacks of an exception and of its causes and contexts."""
     pending: list[BaseException | None] = [error]
     while pending:
         current = pending.pop()

@@ -1,8 +1,8 @@
-"""The one engine thread, and the queue in front of it.
+"""The engine thread: runs the jobs that front ends submit, one at a time, on a `Backend`.
 
-Owns the order of jobs, their cancelling, and the promise that each one ends with exactly one
-terminal event. Callers never wait: they submit, and events arrive on the engine thread. Refuses to
-know what is computed; that is the backend's.
+Submitting never blocks; the events of a job arrive on the engine thread. Every load and every reply
+ends with exactly one terminal event, even if it was cancelled or failed. Only after a failed load
+may more events follow, when the runner restores the previous model.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ from tui_chat.errors import BusyError, Remedy, TuiChatError
 log = logging.getLogger(__name__)
 
 Prepare = Callable[[], GenerateRequest]
-"""Composes a request when its turn has come, on the engine thread; may raise `TuiChatError`."""
+"""Builds the request of a reply. The engine thread calls it just before it runs the job, so that
+the prompt can depend on the jobs before it. It may raise `TuiChatError`."""
 PrepareSeveral = Callable[[], Sequence[GenerateRequest]]
-"""The same for several replies to one prompt."""
+"""Builds the requests of several replies to one prompt, like `Prepare`."""
 
 
 class JobHandle:
-    """A submitted job, for whoever submitted it. Safe to use from any thread."""
+    """Lets the submitter of a job cancel it and wait for it. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self.done = Event()
-        """Set after the last event of the job was delivered."""
+        """Set once the last event of the job has been delivered."""
         self._cancel = Event()
 
     def cancel(self) -> None:
-        """Stop the job, or keep it from beginning. It still ends with its terminal event."""
+        """Stop the job if it runs, or skip it if it waits in the queue.
+
+        It still ends with its terminal event.
+        """
         self._cancel.set()
 
     @property
@@ -49,7 +53,7 @@ class JobHandle:
 
 
 class _GroupHandle(JobHandle):
-    """Stands for several jobs that are one to the queue."""
+    """The handle of a job with several replies, over the handles of those replies."""
 
     def __init__(self, members: Sequence[JobHandle]) -> None:
         super().__init__()
@@ -65,10 +69,10 @@ class _GroupHandle(JobHandle):
 
 
 class _Line:
-    """The way back to whoever submitted something: a handle, and one terminal event at the end."""
+    """Delivers the events of one job or reply to its listener, up to one terminal event."""
 
     terminal: tuple[type[EngineEvent], ...]
-    """What it ends with."""
+    """Types of the events that end it."""
 
     def __init__(self, on_event: Emit) -> None:
         self.handle = JobHandle()
@@ -77,7 +81,7 @@ class _Line:
         self._on_event = on_event
 
     def emit(self, event: EngineEvent) -> None:
-        """Deliver an event, unless the terminal one was; a listener that raises is logged."""
+        """Deliver an event; after the terminal event, log an error instead."""
         if self.is_ended:
             log.error("an event came after the end of its job: %s", type(event).__name__)
             return
@@ -85,14 +89,14 @@ class _Line:
         self.deliver(event)
 
     def deliver(self, event: EngineEvent) -> None:
-        """Hand an event to the listener."""
+        """Call the listener with an event, and log any exception."""
         try:
             self._on_event(event)
         except Exception:
             log.exception("a listener failed on %s", type(event).__name__)
 
     def set_done(self) -> None:
-        """Say that all was delivered."""
+        """Mark the handle as done: every event has been delivered."""
         self.handle.done.set()
 
 
@@ -101,18 +105,18 @@ class _ReplyLine(_Line):
 
 
 class _Job(_Line, ABC):
-    """Something for the engine thread to do."""
+    """A unit of work for the engine thread."""
 
     @abstractmethod
     def run(self, runner: EngineRunner) -> None:
-        """Do it, on the engine thread."""
+        """Do the work, on the engine thread."""
 
     @abstractmethod
     def skipped(self) -> EngineEvent | None:
-        """The terminal event of a job that was cancelled before it began."""
+        """Return the terminal event of a job that was cancelled in the queue, or None."""
 
     def clear_up(self, runner: EngineRunner) -> None:
-        """What is left to do after the terminal event."""
+        """Do what must follow the terminal event."""
 
 
 class _GenerateJob(_Job):
@@ -130,7 +134,7 @@ class _GenerateJob(_Job):
 
 
 class _SeveralJob(_Job):
-    """Several replies to one prompt; each has a handle and a terminal event of its own."""
+    """Several replies to one prompt, each with its own handle and terminal event."""
 
     terminal = (Finished, Failed)
 
@@ -152,7 +156,7 @@ class _SeveralJob(_Job):
         return Finished("cancelled", Stats())
 
     def emit(self, event: EngineEvent) -> None:
-        """Deliver an event to every reply that has not ended."""
+        """Deliver a terminal event to every reply that has not ended."""
         for line in self.lines:
             if not line.is_ended:
                 line.emit(event)
@@ -179,12 +183,13 @@ class _LoadJob(_Job):
         runner.load(wanted, self.emit, self.cancel)
 
     def clear_up(self, runner: EngineRunner) -> None:
-        """Where nothing is loaded now, load the model again that was freed before."""
+        """If loading failed after the previous model was freed, load that model again."""
         before = runner.last_loaded
         if before is None or runner.backend.info is not None or runner.is_closing:
             return
         if runner.has_load_waiting:
-            return  # that one goes back to the same model if it fails
+            return  # if that load fails too, it restores the same model
+        # `deliver`, since `emit` takes no event after the terminal one.
         failed = _try(lambda: runner.load(before, self.deliver, runner.closing))
         if failed is not None and not runner.is_closing:
             runner.last_loaded = None
@@ -207,7 +212,7 @@ class _UnloadJob(_Job):
         runner.last_loaded = None
         if freed is not None:
             self.emit(freed)
-        self.is_ended = True  # with nothing loaded there is nothing to say
+        self.is_ended = True  # without a loaded model the job ends without an event
 
     def skipped(self) -> EngineEvent | None:
         self.is_ended = True
@@ -215,19 +220,21 @@ class _UnloadJob(_Job):
 
 
 class EngineRunner:
-    """Runs a backend on a thread of its own, one job after the other.
+    """Runs jobs on a backend, in order, on a thread that it starts.
 
     Args:
-        backend: What runs a model. Only the engine thread calls it, but for what it says is safe.
-        on_idle: Called on the engine thread whenever no job is left.
+        backend: The backend. Only the engine thread calls it, except for the members that
+            `Backend` allows on any thread.
+        on_idle: Called on the engine thread whenever a job ends and none waits.
     """
 
     def __init__(self, backend: Backend, on_idle: Callable[[], None] | None = None) -> None:
         self.backend = backend
         self.last_loaded: LoadRequest | None = None
-        """What a failed load goes back to, every value decided. Engine thread only."""
+        """The filled-in request of the last model that loaded, for a failed load to restore. Engine
+        thread only."""
         self.closing = Event()
-        """Set once the runner is being closed."""
+        """Set by `close`; it also cancels the restoring of a model."""
         self._on_idle = on_idle
         self._wake = threading.Condition()
         self._queue: deque[_Job] = deque()
@@ -242,22 +249,28 @@ class EngineRunner:
 
     @property
     def has_load_waiting(self) -> bool:
-        """Whether another model is to be loaded next. Any thread."""
+        """Whether a load that is not cancelled waits in the queue. Any thread."""
         with self._wake:
             return any(isinstance(j, _LoadJob) and not j.cancel.is_set() for j in self._queue)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs and nothing waits. Any thread."""
+        """Whether no job runs and none waits. Any thread."""
         with self._wake:
             return self._current is None and not self._queue
 
     def submit_load(self, request: LoadRequest, on_event: Emit) -> JobHandle:
-        """Check a request, free the present model, and load.
+        """Load a model in place of the loaded one.
 
-        Events: `Unloaded` if a model was freed, `Loading`s, then `Ready` or `Failed`. If it failed
-        after the present model was freed, that one is loaded again: more `Loading`s, then `Ready`,
-        or a second `Failed` if even that does not work. What fails the check frees nothing.
+        The engine thread checks the request first; a request that fails the check ends with
+        `Failed` and leaves the loaded model alone. Otherwise the events are `Unloaded` if a model
+        was freed, `Loading`s, then `Ready` or `Failed`. If loading fails after the previous model
+        was freed, the runner loads that one again: `Failed` is followed by more `Loading`s and
+        `Ready`, or by a second `Failed` if that does not work either.
+
+        Args:
+            request: The model to load.
+            on_event: Receives the events, on the engine thread.
 
         Raises:
             BusyError: If the runner is closed.
@@ -265,11 +278,11 @@ class EngineRunner:
         return self._submit(_LoadJob(request, on_event))
 
     def submit_generate(self, prepare: Prepare, on_event: Emit) -> JobHandle:
-        """Write a reply. Ends with one `Finished` or `Failed`.
+        """Write a reply; the job ends with one `Finished` or `Failed`.
 
         Args:
-            prepare: Called on the engine thread when the job's turn has come.
-            on_event: Takes the events, on the engine thread.
+            prepare: Builds the request, on the engine thread, just before the reply is written.
+            on_event: Receives the events, on the engine thread.
 
         Raises:
             BusyError: If the runner is closed.
@@ -279,15 +292,15 @@ class EngineRunner:
     def submit_several(
         self, prepare: PrepareSeveral, count: int, on_event: EmitEach
     ) -> list[JobHandle]:
-        """Write several replies to one prompt. Each ends with one `Finished` or `Failed`.
+        """Write several replies to one prompt; each ends with one `Finished` or `Failed`.
 
         Args:
-            prepare: Called on the engine thread when their turn has come.
-            count: How many requests it gives.
-            on_event: Takes the events with the number of the reply, on the engine thread.
+            prepare: Builds the requests, on the engine thread, just before they are written.
+            count: Number of requests that `prepare` returns.
+            on_event: Receives each event with the index of its reply, on the engine thread.
 
         Returns:
-            A handle for each. Until all are cancelled the others go on.
+            One handle for each reply. Cancelling one leaves the others running.
 
         Raises:
             BusyError: If the runner is closed.
@@ -297,7 +310,9 @@ class EngineRunner:
         return [line.handle for line in job.lines]
 
     def submit_unload(self, on_event: Emit) -> JobHandle:
-        """Free the loaded model. One `Unloaded`, or nothing where none was loaded.
+        """Free the loaded model.
+
+        The job ends with `Unloaded`, with `Failed`, or, if no model was loaded, without an event.
 
         Raises:
             BusyError: If the runner is closed.
@@ -305,7 +320,7 @@ class EngineRunner:
         return self._submit(_UnloadJob(on_event))
 
     def interrupt(self) -> bool:
-        """Cancel the job that runs, and say whether there was one. Those that wait stay."""
+        """Cancel the running job, but not those in the queue; return whether a job was running."""
         with self._wake:
             current = self._current
         if current is None:
@@ -314,14 +329,14 @@ class EngineRunner:
         return True
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Cancel everything and end the thread.
+        """Cancel all jobs and end the engine thread.
 
         Args:
-            timeout: Seconds to wait for it at most.
+            timeout: Longest time to wait for the thread, in seconds.
 
         Returns:
             Whether the thread has ended. If not, it is inside native code that cannot be
-            interrupted, and the process has to end with `os._exit`.
+            interrupted, and only `os._exit` ends the process.
         """
         with self._wake:
             self.closing.set()
@@ -333,7 +348,7 @@ class EngineRunner:
         return not self._thread.is_alive()
 
     def load(self, request: LoadRequest, emit: Emit, cancel: Event) -> None:
-        """Load a model and say that it is ready. Engine thread only."""
+        """Load a model and emit `Ready`. Engine thread only."""
         info = self.backend.load(request, emit, cancel)
         self.last_loaded = request
         emit(Ready(info, self.backend.memory_bytes()))
@@ -351,6 +366,7 @@ class EngineRunner:
             began = time.monotonic()
             self._do(job)
             log.debug("%s took %.3f s", type(job).__name__, time.monotonic() - began)
+            # Before `set_done`, so that whoever waits for the job finds the runner idle.
             with self._wake:
                 self._current = None
                 is_idle = not self._queue
@@ -362,7 +378,10 @@ class EngineRunner:
                     log.exception("on_idle failed")
 
     def _next(self) -> _Job | None:
-        """Wait for a job; None once closed and nothing is left to be told."""
+        """Wait for the next job; None once the runner is closed and the queue is empty.
+
+        A closing runner still takes the cancelled jobs, each of which needs its terminal event.
+        """
         with self._wake:
             while not self._queue and not self.is_closing:
                 self._wake.wait()
@@ -370,7 +389,7 @@ class EngineRunner:
             return self._current
 
     def _do(self, job: _Job) -> None:
-        """Run a job to its terminal event, whatever happens in it."""
+        """Run a job and make sure that it ends with a terminal event."""
         end: EngineEvent | None
         if job.handle.is_cancelled:
             end = job.skipped()
@@ -384,10 +403,10 @@ class EngineRunner:
 
 
 def _try(action: Callable[[], None]) -> Failed | None:
-    """Run something; what it raises comes back in words, with nothing of it kept."""
+    """Run an action; return the `Failed` event for what it raised, or None."""
     try:
         action()
-    except BaseException as error:
+    except BaseException as error:  # nothing may end the thread, which has other jobs to run
         if not isinstance(error, TuiChatError):
             log.error("a job failed\n%s", traceback.format_exc())
         failed = failure_event(error)

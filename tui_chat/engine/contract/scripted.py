@@ -1,7 +1,7 @@
-"""A backend that speaks a script: chosen replies at a chosen pace, without torch.
+"""A backend without torch that writes prepared replies at a chosen pace.
 
-It stands at the same place as a real model, for tests of what is seen and kept. Refuses to
-pretend anything about models: sizes and speeds are whatever the script says.
+Tests of the screens, the session and the storage use it in place of a real model. Its sizes, speeds
+and failures come from its `Script`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _WORDS = re.compile(r"\s*\S+|\s+")
 
 
 class WordEncoder:
-    """A tokenizer of words: each word with the white space before it is one token."""
+    """A tokenizer whose tokens are words, each with the white space before it.
+
+    It gives a word the next free id when it first encodes it.
+    """
 
     CONTROLS = (
         "<|endoftext|>", "<|prompter|>", "<|assistant|>", "<|system|>", "<|prefix_begin|>",
@@ -75,7 +78,7 @@ class WordEncoder:
             raise ConfigError(f"The tokenizer has no token {token!r}") from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; control tokens by their names."""
+        """Return the text of some ids, with control tokens by their names."""
         base = len(self.CONTROLS)
         return "".join(self.CONTROLS[i] if i < base else self._words[i - base] for i in ids)
 
@@ -92,30 +95,38 @@ class WordEncoder:
 
 @dataclass
 class Script:
-    """What a `ScriptedBackend` does."""
+    """The replies, timing and failures of a `ScriptedBackend`."""
 
     replies: Sequence[str] = ("Hello! This reply comes from a script.",)
-    """Taken in turn, from the start again after the last."""
+    """Replies for the requests in order; after the last one, the first again."""
     token_s: float = 0.0
-    """Seconds for each token."""
+    """Seconds before each token."""
     prefill_s: float = 0.0
-    """Seconds for each prompt."""
+    """Seconds for the prefill of each prompt."""
     load_s: float = 0.0
-    """Seconds for each of the ten steps of loading."""
+    """Seconds for each of the eleven steps of loading, from 0 % to 100 %."""
     failures: dict[int, tuple[int, Failed]] = field(default_factory=dict)
-    """Number of the request, from 0: tokens written before it fails, and how."""
+    """Requests that fail, by their index from 0: the number of tokens written before the failure,
+    and the event."""
     load_failures: dict[str, TuiChatError] = field(default_factory=dict)
-    """`model:precision` or `model`: the error of loading it."""
+    """Loads that fail, by `model:precision` or `model`."""
     side_by_side: bool = True
-    """Whether several replies to one prompt are written together, or one after the other."""
+    """Whether several replies to one prompt are written together, token by token, or one after the
+    other."""
     models: Sequence[str] = ("guide", "oasst-12b")
+    """Names of the models; a name with `12b` in it has the sizes of one with 12 billion weights."""
     free: int = 16 * GIB
+    """Bytes of memory that are free for a model."""
     context: int = 2048
     reserve: int = 256
 
 
 class ScriptedBackend:
-    """Implements `engine.backend.Backend` from a script."""
+    """Implements `engine.contract.backend.Backend` from a script.
+
+    Args:
+        script: What to do; the default `Script` if None.
+    """
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -126,7 +137,7 @@ class ScriptedBackend:
         self._turbo = TurboState()
         self._emit_background: Emit = lambda event: None
         self.requests: list[GenerateRequest] = []
-        """Every request, in order, for tests to look at."""
+        """Every request so far, in order, for tests to inspect."""
 
     @property
     def info(self) -> ModelInfo | None:
@@ -152,7 +163,7 @@ class ScriptedBackend:
             raise TuiChatError("There is no compiled path for a script", "", "Use the eager path")
 
     def tell_turbo(self, state: TurboState) -> None:
-        """Have the compiled path be in a state, as if something had been compiled."""
+        """Set the state of the compiled step, and emit it as a compilation would."""
         self._turbo = state
         self._emit_background(state)
 
@@ -229,13 +240,13 @@ class ScriptedBackend:
         cancel: threading.Event,
         shares: bool = False,
     ) -> Iterator[float]:
-        """Write a reply, token by token; yields the seconds to wait before the next.
+        """Write a reply token by token, yielding the seconds to wait before each token.
 
         Args:
-            request: What is wanted.
-            emit: Takes its events.
-            cancel: Ends it.
-            shares: Whether the prompt has been read for another reply beside it.
+            request: The prompt and its settings.
+            emit: Receives the events.
+            cancel: Ends the reply.
+            shares: Whether another reply of the same batch has paid for the prefill.
         """
         number = len(self.requests)
         self.requests.append(request)
@@ -328,7 +339,7 @@ class ScriptedBackend:
 
 
 def _wait_for_all(cancels: Sequence[threading.Event], seconds: float) -> None:
-    """Wait so long, or until every one of some events is set."""
+    """Wait for some seconds, or until all of the events are set."""
     deadline = time.monotonic() + seconds
     for cancel in cancels:
         if not cancel.wait(max(0.0, deadline - time.monotonic())):
@@ -336,7 +347,10 @@ def _wait_for_all(cancels: Sequence[threading.Event], seconds: float) -> None:
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common prefix, at most one less than the second."""
+    """Return the length of the common prefix, at most `len(b) - 1`.
+
+    A real KV cache is reused no further: the model must compute the last token for its logits.
+    """
     length = 0
     for x, y in zip(a, b[:-1], strict=False):
         if x != y:

@@ -1,1 +1,1 @@
-"""Models as files: the table of known models, the hub, and what lies in a model directory."""
+"""Models as files: the registry of models.toml, the hub cache, and the model directories."""

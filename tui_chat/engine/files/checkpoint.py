@@ -1,8 +1,8 @@
-"""What lies in a model directory: config, tokenizer and weight files, read before any is loaded.
+"""Inspects a model directory, its config, tokenizer and weight files, before anything is loaded.
 
-Owns the refusal of directories that cannot be a model, each in one sentence with the file, the
-cause and what to do. Reads headers only; refuses to interpret weights, and to run code that a model
-brings along. Needs no torch.
+An unusable directory raises a `ModelLoadError` that names the file, the cause and the next step.
+Of safetensors files only the headers are read. Nothing here needs torch, or runs code that comes
+with a model.
 """
 
 from __future__ import annotations
@@ -29,54 +29,60 @@ ITEM_SIZE: Mapping[str, int] = {
 """Bytes of one element, by the dtype names of the safetensors format."""
 
 AGAIN = "Download the file again"
+"""The hint for a damaged file."""
 _MAX_HEADER = 100_000_000
+"""Most bytes of a safetensors header; the format sets the same limit."""
 _MAX_JSON = 64 * 1024**2
+"""Most bytes of a JSON file."""
 _LFS = b"version https://git-lfs"
+"""Beginning of a Git LFS pointer file."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """Where one tensor of a safetensors file lies."""
+    """The place of one tensor in a safetensors file."""
 
     dtype: str
+    """A key of `ITEM_SIZE`."""
     shape: tuple[int, ...]
     file: Path
     start: int
-    """Offset of the first byte in the file."""
+    """Offset of its first byte in the file."""
     length: int
-    """Bytes."""
+    """Its size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A directory that looks like a complete model."""
+    """A model directory that passed the checks of `read_checkpoint`."""
 
     directory: Path
     config: Mapping[str, Any]
-    """config.json."""
+    """Contents of config.json."""
     format: Literal["safetensors", "bin"]
+    """Format of the weight files; `bin` is a pickled state dict."""
     files: tuple[Path, ...]
     """The weight files."""
     tensors: Mapping[str, TensorEntry]
-    """By name; empty for `bin`, whose contents are not known before they are read."""
+    """The tensors by name; empty for `bin`, which has no header that lists them."""
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all tensors; of the files for `bin`."""
+        """Bytes of all tensors, or for `bin` the size of the files."""
         if self.tensors:
             return sum(entry.length for entry in self.tensors.values())
         return sum(file.stat().st_size for file in self.files)
 
     @property
     def stored_dtype(self) -> str:
-        """The dtype that config.json names, as `float16`; empty where it names none."""
+        """The dtype named in config.json, such as `float16`; empty if it names none."""
         value = self.config.get("dtype") or self.config.get("torch_dtype")
         return value if isinstance(value, str) else ""
 
     @property
     def positions(self) -> int | None:
-        """Tokens that the model was trained for; None where config.json does not say."""
+        """Context length in tokens that the model was trained for; None if config.json has none."""
         for key in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length"):
             value = self.config.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -85,22 +91,22 @@ class Checkpoint:
 
 
 def broken(path: Path, cause: str, hint: str) -> ModelLoadError:
-    """The error for a file of a model that cannot be used.
+    """Return the error for an unusable file of a model.
 
     Args:
         path: The file.
-        cause: What is wrong with it, as a clause that goes on after its name.
+        cause: What is wrong with it, as a predicate: the message is the file's name and this.
         hint: What the user can do.
     """
     return broken_directory(path.parent, f"{safe_line(path.name, 80)} {cause}", hint)
 
 
 def broken_directory(directory: Path, cause: str, hint: str) -> ModelLoadError:
-    """The error for a model directory that cannot be used.
+    """Return the error for an unusable model directory.
 
     Args:
         directory: The directory.
-        cause: What is wrong, as a sentence that names the file, where it is one.
+        cause: What is wrong, as a sentence; it names the file if a single one is at fault.
         hint: What the user can do.
     """
     shown = safe_line(str(directory), 160)
@@ -108,10 +114,12 @@ def broken_directory(directory: Path, cause: str, hint: str) -> ModelLoadError:
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Look at a model directory and refuse it if it cannot work.
+    """Read what a model directory contains, and check it without loading weights.
+
+    If it has both formats, the safetensors files are used.
 
     Raises:
-        ModelLoadError: With the file, the cause and the next step.
+        ModelLoadError: If the directory cannot be used as a model.
     """
     try:
         names = sorted(entry.name for entry in directory.iterdir())
@@ -137,10 +145,10 @@ def read_checkpoint(directory: Path) -> Checkpoint:
 
 
 def model_config(directory: Path) -> PreTrainedConfig:
-    """The config of a model as transformers understands it, with none of the model's own code.
+    """Load the config of a model with transformers, without running code from its directory.
 
     Raises:
-        ModelLoadError: If transformers does not know this kind of model.
+        ModelLoadError: If transformers does not know the model type, or the config is invalid.
     """
     from transformers import AutoConfig
 
@@ -163,10 +171,10 @@ def model_config(directory: Path) -> PreTrainedConfig:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a file that holds a JSON object of at most 64 MiB.
 
     Raises:
-        ModelLoadError: If it cannot be read or is something else.
+        ModelLoadError: If the file cannot be read or holds anything else.
     """
     _refuse_pointer(path)
     try:
@@ -186,12 +194,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file, from its header.
+    """Read the header of a safetensors file.
 
-    The format: eight bytes of little-endian length, that much JSON, then the data.
+    The format: the length of the header as eight little-endian bytes, the header as JSON, then the
+    data, to which the offsets in the header refer (https://huggingface.co/docs/safetensors).
+
+    Returns:
+        The tensors by name.
 
     Raises:
-        ModelLoadError: If the file is cut short or is something else.
+        ModelLoadError: If the file is cut short, damaged or not a safetensors file.
     """
     _refuse_pointer(path)
     try:
@@ -221,7 +233,14 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def _entry(path: Path, name: str, value: Any, data: int) -> TensorEntry:
-    """One tensor of a header, checked."""
+    """Check one tensor of a header.
+
+    Args:
+        path: The file, for errors.
+        name: Name of the tensor.
+        value: Its entry in the header, as parsed from JSON.
+        data: Offset of the data in the file, in bytes.
+    """
     try:
         dtype, shape = value["dtype"], tuple(int(n) for n in value["shape"])
         start, end = (int(n) for n in value["data_offsets"])
@@ -238,7 +257,7 @@ def _entry(path: Path, name: str, value: Any, data: int) -> TensorEntry:
 
 
 def _read_config(directory: Path, names: list[str]) -> dict[str, Any]:
-    """config.json, if it describes a model that can be run here."""
+    """Read config.json, and check that it describes an unquantised causal language model."""
     path = directory / "config.json"
     if path.name not in names:
         if "adapter_config.json" in names:
@@ -264,6 +283,7 @@ def _read_config(directory: Path, names: list[str]) -> dict[str, Any]:
 
 
 def _require_tokenizer(directory: Path, names: list[str]) -> None:
+    """Check that a directory has a tokenizer, and that its JSON files parse."""
     found = [name for name in _TOKENIZER_FILES if name in names]
     if not found:
         cause = "tokenizer.json is missing"
@@ -277,7 +297,11 @@ def _require_tokenizer(directory: Path, names: list[str]) -> None:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    """The files that an index names, all of which exist in its own directory."""
+    """Return the files that an index names, each once.
+
+    Raises:
+        ModelLoadError: If one is missing, or lies outside the directory of the index.
+    """
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise broken(index, "names no weight files", AGAIN)
@@ -294,7 +318,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def _bin_files(directory: Path, names: list[str]) -> tuple[Path, ...]:
-    """The pickled weight files, for models that have no others."""
+    """Return the pickled weight files of a model without safetensors files."""
     if "pytorch_model.bin.index.json" in names:
         files = _shards(directory / "pytorch_model.bin.index.json")
     elif "pytorch_model.bin" in names:
@@ -310,7 +334,10 @@ def _bin_files(directory: Path, names: list[str]) -> tuple[Path, ...]:
 
 
 def _refuse_pointer(path: Path) -> None:
-    """Refuse an empty file, and the text that git leaves in place of a large file."""
+    """Raise an error for an empty file or a Git LFS pointer.
+
+    A clone without Git LFS leaves such pointers, small text files, in place of the weights.
+    """
     try:
         with path.open("rb") as stream:
             start = stream.read(len(_LFS))

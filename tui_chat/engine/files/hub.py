@@ -1,9 +1,8 @@
-"""Models on the Hugging Face hub: which are on this machine, and how the others get here.
+"""Finds models in the local cache of the Hugging Face hub, and downloads them into it.
 
-Owns downloads into the hub's own cache, so that other programs share them: bytes counted over all
-needed files, stopped between two pieces, taken up again where they stopped. The hub library keeps
-nothing of a file that was not finished, which is why `engine.transfer` fetches the large ones.
-Refuses to go online unless `download` is called.
+Other programs share the cache. A download reports its progress over all files, can be cancelled,
+and continues later where it stopped: huggingface_hub discards a partial file, so
+`engine.files.transfer` fetches the large ones. Only `download` goes online.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
 Progress = Callable[[int, int], None]
-"""Takes bytes done and bytes in all. Called on the downloading thread."""
+"""Receives the bytes done and the total bytes. Called on the downloading thread."""
 
 _TIMEOUT_S = 10.0
+"""Longest wait for metadata from the hub, in seconds."""
 _RESUMABLE = 1024**2
-"""Files from this size on are taken up again in the middle; smaller ones start anew."""
+"""Size in bytes from which an interrupted LFS file is continued; smaller files start again."""
 
 _TEXT_FILES = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab"
@@ -41,18 +41,21 @@ _WEIGHT_FILES = (
     re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"),
     re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json"),
 )
+"""Weight files by format, the preferred format first."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """The hub and its local cache. None takes what HF_HOME, HF_HUB_CACHE and HF_ENDPOINT say."""
+    """The hub and its local cache."""
 
     cache: Path | None = None
+    """Folder of the cache; if None, the one that HF_HUB_CACHE or HF_HOME names."""
     endpoint: str | None = None
+    """Address of the hub; if None, the one that HF_ENDPOINT names."""
 
     def snapshot(self, source: str, revision: str = "main") -> Path | None:
-        """The folder of a model that was downloaded whole; None if there is none. Stays offline.
+        """Return the folder of a completely downloaded model, or None. Stays offline.
 
         Args:
             source: A hub id.
@@ -62,30 +65,31 @@ class Hub:
         return folder if folder is not None and _is_complete(folder) else None
 
     def partial_snapshot(self, source: str, revision: str = "main") -> Path | None:
-        """The folder that holds at least the config of a model; None if there is none."""
+        """Return the folder of a model whose config.json is cached, or None. Stays offline."""
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(source, "config.json", self.cache, revision)
         return Path(found).parent if isinstance(found, str) else None
 
     def download(self, source: str, revision: str, progress: Progress, cancel: Event) -> Path:
-        """Fetch what is still missing of a model.
+        """Download the missing files of a model.
 
-        Only safetensors weights where there are any, else pickled ones.
+        Pickled weights are downloaded only if the model has no safetensors weights.
 
         Args:
             source: A hub id.
             revision: Branch, tag or commit.
-            progress: Told bytes done and bytes in all, over all files; what was there counts.
-            cancel: Stops between two pieces; what was fetched is kept for the next time.
+            progress: Receives the bytes done and in total over all files, cached ones included.
+            cancel: Stops the download; the next one continues from the partial files.
 
         Returns:
             The folder of the model.
 
         Raises:
-            LoadCancelledError: If it was stopped.
-            ModelNotFoundError: If the hub has no such model, or none that works here.
-            ModelLoadError: If the hub cannot be reached or refuses, or the disk is full.
+            LoadCancelledError: If it was cancelled.
+            ModelNotFoundError: If the hub has no such model or revision, or the model lacks a
+                config, tokenizer or weights in a supported format.
+            ModelLoadError: If the hub cannot be reached or denies access, or the disk is full.
         """
         try:
             return _Download(self, source, revision, progress, cancel).run()
@@ -96,7 +100,7 @@ class Hub:
 
 
 class _Download:
-    """One model on its way into the cache."""
+    """One download of a model into the cache."""
 
     def __init__(
         self, hub: Hub, source: str, revision: str, progress: Progress, cancel: Event
@@ -115,13 +119,14 @@ class _Download:
         self._total = 0
 
     def run(self) -> Path:
-        """Fetch every missing file; returns the folder."""
+        """Download every missing file; return the folder of the model."""
         self._raise_if_cancelled()
         info = self._api.model_info(
             self._source, revision=self._revision, files_metadata=True, timeout=_TIMEOUT_S
         )
         files = _needed(info.siblings or (), self._source)
-        # Through the revision's own name, so that it is found again without the hub.
+        # Asking by the revision's name, not the commit, makes huggingface_hub store which commit it
+        # is, so that `snapshot` finds the model offline.
         config = Path(self._link("config.json", self._revision))
         commit = config.parent.name
         missing = [file for file in files if not (config.parent / file.rfilename).exists()]
@@ -134,7 +139,12 @@ class _Download:
         return config.parent
 
     def _fetch(self, file: RepoSibling, commit: str) -> None:
-        """Bring one file into the cache."""
+        """Download one file into the cache.
+
+        The cache of huggingface_hub stores a file under `blobs`, named by its hash, and links to it
+        from the folder of each revision. A large file is put there by `fetch_file`, after which the
+        library only adds the link.
+        """
         from huggingface_hub import hf_hub_url
 
         size = file.size or 0
@@ -153,7 +163,7 @@ class _Download:
         self._link(file.rfilename, commit)
 
     def _link(self, name: str, revision: str) -> str:
-        """Have the library place a file, which it fetches itself if it is not a blob yet."""
+        """Let huggingface_hub link a file into a revision; it downloads the file if need be."""
         from huggingface_hub import hf_hub_download
 
         return hf_hub_download(
@@ -166,6 +176,7 @@ class _Download:
         )
 
     def _require_room(self, missing: Iterable[RepoSibling]) -> None:
+        """Raise `ModelLoadError` if the disk is too full for the missing files."""
         needed = 0
         for file in missing:
             part = self._folder / "blobs" / f"{file.lfs.sha256 if file.lfs else ''}.part"
@@ -189,10 +200,13 @@ class _Download:
 
 
 def _needed(siblings: Iterable[RepoSibling], source: str) -> list[RepoSibling]:
-    """The files to fetch: config and tokenizer first, then one kind of weights.
+    """Select the files of a repository that a model needs.
+
+    Returns:
+        Config and tokenizer files, then the weight files of one format.
 
     Raises:
-        ModelNotFoundError: If something is missing that no model can do without.
+        ModelNotFoundError: If the repository has no config, no tokenizer or no weights.
     """
     files = sorted(siblings, key=lambda file: file.rfilename)
     texts = [file for file in files if _TEXT_FILES.fullmatch(file.rfilename)]
@@ -213,7 +227,7 @@ def _needed(siblings: Iterable[RepoSibling], source: str) -> list[RepoSibling]:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a folder of the cache holds a tokenizer and all weights that it names."""
+    """Return whether a folder holds a tokenizer and all weight files that its index names."""
     if not any((folder / name).exists() for name in _TOKENIZERS):
         return False
     for single in ("model.safetensors", "pytorch_model.bin"):
@@ -229,7 +243,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _raise_in_one_sentence(error: Exception, source: str, revision: str) -> NoReturn:
-    """Turn what the library raised into what the user can act on."""
+    """Raise an error of huggingface_hub again as one that tells the user what to do."""
     from huggingface_hub import errors
 
     name = safe_line(source, 100)

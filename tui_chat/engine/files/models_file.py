@@ -1,8 +1,8 @@
-"""The format of models.toml: strict declarations, and the reading of one file.
+"""Defines the keys of models.toml and their valid values, and reads one such file.
 
-Owns which keys there are and what their values may be. Every mistake becomes a `ConfigError` that
-names file, line and key, with the nearest valid key. Refuses files over 1 MiB, unknown keys,
-control characters in values, and keys that would make a model run its own code.
+Every mistake becomes a `ConfigError` with file, line and key, and the nearest valid key. Among the
+mistakes are a file over 1 MiB, an unknown key, a control character in a value, and a key such as
+`trust_remote_code`, which would make a model run its own code.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from tui_chat.errors import ConfigError
 from tui_chat.safe_text import safe_line
 
 MAX_BYTES = 1024**2
-"""A models.toml is refused when it is larger."""
+"""Largest models.toml that is read."""
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""What a model or a preset may be called."""
+"""Valid names of models and presets, as a regular expression for the whole name."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control and formatting characters, such as zero-width spaces and changes of text direction."""
 _TOP_KEYS = ("default", "models", "presets")
 
 
 def _printable(checks: Mapping[str, Check]) -> Mapping[str, Check]:
-    """The same checks, refusing control characters in any text first."""
+    """Return checks that also reject control characters in text, by key."""
 
     def printable(check: Check) -> Check:
         def checked(value: Any) -> Any:
@@ -71,11 +72,15 @@ _SHAPE_KEYS = _printable(
         "qkv_bias": truth,
     }
 )
-"""`[models.NAME.shape]`: enough to compute sizes before a download."""
+"""Keys of `[models.NAME.shape]`: what it takes to estimate memory before a download."""
 
 
 def _shape(table: Any) -> ModelShape:
-    """The shape that the numbers of a table stand for."""
+    """Return the `ModelShape` that a `shape` table describes.
+
+    Raises:
+        ValueError: If a value is missing or invalid; a `TableError` if it can say where.
+    """
     if not isinstance(table, dict):
         raise ValueError("Input should be a valid dictionary or instance of ShapeTable")
     values = checked_table(table, _SHAPE_KEYS, ("layers", "hidden", "vocab", "heads"))
@@ -110,14 +115,14 @@ _MODEL_KEYS = _printable(
         "shape": _shape,
     }
 )
-"""`[models.NAME]`; what is left out has the default of `ModelSpec`."""
+"""Keys of `[models.NAME]`. All but `source` are optional, with the defaults of `ModelSpec`."""
 
 
 def _model_values(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `[models.NAME]`.
+    """Check the values of `[models.NAME]`.
 
     Raises:
-        TableError: If there is a mistake.
+        TableError: If a key or a value is invalid.
     """
     values = checked_table(table, _MODEL_KEYS, ("source",))
     context, reserve = values.get("context"), values.get("reserve")
@@ -129,26 +134,35 @@ def _model_values(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """One models.toml as read: tables by name, not yet checked model by model."""
+    """One parsed models.toml. The values of its models and presets are not checked yet."""
 
     path: Path
     text: str = ""
+    """The whole text, for finding lines; empty if the file could not be read."""
     models: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Values of each model by its name."""
     presets: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Values of each preset by its name."""
     default: str | None = None
+    """Name of the model to load by default; None if the file sets none."""
     problems: tuple[ConfigError, ...] = ()
+    """Mistakes found so far, which is before the values of models and presets are checked."""
 
     def where(self, section: str, key: str = "") -> str:
-        """File and line of a section or of a key in it, for an error."""
+        """Return file and line of a section, or of a key in it, for an error message."""
         line = _line_of(self.text, section, key)
         shown = safe_line(str(self.path), 160)
         return f"{shown}, line {line}" if line else shown
 
     def model(self, name: str, values: Mapping[str, Any]) -> ModelSpec:
-        """Check the values of one model.
+        """Check the values of one model and return its spec.
+
+        Args:
+            name: Name of the model.
+            values: Its values; those of several files may be merged.
 
         Raises:
-            ConfigError: If a key or a value is not valid.
+            ConfigError: If a key or a value is invalid.
         """
         section = f"models.{name}"
         try:
@@ -168,7 +182,7 @@ class RawFile:
         return ModelSpec(**{**checked, "name": name, "source": source})
 
     def _invalid(self, section: str, mistake: Mistake) -> ConfigError:
-        """A mistake in a section, with its place."""
+        """Return the error for a mistake in a section, with file and line."""
         key = mistake.keys[-1] if mistake.keys else ""
         if len(mistake.keys) > 1:
             section = ".".join((section, *mistake.keys[:-1]))
@@ -191,11 +205,11 @@ class RawFile:
 
 
 def read_models_file(path: Path, is_required: bool) -> RawFile:
-    """Read one file as far as it can be read.
+    """Read a models.toml. Never raises: whatever is wrong is in `RawFile.problems`.
 
     Args:
         path: The file.
-        is_required: Whether its absence is a problem.
+        is_required: Whether a missing file is a problem.
     """
     shown = safe_line(str(path), 160)
     hint = "Correct the file; until then it is ignored"
@@ -223,7 +237,7 @@ def read_models_file(path: Path, is_required: bool) -> RawFile:
 
 
 def _raw_file(path: Path, text: str, tables: Mapping[str, Any]) -> RawFile:
-    """Sort what a file holds; unknown keys and wrong types become problems."""
+    """Split a parsed file into models and presets; unknown keys and wrong types become problems."""
     bare = RawFile(path, text)
     problems: list[ConfigError] = [
         _unknown_key("", key, _TOP_KEYS, bare.where("", key))
@@ -267,7 +281,7 @@ def _unreadable(shown: str, reason: str, hint: str) -> ConfigError:
 
 
 def _unknown_key(section: str, key: str, known: tuple[str, ...], where: str) -> ConfigError:
-    """An error that names the nearest valid key."""
+    """Return the error for an unknown key, which suggests the nearest valid one."""
     near = difflib.get_close_matches(key, known, n=1)
     if key in ("trust_remote_code", "auto_map"):
         hint = "Models never run their own code here; remove the line"
@@ -278,7 +292,18 @@ def _unknown_key(section: str, key: str, known: tuple[str, ...], where: str) -> 
 
 
 def _line_of(text: str, section: str, key: str) -> int:
-    """The line of a key, or of its section's header, counted from 1; 0 if it is not found."""
+    """Return the line of a key in a section, counted from 1.
+
+    `tomllib` reports no positions, so this searches the text.
+
+    Args:
+        text: A valid TOML file.
+        section: Name of the section, as `models.NAME`; empty for the top level.
+        key: The key; empty to find the header of the section.
+
+    Returns:
+        The line of the key, else of the header, else 0.
+    """
     header = re.compile(r"\s*\[\[?\s*" + r"\s*\.\s*".join(
         rf"[\"']?{re.escape(part)}[\"']?" for part in _parts(section)
     ) + r"\s*\]") if section else None  # fmt: skip
@@ -296,7 +321,7 @@ def _line_of(text: str, section: str, key: str) -> int:
 
 
 def _parts(section: str) -> list[str]:
-    """`models.NAME.shape` as its parts; a NAME may hold dots itself."""
+    """Split `models.NAME.shape` into its parts; NAME itself may contain dots."""
     kind, _, rest = section.partition(".")
     if rest.endswith(".shape"):
         return [kind, rest.removesuffix(".shape"), "shape"]

@@ -1,8 +1,8 @@
-"""The models and presets known by name: the project's models.toml with the user's laid over it.
+"""The registry of models and presets, from the project's models.toml and the user's.
 
-Owns the reading of both files and the way from what a user types to a `ModelSpec`. A mistake costs
-the entry it is in and is reported in `Registry.problems`; it is never fatal. Refuses to look at
-model files, devices or the hub, and to run code that a model brings along.
+`load_registry` merges the two files, and `Registry.resolve` turns what a user types into a
+`ModelSpec`. A mistake in a file is never fatal: its entry is skipped, and the mistake is reported
+in `Registry.problems`. Nothing here opens model files or asks the hub.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ from tui_chat.errors import ConfigError, ModelNotFoundError, ParameterError, Rem
 from tui_chat.safe_text import safe_line
 
 DEFAULT_MODEL = "guide"
+"""The default where no file sets a valid one: the small model that ships with the program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Every model and preset known by name."""
+    """All models and presets that have a name."""
 
     models: Mapping[str, ModelSpec]
     presets: Mapping[str, Preset] = field(default_factory=lambda: BUILTIN_PRESETS)
     default: str = DEFAULT_MODEL
-    """The model to load where none is named; always one of `models`, or `guide`."""
+    """Name of the model to load if the user names none; one of `models`, or `DEFAULT_MODEL`."""
     problems: tuple[ConfigError, ...] = ()
-    """What was wrong with the files, each with file, line and what to do."""
+    """Mistakes in the files, each with file, line and hint."""
 
     def resolve(self, name: str) -> ModelSpec:
-        """The model that a user means: a registry name, a directory, or a hub id.
+        """Return the model that a user means.
+
+        The name is looked up in the registry, then tried as a directory, then as a hub id.
 
         Args:
-            name: As typed; `~` is expanded. Empty means the default.
+            name: The name as typed; `~` is expanded, and an empty name means the default.
 
         Raises:
-            ModelNotFoundError: If it is none of them, naming the nearest known name.
+            ModelNotFoundError: If the name is none of them. It suggests the nearest known name.
         """
         wanted = name.strip() or self.default
         if wanted in self.models:
@@ -61,10 +64,10 @@ class Registry:
 
 
 def _directory_spec(name: str) -> ModelSpec:
-    """The spec of a directory that a user named.
+    """Return the spec of a directory that a user named.
 
     Raises:
-        ModelNotFoundError: If there is no such directory.
+        ModelNotFoundError: If the directory does not exist.
     """
     try:
         directory = Path(name).expanduser().resolve()
@@ -84,14 +87,14 @@ def _directory_spec(name: str) -> ModelSpec:
 
 
 def load_registry(project: Path | None = None, user: Path | None = None) -> Registry:
-    """Read the project's file and the user's, which wins key by key.
+    """Read the project's models.toml and the user's, whose values take precedence key by key.
 
     Args:
-        project: The project's models.toml; the one that ships with the program if None.
-        user: The user's; the one in the configuration folder if None. It need not exist.
+        project: The project's file; if None, the one that ships with the program.
+        user: The user's file, which need not exist; if None, the one in the configuration folder.
 
     Returns:
-        What could be read; what could not is in `problems`.
+        The valid entries of both files, with the mistakes in `problems`.
     """
     base = read_models_file(project or paths.project_models_file(), is_required=True)
     over = read_models_file(user or paths.user_models_file(), is_required=False)
@@ -113,7 +116,10 @@ def load_registry(project: Path | None = None, user: Path | None = None) -> Regi
 def _merged_model(
     name: str, base: RawFile, over: RawFile, problems: list[ConfigError]
 ) -> ModelSpec | None:
-    """One model from both files; the project's alone where the user's keys are not valid."""
+    """Return one model with the values of both files, or None if neither file has a valid one.
+
+    If the user's values are invalid, those of the project are used alone.
+    """
     if name in over.models:
         merged = {**base.models.get(name, {}), **over.models[name]}
         try:
@@ -130,7 +136,7 @@ def _merged_model(
 
 
 def _presets(files: tuple[RawFile, ...], problems: list[ConfigError]) -> dict[str, Preset]:
-    """The built-in presets with those of the files laid over, value by value."""
+    """Return the built-in presets, with the values of the files added or replaced one by one."""
     presets = dict(BUILTIN_PRESETS)
     for file in files:
         for name, values in file.presets.items():
@@ -158,7 +164,13 @@ def _presets(files: tuple[RawFile, ...], problems: list[ConfigError]) -> dict[st
 def _default(
     models: Mapping[str, ModelSpec], files: tuple[RawFile, ...], problems: list[ConfigError]
 ) -> str:
-    """The first default that exists, the user's before the project's."""
+    """Return the first default that names a known model.
+
+    Args:
+        models: The known models.
+        files: The files in order of precedence.
+        problems: Gets an error for each default that names no known model.
+    """
     for file in files:
         if file.default is None:
             continue
@@ -183,7 +195,16 @@ def _unknown(
     base: RawFile,
     over: RawFile,
 ) -> ConfigError:
-    """A model names something that does not exist."""
+    """Return the error for a model that names something unknown.
+
+    Args:
+        what: The key, such as `preset`.
+        value: Its value.
+        known: The valid values.
+        name: Name of the model.
+        base: The project's file.
+        over: The user's file.
+    """
     section = f"models.{name}"
     file = over if what in over.models.get(name, {}) else base
     near = difflib.get_close_matches(value, known, n=1)

@@ -1,7 +1,7 @@
-"""Fetches one large file over HTTP so that it can be stopped and taken up again.
+"""Downloads one large file over HTTP, with cancelling and resuming.
 
-Owns the partial file and its hash. A file appears under its own name only when it is whole and its
-SHA-256 is right. Refuses to know what the file is for.
+The bytes go to a partial file beside the target. The file gets its own name only once it is
+complete and its SHA-256 matches.
 """
 
 from __future__ import annotations
@@ -15,30 +15,34 @@ from typing import BinaryIO
 from tui_chat.errors import LoadCancelledError, ModelLoadError
 
 Count = Callable[[int], None]
-"""Takes the bytes that were added; negative where some had to be given up."""
+"""Receives the number of bytes added; negative if bytes were discarded."""
 
 _PIECE = 256 * 1024
+"""Bytes between two checks for cancelling."""
 _ATTEMPTS = 5
-"""Connections in a row that bring no new byte before the transfer is given up."""
+"""Connections in a row without a new byte after which the transfer fails."""
 _PAUSE_S = 1.0
+"""Seconds between two connections."""
 _TIMEOUT_S = 10.0
+"""Longest wait for the server to connect or to send a byte, in seconds."""
 
 
 def fetch_file(url: str, target: Path, size: int, sha256: str, count: Count, cancel: Event) -> None:
-    """Fetch a file, behind what an earlier attempt left of it.
+    """Download a file, continuing from the partial file of an earlier attempt.
 
     Args:
-        url: Where it is. The hub's own headers, with the user's token, are sent.
-        target: Where it goes; `target` with `.part` appended holds what there is of it before.
-        size: Its bytes.
-        sha256: Its hash, in hexadecimal digits.
-        count: Told the bytes as they come, what was there first.
-        cancel: Stops between two pieces; the partial file stays.
+        url: Address of the file; requests carry huggingface_hub's headers with the user's token.
+        target: Path of the finished file. The partial file is `target` with `.part` appended.
+        size: Size of the file in bytes.
+        sha256: SHA-256 of the file, in hexadecimal digits.
+        count: Receives the bytes as they arrive, beginning with those of the partial file.
+        cancel: Stops the download between two pieces; the partial file stays.
 
     Raises:
-        LoadCancelledError: If it was stopped.
-        ModelLoadError: If another program fetches it, or the hash is wrong.
-        OSError: If the disk refuses.
+        LoadCancelledError: If it was cancelled.
+        ModelLoadError: If another program is downloading the file, or the hash is wrong.
+        OSError: If the disk cannot be written, or the connection was closed early too often.
+            Errors of the HTTP library pass through; see `is_transport_error`.
     """
     from filelock import FileLock, Timeout
 
@@ -67,15 +71,25 @@ def fetch_file(url: str, target: Path, size: int, sha256: str, count: Count, can
 
 
 def is_transport_error(error: BaseException) -> bool:
-    """Whether the network failed: no connection, a time-out, or one that was closed early.
+    """Return whether an error means that the network failed.
 
-    By name, since the hub library brings its own HTTP library, under changing names.
+    That is no connection, a timeout, or a connection that was closed early. The class is compared
+    by name, since huggingface_hub's HTTP library has been imported under different names.
     """
     return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
 
 
 class _Part:
-    """What there is of the file, and its hash so far."""
+    """The partial file, with its length and hash so far.
+
+    Opening one hashes the bytes that are there.
+
+    Args:
+        stream: The open file, readable and in append mode.
+        size: Bytes of the whole file.
+        count: Receives the number of bytes added.
+        cancel: Checked after every piece and every pause; `LoadCancelledError` is raised then.
+    """
 
     def __init__(self, stream: BinaryIO, size: int, count: Count, cancel: Event) -> None:
         self.digest = hashlib.sha256()
@@ -91,19 +105,19 @@ class _Part:
             self.restart()
 
     def append(self, piece: bytes) -> None:
-        """Add a piece at the end."""
+        """Append a piece."""
         self._stream.write(piece)
         self._note(piece)
 
     def restart(self) -> None:
-        """Throw everything away."""
+        """Discard all bytes."""
         self._stream.truncate(0)
         self._count(-self.have)
         self.have = 0
         self.digest = hashlib.sha256()
 
     def pause(self) -> None:
-        """Wait a little, or until the user stops."""
+        """Wait before the next connection, or until the user cancels."""
         self._cancel.wait(_PAUSE_S)
         self._raise_if_cancelled()
 
@@ -119,7 +133,7 @@ class _Part:
 
 
 def _fill(url: str, part: _Part) -> None:
-    """Connect until the file has its size."""
+    """Connect again and again until the file is complete."""
     failures = 0
     while part.have < part.size:
         before = part.have
@@ -130,6 +144,7 @@ def _fill(url: str, part: _Part) -> None:
                 raise
         if part.have >= part.size:
             break
+        # A connection that ended early counts as one failure even if it brought bytes.
         failures = failures + 1 if part.have <= before else 1
         if failures >= _ATTEMPTS:
             raise ConnectionError("the connection was closed early, again and again")
@@ -137,7 +152,7 @@ def _fill(url: str, part: _Part) -> None:
 
 
 def _append(url: str, part: _Part) -> None:
-    """Fetch what is missing, as far as one connection brings it."""
+    """Download the missing bytes until the connection ends."""
     from huggingface_hub import get_session
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # it has no __all__
         build_hf_headers,

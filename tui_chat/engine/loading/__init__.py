@@ -1,1 +1,1 @@
-"""From files to a model in memory: the estimate, the plan, the weights, the checks."""
+"""Loading a model: memory estimates, the load plan, reading weights, and checks of the result."""

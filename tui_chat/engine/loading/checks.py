@@ -1,8 +1,8 @@
-"""What must be true of a model before anybody talks to it.
+"""Checks of a loaded model before its first reply.
 
-Owns the checks after loading: weights, token ids, control tokens, the end token, padding rows, and
-a forward pass with finite numbers. Each failure is one sentence with the file, the cause and the
-next step. Refuses to repair weights.
+They cover the weights, token ids, control tokens, the end token and the numbers of a forward pass.
+A failed check raises a `ModelLoadError` with the file, the cause and the next step. Weights are
+never repaired; only the tokenizer's special tokens and the model's end token are set.
 """
 
 from __future__ import annotations
@@ -24,30 +24,32 @@ _RECOMPUTED = re.compile(
     r"(^|\.)(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attention|attn|self_attn)\."
     r"(bias|masked_bias|rotary_emb\..*))$"
 )
-"""Buffers of older checkpoints that are computed, not trained; a file may hold them or not."""
+"""Names of buffers that are computed, not trained; files of older checkpoints may hold them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndTokens:
-    """What ends a reply."""
+    """The tokens that end a reply."""
 
     ids: tuple[int, ...]
-    """The tokenizer's end token first; others that the model's own settings name, if special."""
+    """The tokenizer's end token, then those that the model's configs name, if they are special."""
     warnings: tuple[str, ...] = ()
+    """Sentences to show to the user."""
 
 
 def check_weights(info: Mapping[str, Any], directory: Path) -> None:
-    """Refuse a model that did not get all of its weights from the files, and only those.
+    """Check that the files held exactly the weights of the model.
 
-    Tied weights and buffers that are computed do not count.
+    Tied weights may be missing, and computed buffers may be missing or extra.
 
     Args:
-        info: What the library reports: `missing_keys`, `unexpected_keys`, `mismatched_keys` and
-            `error_msgs`.
-        directory: Where the files are.
+        info: The loading info of `from_pretrained`, with `missing_keys`, `unexpected_keys`,
+            `mismatched_keys` and `error_msgs`.
+        directory: The model directory.
 
     Raises:
-        ModelLoadError: Naming the first of them and how many there are.
+        ModelLoadError: If a weight is missing, unexpected or of the wrong shape. It names the first
+            one and how many more there are.
     """
     mismatched = sorted(info.get("mismatched_keys") or (), key=str)
     if mismatched:
@@ -74,18 +76,18 @@ def check_weights(info: Mapping[str, Any], directory: Path) -> None:
 
 
 def check_token_ids(tokenizer: Any, rows: int, directory: Path) -> tuple[int, ...]:
-    """Refuse a tokenizer whose ids have no row in the embedding.
+    """Check that every token id of a tokenizer has a row in the embedding.
 
     Args:
-        tokenizer: As `AutoTokenizer` returns it.
+        tokenizer: The tokenizer, as `AutoTokenizer` returns it.
         rows: Rows of the embedding.
-        directory: Where the files are.
+        directory: The model directory.
 
     Returns:
-        The ids of rows that no token has: padding, which must never be sampled.
+        Rows without a token. They are padding, and must not be sampled.
 
     Raises:
-        ModelLoadError: If an id is too large, or there are no ids.
+        ModelLoadError: If an id is too large, or the tokenizer has no tokens.
     """
     ids = set(tokenizer.get_vocab().values())
     path = directory / "tokenizer.json"
@@ -98,10 +100,10 @@ def check_token_ids(tokenizer: Any, rows: int, directory: Path) -> tuple[int, ..
 
 
 def control_tokens(template: str) -> tuple[str, ...]:
-    """The control tokens that a template places by number, besides end and begin.
+    """Return the control tokens that a template inserts as ids, without its bos and eos tokens.
 
     Args:
-        template: A name of `TEMPLATES`; any other has none that are known here.
+        template: A name in `TEMPLATES`; the result is empty for any other, such as `auto`.
     """
     known = TEMPLATES.get(template)
     if known is None:
@@ -113,17 +115,17 @@ def control_tokens(template: str) -> tuple[str, ...]:
 
 
 def check_control_tokens(tokenizer: Any, template: str, directory: Path) -> None:
-    """Refuse a tokenizer that lacks a template's control tokens; make those it has special.
+    """Check that a tokenizer has the control tokens of a template, and mark them as special.
 
-    A token that is added but not special would still be found in what a user types.
+    Without the mark, the tokenizer would find a control token in text that a user types.
 
     Args:
-        tokenizer: As `AutoTokenizer` returns it; changed.
+        tokenizer: The tokenizer, as `AutoTokenizer` returns it; it is changed.
         template: Name of the template.
-        directory: Where the files are.
+        directory: The model directory.
 
     Raises:
-        ModelLoadError: If one of them is not exactly one id.
+        ModelLoadError: If a control token is missing, or does not have an id of its own.
     """
     tokens = control_tokens(template)
     vocabulary = tokenizer.get_vocab() if tokens else {}
@@ -144,17 +146,20 @@ def check_control_tokens(tokenizer: Any, template: str, directory: Path) -> None
 
 
 def set_end_token(model: Any, tokenizer: Any, directory: Path) -> EndTokens:
-    """Make the tokenizer's end token the model's, whatever the model's settings say.
+    """Make the tokenizer's end token that of the model, in place of what the model's configs say.
 
-    The default of a GPT-NeoX config, for one, is id 2, which is an exclamation mark.
+    Configs can be wrong: the default of a GPT-NeoX config is id 2, which is an exclamation mark.
 
     Args:
-        model: Its config and generation config are changed.
-        tokenizer: As `AutoTokenizer` returns it.
-        directory: Where the files are.
+        model: The model, whose config and generation config are changed.
+        tokenizer: The tokenizer, as `AutoTokenizer` returns it.
+        directory: The model directory.
+
+    Returns:
+        The end tokens, and a warning if a config named an ordinary token.
 
     Raises:
-        ModelLoadError: If the tokenizer names no end token.
+        ModelLoadError: If the tokenizer has no end token.
     """
     end = tokenizer.eos_token_id
     if end is None:
@@ -182,26 +187,26 @@ def set_end_token(model: Any, tokenizer: Any, directory: Path) -> EndTokens:
     model.config.pad_token_id = int(pad)
     model.generation_config.eos_token_id = list(ids)
     model.generation_config.pad_token_id = int(pad)
-    # The same sentence for both files helps nobody.
+    # Both files tend to name the same token; one warning is enough.
     return EndTokens(ids, tuple(warnings[:1]))
 
 
 def check_numbers(model: Any, token: int, directory: Path) -> None:
-    """Refuse a model that computes anything but finite numbers from one token.
+    """Check that a forward pass over one token gives finite logits.
 
-    Every weight takes part in it, except most rows of the embedding, which are looked at.
+    It uses every weight but the embedding's other rows, so the embedding is checked directly.
 
     Args:
         model: The model, on its device.
-        token: Any id of its tokenizer.
-        directory: Where the files are.
+        token: Any token id of the tokenizer.
+        directory: The model directory.
 
     Raises:
-        ModelLoadError: If a number is infinite or not a number.
+        ModelLoadError: If a number is infinite or NaN.
     """
     embedding = model.get_input_embeddings().weight
     with torch.inference_mode():
-        # Both keep what is not a number, and need no second tensor of that size, as isfinite does.
+        # amin and amax pass on NaN, and need no second tensor of that size, unlike isfinite.
         ends = torch.stack((embedding.amin(), embedding.amax()))
         if not bool(torch.isfinite(ends).all()):
             raise _bad_numbers(directory, "The embedding holds")
@@ -218,12 +223,12 @@ def _bad_numbers(directory: Path, subject: str) -> Exception:
 
 
 def _trained(names: Iterable[str]) -> list[str]:
-    """The names that stand for trained weights."""
+    """Return the names of trained weights, sorted."""
     return sorted(name for name in names if not _RECOMPUTED.search(name))
 
 
 def _first(names: Iterable[str]) -> str:
-    """The first name and how many more there are."""
+    """Return the first name and, if there are more, their number."""
     found = list(names)
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     return f"{safe_line(found[0], 80)}{more}"
@@ -234,7 +239,7 @@ def _times(shape: Iterable[int]) -> str:
 
 
 def _as_ids(value: Any) -> list[int]:
-    """The ids of a setting that may be one, several or none."""
+    """Return the ids of a config value that may be one id, a list of ids or None."""
     if value is None:
         return []
     return [int(index) for index in (value if isinstance(value, list | tuple) else [value])]

@@ -1,7 +1,7 @@
-"""How large a model is and whether it fits: for the pickers, and before anything is loaded.
+"""Determines how large a model is and whether it fits, for the pickers and for load plans.
 
-Owns the way from files, or from a declared shape, to a `ModelShape`, and the rows of the pickers.
-Refuses to load weights: parameters are counted on the meta device, which has no memory.
+A `ModelShape` comes from the model's files or from models.toml. Parameters are counted on torch's
+meta device, which allocates no memory, so no weights are read.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ from tui_chat.engine.machine.devices import (
 from tui_chat.errors import TuiChatError
 
 DEFAULT_CONTEXT = 4096
-"""Context of a model that was trained for more and for which nobody named one: a KV cache of
-tens of thousands of tokens would not fit most machines."""
+"""Largest default context, in tokens. Many models were trained for tens of thousands of tokens,
+whose KV cache would not fit most machines."""
 
 
 def shape_from_directory(directory: Path) -> ModelShape:
-    """The shape of the model that config.json describes, counted on the meta device.
+    """Return the shape of the model in a directory, from its config.json.
 
     Raises:
-        ModelLoadError: If it describes no causal language model that transformers knows.
+        ModelLoadError: If config.json is missing, or describes no causal language model that
+            transformers can build.
     """
     try:
         stamp = (directory / "config.json").stat().st_mtime_ns
@@ -56,7 +57,13 @@ def shape_from_directory(directory: Path) -> ModelShape:
 
 @lru_cache(maxsize=64)
 def _shape(directory: Path, stamp: int) -> ModelShape:
-    """As `shape_from_directory`; the time stamp makes a changed file count anew."""
+    """Build the model of a directory on the meta device and count its parameters.
+
+    Args:
+        directory: The model directory.
+        stamp: Modification time of config.json; part of the cache key, so that a changed file is
+            read again.
+    """
     import torch
     from torch import nn
     from transformers import AutoModelForCausalLM
@@ -94,16 +101,16 @@ def _shape(directory: Path, stamp: int) -> ModelShape:
 
 
 def _rows(module: object) -> int:
-    """Output rows of a linear layer; GPT-2's `Conv1D` is one too."""
+    """Return the output rows of an `nn.Linear`, or of the `Conv1D` that GPT-2 has in its place."""
     return int(getattr(module, "out_features", 0) or getattr(module, "nf", 0))
 
 
 def context_length(spec: ModelSpec, positions: int | None) -> int:
-    """Tokens that prompt and reply may have together.
+    """Return the context length of a model: most tokens that prompt and reply have together.
 
     Args:
-        spec: The model; its context is a wish.
-        positions: What the model was trained for; None where unknown.
+        spec: The model; its own `context` is limited to `positions`.
+        positions: Context length that the model was trained for; None if unknown.
     """
     if spec.context is not None:
         return min(spec.context, positions or spec.context)
@@ -118,18 +125,18 @@ def precision_choices(
     reclaimable: int = 0,
     hub: Hub | None = None,
 ) -> list[PrecisionChoice]:
-    """The rows of the precision picker.
+    """Return the rows of the precision picker, one for each precision.
 
     Args:
         spec: The model.
-        device: As `resolve_device` returns it.
-        context: Tokens to count the KV cache for; the model's own if None.
-        current: The precision in which this model is loaded now, if it is.
-        reclaimable: Bytes that come back when the loaded model is freed.
-        hub: Where downloaded models are; the usual cache if None.
+        device: A device as `resolve_device` returns it.
+        context: Tokens of KV cache to estimate for; if None, the context of `spec`.
+        current: Precision of this model if it is loaded now, else None.
+        reclaimable: Bytes that freeing the loaded model would give back.
+        hub: The hub and its cache; the usual cache if None.
 
     Raises:
-        ModelLoadError: If the files are there but cannot be a model.
+        ModelLoadError: If the files of the model are here but unusable.
     """
     files, shape = files_and_shape(spec, hub or Hub())
     tokens = context or context_length(spec, files.positions if files else None)
@@ -160,14 +167,16 @@ def model_choices(
     reclaimable: int = 0,
     hub: Hub | None = None,
 ) -> list[ModelChoice]:
-    """The rows of the model picker, in the order of the registry. Never raises.
+    """Return the rows of the model picker, in the order of the registry.
+
+    A model whose files are unusable gets a row with a `problem` instead of an exception.
 
     Args:
         registry: The known models.
-        device: As `resolve_device` returns it.
-        current: Name of the loaded model, if there is one.
-        reclaimable: Bytes that come back when it is freed.
-        hub: Where downloaded models are; the usual cache if None.
+        device: A device as `resolve_device` returns it.
+        current: Name of the loaded model; None if no model is loaded.
+        reclaimable: Bytes that freeing the loaded model would give back.
+        hub: The hub and its cache; the usual cache if None.
     """
     place = hub or Hub()
     free = device_memory(device).free + reclaimable
@@ -178,10 +187,14 @@ def model_choices(
 
 
 def files_and_shape(spec: ModelSpec, hub: Hub) -> tuple[Checkpoint | None, ModelShape | None]:
-    """The files of a model, if they are on this machine, and its shape, if it is known.
+    """Return the files of a model and its shape.
+
+    Returns:
+        The files, or None if the model is not on this machine, and the shape, which then comes
+        from models.toml and may be None.
 
     Raises:
-        ModelLoadError: If the files are there but cannot be a model.
+        ModelLoadError: If the files are here but unusable.
     """
     directory = spec.directory or hub.snapshot(spec.source, spec.revision)
     if directory is None:
@@ -192,14 +205,14 @@ def files_and_shape(spec: ModelSpec, hub: Hub) -> tuple[Checkpoint | None, Model
 def fitting_precision(
     shape: ModelShape, device: str, context: int, free: int, stored: str = ""
 ) -> Precision | None:
-    """The precision that `auto` means: the first of the preferred ones that fits; None if none.
+    """Return the precision that `auto` stands for: the first preferred one that fits, or None.
 
     Args:
-        shape: The model.
-        device: As `resolve_device` returns it.
-        context: Tokens to count the KV cache for.
-        free: Bytes.
-        stored: The dtype that config.json names.
+        shape: Shape of the model.
+        device: A device as `resolve_device` returns it.
+        context: Tokens of KV cache to estimate for.
+        free: Free bytes on the device.
+        stored: The dtype named in config.json, such as `float16`; empty if unknown.
     """
     for precision in preferred_precisions(device, shape.parameters, stored):
         if memory_on(device, shape, precision, context).total <= free:
@@ -208,14 +221,21 @@ def fitting_precision(
 
 
 def full_cache_bytes(directory: Path, info: ModelInfo) -> int:
-    """What the KV cache of a loaded model takes at its full context, in bytes."""
+    """Return the bytes of a loaded model's KV cache at its full context."""
     precision = next(p for p in PRECISIONS if p == info.precision)
     shape = shape_from_directory(directory)
     return memory_on(info.device, shape, precision, info.context).cache
 
 
 def memory_on(device: str, shape: ModelShape, precision: Precision, context: int) -> MemoryEstimate:
-    """What a model needs on a device; there a quantised model may compute in fp32."""
+    """Estimate the memory of a model on a device, on which a quantised one may compute in fp32.
+
+    Args:
+        device: A device as `resolve_device` returns it.
+        shape: Shape of the model.
+        precision: The precision to load in.
+        context: Tokens of KV cache.
+    """
     return estimate_memory(shape, precision, context, computes_in_fp32(device, precision))
 
 
@@ -228,7 +248,7 @@ def _estimate(
 def _model_choice(
     spec: ModelSpec, device: str, free: int, is_current: bool, hub: Hub
 ) -> ModelChoice:
-    """One row of the model picker."""
+    """Return one row of the model picker."""
     files: Checkpoint | None = None
     shape = spec.shape
     problem = ""
@@ -244,7 +264,7 @@ def _model_choice(
     elif shape is not None:
         stored = files.stored_dtype if files else ""
         precision = fitting_precision(shape, device, context, free, stored)
-    smallest = precision or "4bit"
+    smallest = precision or "4bit"  # if nothing fits, show the least that it would need
     return ModelChoice(
         name=spec.name,
         source=spec.source,

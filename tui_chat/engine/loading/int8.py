@@ -1,6 +1,6 @@
-"""int8 weights as torchao quantises and stores them: one scale for each row.
+"""The int8 precision: weights quantised by torchao, with one scale for each row.
 
-The only place that knows torchao. It is imported when int8 is asked for, not before.
+No other module imports torchao, and this one does so only to load a model in int8.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from torch import Tensor
 
 
 def quantisation_config() -> Any:
-    """What `from_pretrained` needs to quantise weights as it reads them, weight-only, by rows.
+    """Return the config with which `from_pretrained` quantises weights to int8, row by row.
 
-    The output embedding stays as it is, as in 8bit and 4bit.
+    Activations are not quantised, nor is the output embedding, as in 8bit and 4bit.
     """
     from torchao.quantization import Int8WeightOnlyConfig
     from transformers import TorchAoConfig
 
-    # The compiler's settings are not for a library to change.
+    # Otherwise torchao changes the global settings of torch.compile's Inductor.
     return TorchAoConfig(Int8WeightOnlyConfig(version=2, set_inductor_config=False))
 
 
 def int8_parts(weight: Any) -> tuple[Tensor, Tensor] | None:
-    """The values, shape (rows, columns), and the scales, shape (rows, 1), of a quantised weight;
-    None for any other.
+    """Return the parts of a weight that torchao has quantised.
+
+    Returns:
+        The values, shape (rows, columns), and the scales, shape (rows, 1); None for any other
+        tensor.
     """
     values, scales = getattr(weight, "qdata", None), getattr(weight, "scale", None)
     if values is None or scales is None:
@@ -33,7 +36,7 @@ def int8_parts(weight: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def weight_bytes(model: Any) -> int:
-    """Bytes of all parameters and buffers, quantised ones as they are stored."""
+    """Return the bytes of all parameters and buffers, counting quantised ones as stored."""
     total = 0
     for tensor in (*model.parameters(), *model.buffers()):
         parts = int8_parts(tensor) or (tensor,)

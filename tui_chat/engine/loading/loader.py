@@ -1,8 +1,8 @@
-"""Loads a model and frees it again.
+"""Loads a model from its files, and frees it.
 
-Owns the order of things: download, tokenizer, weights, checks; one tensor at a time, straight into
-its precision, so that never more than one copy is in memory. A load that fails or is stopped leaves
-nothing behind. Refuses models that bring their own code.
+A load downloads missing files, reads the tokenizer, reads the weights and checks the result. Each
+tensor is converted or quantised as it is read, so that memory holds only one copy of the model. A
+load that fails or is cancelled leaves nothing in memory. Code that comes with a model never runs.
 """
 
 from __future__ import annotations
@@ -52,28 +52,31 @@ from tui_chat.errors import (
 from tui_chat.safe_text import safe_line
 
 OnTokenizer = Callable[[Any, LoadPlan], None]
-"""Takes the tokenizer and the final plan as soon as it is read, before the weights are."""
+"""Receives the tokenizer and the final plan, before the weights are read."""
 
 _log = logging.getLogger("tui_chat.engine.loading.loader")
 _EVERY_S = 0.05
+"""Shortest time between two progress events, in seconds."""
 _TRIM_EVERY = 256 * 1024**2
+"""Bytes of weights read between two trims of the heap."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model that passed its checks, with what is needed to run it."""
+    """A model that passed its checks, with its tokenizer and settings."""
 
     model: Any
-    """The `PreTrainedModel`, in evaluation mode, on its device; None once it is freed."""
+    """The `PreTrainedModel` in evaluation mode on its device; None once it has been freed."""
     tokenizer: Any
-    """The fast tokenizer; its template's control tokens are special."""
+    """The fast tokenizer, in which the template's control tokens are special tokens."""
     info: ModelInfo
     plan: LoadPlan
+    """The plan it was loaded by; made anew after a download."""
     end_ids: tuple[int, ...]
-    """What ends a reply; the tokenizer's end token first."""
+    """Ids of the tokens that end a reply; the tokenizer's end token comes first."""
     padding_ids: tuple[int, ...]
-    """Rows of the embedding that no token has; never to be sampled."""
+    """Rows of the embedding without a token, which must not be sampled."""
 
 
 def load(
@@ -84,22 +87,23 @@ def load(
     on_tokenizer: OnTokenizer | None = None,
     hub: Hub | None = None,
 ) -> LoadedModel:
-    """Load what `plan_load` planned, and check it.
+    """Load and check the model of a plan.
 
-    Emits `Loading` with the stages `download`, `tokenizer`, `weights`, `quantise` (8bit and 4bit,
-    which are read and quantised tensor by tensor) and `check`, all on the calling thread.
+    Emits `Loading` events on the calling thread, with the stages `download`, `tokenizer`,
+    `weights`, `quantise` and `check`. With 8bit, 4bit and int8, `quantise` is the stage in which
+    the tensors are read and quantised one by one.
 
     Args:
-        plan: What to load. Nothing else may be loaded.
-        registry: To plan anew once a download has told the model's real size.
-        emit: Takes the events.
-        cancel: Stops between two pieces of a file.
-        on_tokenizer: Called before the weights are read.
-        hub: Where downloaded models are; the usual cache if None.
+        plan: A plan of `plan_load`. No other model may be loaded.
+        registry: For a new plan after a download, when the real size of the model is known.
+        emit: Receives the events.
+        cancel: Stops the load between two pieces of a file.
+        on_tokenizer: Called with the tokenizer before the weights are read.
+        hub: The hub and its cache; the usual cache if None.
 
     Raises:
-        LoadCancelledError: If it was stopped.
-        MemoryShortError: If the memory does not suffice after all.
+        LoadCancelledError: If it was cancelled.
+        MemoryShortError: If the memory runs out in spite of the estimate.
         ModelLoadError: If the model cannot be used, with file, cause and next step.
     """
     configure_libraries()
@@ -113,14 +117,14 @@ def load(
     except Exception as error:
         _log.error("loading failed\n%s", traceback.format_exc())
         failure = _explained(error, plan)
-    # Only text may leave: a kept traceback would keep the weights.
+    # The frames of a traceback refer to the weights, and would keep them alive.
     failure.__traceback__ = failure.__context__ = failure.__cause__ = None
     release_memory()
     raise failure
 
 
 class _Load:
-    """One load on its way."""
+    """One load and its progress; the arguments are those of `load`."""
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class _Load:
         self._trimmed = 0
 
     def run(self) -> LoadedModel:
+        """Load and check the model."""
         checkpoint = self._plan.checkpoint or self._download()
         plan = self._plan
         assert plan.precision is not None  # every plan with files has one
@@ -177,7 +182,7 @@ class _Load:
         return LoadedModel(model, tokenizer, info, plan, ends.ids, padding)
 
     def _download(self) -> Checkpoint:
-        """Fetch the files and plan again, now that they can be read."""
+        """Download the files, and plan again from what they say."""
         spec = self._plan.spec
         self._stage("download")
         self._hub.download(
@@ -188,11 +193,11 @@ class _Load:
         )
         wanted = replace(self._plan.request, allow_download=False)
         self._plan = plan_load(wanted, self._registry, hub=self._hub)
-        assert self._plan.checkpoint is not None  # or plan_load had refused
+        assert self._plan.checkpoint is not None  # else plan_load would have raised
         return self._plan.checkpoint
 
     def _tokenizer(self, checkpoint: Checkpoint) -> Any:
-        """Read and check the tokenizer."""
+        """Load the tokenizer, and check that it fits the model and the template."""
         from transformers import AutoTokenizer
 
         path = checkpoint.directory / "tokenizer.json"
@@ -219,7 +224,11 @@ class _Load:
     def _model(
         self, checkpoint: Checkpoint, tokenizer: Any, precision: Precision, device: str
     ) -> tuple[Any, tuple[int, ...]]:
-        """Read the weights into a model; returns it with its padding rows."""
+        """Read the weights into a model.
+
+        Returns:
+            The model, and the rows of its embedding without a token.
+        """
         from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
         silence_progress_bars()
@@ -228,17 +237,18 @@ class _Load:
         self._stage("weights", total)
         if stage != "weights":
             self._stage(stage, total)
-        # One tensor at a time is asked for, so that it is in its precision before the next is read.
+        # Without this, transformers requests many tensors at once from a thread pool. One by one,
+        # each is converted or quantised before the next takes memory.
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
         config = model_config(checkpoint.directory)
-        # What AutoModelForCausalLM would choose; it can't be given tensors that we read ourselves.
+        # The class that AutoModelForCausalLM would choose; that one cannot load from our reader.
         with importing():
             model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
         options = _dtype_options(precision, device, checkpoint.stored_dtype)
         quantised: frozenset[str] = frozenset()
         if precision == "8bit" and device == "cpu":
             quantised = quantisable_weights(model_class, config, checkpoint)
-        if quantised:  # for the library, a checkpoint that was saved in 8 bits
+        if quantised:  # the reader quantises, so transformers sees a checkpoint saved in 8 bits
             config.quantization_config = options.pop("quantization_config").to_dict()
         with WeightReader(
             checkpoint,
@@ -251,7 +261,7 @@ class _Load:
                 config=config,
                 state_dict=reader.tensors(quantised),
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below, in words
+                ignore_mismatched_sizes=True,  # `check_weights` reports them
                 local_files_only=True,
                 device_map={"": device},
                 **options,
@@ -264,19 +274,19 @@ class _Load:
         return model, padding
 
     def _stage(self, stage: str, total: int = 0) -> None:
-        """Begin a stage."""
+        """Emit the beginning of a stage, unless the load was cancelled."""
         self._raise_if_cancelled()
         self._emit(self._event(stage, 0, total))
 
     def _read(self, stage: str, done: int, total: int) -> None:
-        """Note that weights were read; what they passed through goes back to the system."""
+        """Report that weights were read, and now and then trim the heap of the freed buffers."""
         if done - self._trimmed >= _TRIM_EVERY:
             self._trimmed = done
             _trim_heap()
         self._report(stage, done, total)
 
     def _report(self, stage: str, done: int, total: int) -> None:
-        """Say how far a stage is, but not too often, and its end only once."""
+        """Emit the progress of a stage: at most every `_EVERY_S`, and its end exactly once."""
         now = time.monotonic()
         is_end = done >= total
         if (is_end and self._ended != stage) or (not is_end and now - self._reported >= _EVERY_S):
@@ -300,12 +310,13 @@ class _Load:
 
 
 def free(loaded: LoadedModel) -> int:
-    """Drop a model and give its memory back to the system.
+    """Drop a model and return its memory to the system.
 
-    Its tensors are emptied first, so that a stray reference keeps nothing but a shell.
+    Its tensors are replaced by empty ones first, so that a stray reference to the model keeps no
+    weights alive.
 
     Returns:
-        Bytes of the device that came back, at least 0.
+        Bytes of device memory that became free, at least 0.
     """
     device = loaded.info.device
     before = memory_in_use(device)
@@ -319,16 +330,16 @@ def free(loaded: LoadedModel) -> int:
         for module in model.modules():
             module._parameters.clear()
             module._buffers.clear()
-            if hasattr(module, "state"):  # bitsandbytes keeps a second reference there
+            if hasattr(module, "state"):  # where bitsandbytes keeps a second reference
                 module.state = None
     del model
-    gc.unfreeze()  # the model was put aside with what is imported
+    gc.unfreeze()  # `importing` may have frozen the model, and the collector skips frozen objects
     release_memory()
     return max(before - memory_in_use(device), 0)
 
 
 def release_memory() -> None:
-    """Collect what is no longer used, and give it back to the driver and the system."""
+    """Collect garbage, and return unused memory to the GPU driver and the operating system."""
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.memory_reserved():
         torch.cuda.empty_cache()
@@ -338,7 +349,10 @@ def release_memory() -> None:
 
 
 def _trim_heap() -> None:
-    """Have the allocator give free pages back; it keeps those of tensors up to 32 MiB."""
+    """Make glibc's allocator return its free pages to the system.
+
+    By itself it keeps the freed pages of allocations of up to 32 MiB.
+    """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
         if trim is not None:
@@ -346,7 +360,13 @@ def _trim_heap() -> None:
 
 
 def _dtype_options(precision: Precision, device: str, stored: str) -> dict[str, Any]:
-    """The dtype, and how to quantise."""
+    """Return the arguments of `from_pretrained` for a precision: dtype and quantisation.
+
+    Args:
+        precision: The precision to load in.
+        device: Device of the model.
+        stored: The dtype named in config.json, such as `float16`.
+    """
     if precision not in QUANTISED:
         return {"dtype": _DTYPES[precision]}
     from transformers import BitsAndBytesConfig
@@ -367,7 +387,11 @@ def _dtype_options(precision: Precision, device: str, stored: str) -> dict[str, 
 
 
 def _compute_dtype(precision: Precision, device: str, stored: str) -> torch.dtype:
-    """What a quantised model computes in: bf16 or fp32 on a CPU, else the half it was stored in."""
+    """Return the dtype in which a quantised model computes.
+
+    On a CPU it is bf16 if the CPU has native bf16, else fp32. On a GPU it is bf16 if the GPU has it
+    and the weights are stored in bf16 or fp32, else fp16.
+    """
     if device == "cpu":
         return torch.float32 if computes_in_fp32(device, precision) else torch.bfloat16
     has_bf16 = not support_of(device, "bf16").reason
@@ -376,7 +400,11 @@ def _compute_dtype(precision: Precision, device: str, stored: str) -> torch.dtyp
 
 
 def _bytes_per_token(model: Any) -> int:
-    """Bytes of the weights that are read whole for one token."""
+    """Return the bytes of weights that decoding one token reads.
+
+    An input embedding of its own does not count, since a token reads only one of its rows. One that
+    is tied to the output embedding is read whole for the logits.
+    """
     rows = model.get_input_embeddings().weight
     is_shared = rows is model.get_output_embeddings().weight
     looked_up = 0 if is_shared else int(rows.numel()) * int(rows.element_size())
@@ -384,7 +412,7 @@ def _bytes_per_token(model: Any) -> int:
 
 
 def _read_generation_config(model: Any, checkpoint: Checkpoint) -> None:
-    """Take over the model's own generation settings; a broken file is as good as none."""
+    """Set the model's generation config from its file; ignore a missing or damaged one."""
     from transformers import GenerationConfig
 
     path = checkpoint.directory / "generation_config.json"
@@ -397,6 +425,7 @@ def _read_generation_config(model: Any, checkpoint: Checkpoint) -> None:
 
 
 def _format_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a warning for pickled weights."""
     if checkpoint.format == "safetensors":
         return ()
     return (
@@ -406,7 +435,7 @@ def _format_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _explained(error: Exception, plan: LoadPlan) -> TuiChatError:
-    """One sentence for what a library raised."""
+    """Return the error to show for an exception of a library."""
     name = safe_line(plan.spec.name, 100)
     text = str(error)
     is_short = isinstance(error, torch.OutOfMemoryError | MemoryError)

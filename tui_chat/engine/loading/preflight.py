@@ -1,7 +1,7 @@
-"""Decides how a model would be loaded, and refuses what cannot work, before anything is freed.
+"""Plans a load: fills in a request and raises an error for one that cannot work.
 
-Owns the filling in of what a request leaves open: files, device, precision, template, context and
-reserve. Refuses to load, to download and to change anything.
+Planning decides device, precision, template, context and reserve. It loads, downloads and changes
+nothing, so the loaded model need not be freed until the plan has succeeded.
 """
 
 from __future__ import annotations
@@ -34,48 +34,52 @@ from tui_chat.errors import MemoryShortError, ModelLoadError
 from tui_chat.safe_text import safe_line
 
 _DEFAULT_RESERVE = 512
+"""Tokens kept for the reply, at most a quarter of the context."""
 _ROLE_TAGS = ("<|prompter|>", "<|assistant|>")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Everything about a load that is known before it."""
+    """A load that has been checked: what will be loaded, and how."""
 
     spec: ModelSpec
     request: LoadRequest
-    """The request with precision, device, template, context and reserve decided. For a model that
+    """The request with precision, device, template, context and reserve filled in. For a model that
     is not on this machine they are provisional."""
     checkpoint: Checkpoint | None
-    """None where the model has to be downloaded first."""
+    """The files; None if the model has to be downloaded first."""
     shape: ModelShape | None
+    """Shape of the model; None if it is not known before a download."""
     estimate: MemoryEstimate | None
+    """Memory that the model will need; None if shape or precision is unknown."""
     precision: Precision | None
-    """None only where nothing is known before a download and the request says `auto`."""
+    """None only before a download, if the request says `auto` and the shape is unknown."""
     warnings: tuple[str, ...] = ()
+    """Sentences to show to the user."""
 
     @property
     def must_download(self) -> bool:
-        """Whether files have to be fetched before the model can be loaded."""
+        """Whether the model has to be downloaded before it can be loaded."""
         return self.checkpoint is None
 
 
 def plan_load(
     request: LoadRequest, registry: Registry, reclaimable: int = 0, hub: Hub | None = None
 ) -> LoadPlan:
-    """Decide how to load a model.
+    """Plan how to load a model.
 
     Args:
         request: What the user asked for.
         registry: The models known by name.
-        reclaimable: Bytes that come back on the device when the loaded model is freed.
-        hub: Where downloaded models are; the usual cache if None.
+        reclaimable: Bytes of the device that freeing the loaded model would give back.
+        hub: The hub and its cache; the usual cache if None.
 
     Raises:
-        ModelNotFoundError: If there is no such model.
-        MemoryShortError: If it does not fit, with the numbers and what would.
-        ModelLoadError: If the files cannot be a model, the device or the precision is not there,
-            or the model would have to be downloaded and may not.
-        ConfigError: If there is no such template.
+        ModelNotFoundError: If the model does not exist.
+        MemoryShortError: If it does not fit, with the sizes and a suggestion that does.
+        ModelLoadError: If its files are unusable, the device or precision is not available, context
+            and reserve do not suit it, or it is missing and the request forbids a download.
+        ConfigError: If the template does not exist.
     """
     spec = registry.resolve(request.model)
     device = resolve_device(spec.device if request.device == "auto" else request.device)
@@ -105,12 +109,15 @@ def plan_load(
 def decide_budget(
     spec: ModelSpec, request: LoadRequest, checkpoint: Checkpoint | None
 ) -> tuple[int, int, tuple[str, ...]]:
-    """Context, reserve, and what is to be said about them.
+    """Decide how many tokens the context has, and how many of them are kept for the reply.
 
     Args:
         spec: The model.
-        request: What the user asked for; its context and reserve win.
-        checkpoint: The files; None before a download, when nothing limits the context.
+        request: What the user asked for; its context and reserve take precedence.
+        checkpoint: The files; None before a download, when the context cannot be checked.
+
+    Returns:
+        Context and reserve in tokens, and warnings for the user.
 
     Raises:
         ModelLoadError: If the context is longer than the model was trained for, or the reserve
@@ -149,7 +156,15 @@ def _precision(
     reclaimable: int,
     checkpoint: Checkpoint | None,
 ) -> Precision | None:
-    """The precision to load in, which works on the device and fits its memory."""
+    """Decide the precision, which works on the device and fits its memory.
+
+    Returns:
+        The precision; None if `auto` is wanted and the shape is unknown before a download.
+
+    Raises:
+        MemoryShortError: If the model does not fit in the wanted precision, or in any for `auto`.
+        ModelLoadError: If the precision does not exist, or does not work on the device.
+    """
     free = device_memory(device).free + reclaimable
     stored = checkpoint.stored_dtype if checkpoint else ""
     if wanted == "auto":
@@ -184,7 +199,10 @@ def _too_large(
     context: int,
     free: int,
 ) -> MemoryShortError:
-    """The refusal, with the numbers and the nearest thing that fits."""
+    """Return the error for a model that does not fit, with the sizes and a suggestion.
+
+    The suggestion is the largest precision that fits, else a shorter context, else a smaller model.
+    """
     need = memory_on(device, shape, precision, context)
     usable = [s.precision for s in precision_support(device) if not s.reason]
     fitting = [
@@ -210,7 +228,7 @@ def _too_large(
 def _shorter_context(
     device: str, shape: ModelShape, precision: Precision, context: int, free: int
 ) -> str:
-    """What to do where no precision fits at this context."""
+    """Return the suggestion for a model that fits in no precision at this context."""
     for tokens in (2048, 1024, 512):
         if tokens < context and memory_on(device, shape, precision, tokens).total <= free:
             return f"Use {precision} with --context {tokens}"
@@ -218,19 +236,19 @@ def _shorter_context(
 
 
 def decide_template(spec: ModelSpec, request: LoadRequest, checkpoint: Checkpoint | None) -> str:
-    """The template's name; `auto` stands for the model's own.
+    """Decide the name of the prompt template; `auto` stands for the model's own.
 
-    Where nobody names one: the model's own if it brings one, `oasst` if its tokenizer has the role
-    tags, else `raw`.
+    Without a name in the request or the spec it is the model's own template if the model has one,
+    `oasst` if its tokenizer has the role tags, and `raw` otherwise.
 
     Args:
         spec: The model.
-        request: What the user asked for; its template wins.
+        request: What the user asked for; its template takes precedence.
         checkpoint: The files; None before a download.
 
     Raises:
-        ConfigError: If there is no such template.
-        ModelLoadError: If the model's own is wanted and it has none.
+        ConfigError: If the template does not exist.
+        ModelLoadError: If the model's own template is wanted and the model has none.
     """
     name = request.template or spec.template
     if name is not None and name != "auto":
@@ -250,7 +268,7 @@ def decide_template(spec: ModelSpec, request: LoadRequest, checkpoint: Checkpoin
 
 
 def _template_signs(directory: Path) -> tuple[bool, bool]:
-    """Whether a model brings its own chat template, and whether it knows the role tags."""
+    """Return whether a model has its own chat template, and whether its tokenizer has role tags."""
     texts: dict[str, str] = {}
     for name in ("tokenizer_config.json", "tokenizer.json"):
         try:

@@ -1,7 +1,7 @@
-"""A model's prompts without its weights: tokenizer, template and limits, and nothing more.
+"""Composes a model's prompts without loading its weights, to show what would be sent to it.
 
-For looking at what would be sent. Refuses to download and to look at memory, so it also answers
-for a model that is too large for this machine.
+Only the tokenizer and a few small files are read. It ignores memory, so it also works for a model
+that is too large for this machine, and it never downloads.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ _log = logging.getLogger(__name__)
 def read_composer(
     request: LoadRequest, registry: Registry, hub: Hub | None = None
 ) -> PromptComposer:
-    """What composes the prompts of a model, exactly as when it is loaded.
+    """Return the composer of a model's prompts, the same as if the model were loaded.
 
     Args:
-        request: The model, and the template, context and reserve if they are not its own.
+        request: The model, with template, context and reserve if they differ from its own. The
+            other fields are ignored.
         registry: The models known by name.
-        hub: Where downloaded models are; the usual cache if None.
+        hub: The hub and its cache; the usual cache if None.
 
     Raises:
-        ModelNotFoundError: If there is no such model.
-        ModelLoadError: If it is not on this machine, or its files cannot be used.
-        ConfigError: If the template does not belong to the tokenizer.
+        ModelNotFoundError: If the model does not exist.
+        ModelLoadError: If it is not on this machine, its files are unusable, or context and
+            reserve do not suit it.
+        ConfigError: If the template does not exist, or does not suit the tokenizer.
     """
     configure_libraries()
     spec = registry.resolve(request.model)

@@ -1,8 +1,8 @@
-"""Quantises matrices to 8 bits row by row while they are read, as bitsandbytes does.
+"""Quantises weight matrices to 8 bits for the CPU, row by row as they are read.
 
-Owns the arithmetic of LLM.int8() for weights, and the question which weights of a model it is for.
-bitsandbytes' own function for CPUs computes the same numbers of a whole matrix at once: five passes
-over temporary tensors of up to four times its size, each in memory that is fresh from the system.
+The result is that of bitsandbytes' 8-bit format (LLM.int8()). bitsandbytes' own function for CPUs
+quantises a whole matrix at once: five passes over temporary tensors of up to four times its size,
+each newly allocated from the system. `quantisable_weights` says which weights of a model qualify.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from tui_chat.engine.loading.tensor_pieces import TensorPieces
 
 
 class RowQuantiser:
-    """Quantises the pieces of one matrix; any number of threads may call it at once.
+    """Quantises the pieces of one matrix. Several threads may call one instance at once.
 
-    Row-wise absmax quantisation, section 2.1 of LLM.int8() (arXiv:2208.07339), on the weights
-    rounded to fp16: q = round(127 w / max|w|). Bit for bit what bitsandbytes computes from them;
-    transformers rounds the weights of an fp32 file to the dtype of the computation before.
+    Row-wise absmax quantisation, section 2.1 of LLM.int8() (arXiv:2208.07339), of the weights
+    rounded to fp16: q = round(127 w / max|w|), with the maximum over a row. The result equals that
+    of bitsandbytes for the same fp16 weights bit for bit. Through transformers it can differ for an
+    fp32 file, whose weights transformers first rounds to the compute dtype.
 
     Args:
-        weight: Filled with q, int8 of shape (rows, columns).
-        scales: Filled with max|w|, fp32 of shape (rows,).
+        weight: Receives q; int8 of shape (rows, columns).
+        scales: Receives max|w| of each row; fp32 of shape (rows,).
     """
 
     def __init__(self, weight: torch.Tensor, scales: torch.Tensor) -> None:
@@ -35,6 +36,7 @@ class RowQuantiser:
     def __call__(self, pieces: TensorPieces) -> None:
         columns = self._weight.shape[1]
         size = min(pieces.step, pieces.numel)
+        # Buffers for one piece, reused for all: they stay in the cache of the core.
         half = torch.empty(size, dtype=torch.float16)
         magnitude = torch.empty_like(half)
         scaled = torch.empty(size, dtype=torch.float32)
@@ -51,16 +53,16 @@ class RowQuantiser:
 
 
 def quantisable_weights(model_class: Any, config: Any, checkpoint: Checkpoint) -> frozenset[str]:
-    """The names of the weights that the library would quantise with `load_in_8bit`.
+    """Return the names of the weights that transformers would quantise with `load_in_8bit`.
 
-    Empty where they cannot be quantised row by row as they are stored: under other names than the
-    model's, transposed as GPT-2's, or beside weights that have to stay in fp32. The library does
-    it then.
+    The result is empty if the stored weights cannot be quantised row by row: if the files use other
+    names than the model, store the matrices transposed as GPT-2 does, or hold weights that must
+    stay in fp32. transformers quantises such a model itself.
 
     Args:
         model_class: A `PreTrainedModel` class.
-        config: Its config.
-        checkpoint: The files. Of pickled ones the names are not known.
+        config: The config of the model.
+        checkpoint: The files. Pickled ones list no names, so their result is empty.
     """
     from transformers.pytorch_utils import Conv1D
     from transformers.quantizers.base import HfQuantizer

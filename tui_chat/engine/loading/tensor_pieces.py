@@ -1,8 +1,8 @@
-"""Takes one tensor out of a file in pieces, on several threads at once.
+"""Reads a tensor from a file in pieces, which several threads process at once.
 
-Owns the reading of bytes, the count of what was read, the threads, and stopping between two
-pieces. What is done with a piece happens while it is still in a core's cache, and while another
-thread waits for the disk. Refuses to know what the numbers are for.
+A thread converts or quantises its piece while the piece is still in the cache of its core, and
+while another thread waits for the disk. Reading reports its progress in bytes, and can be cancelled
+between two pieces.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from tui_chat.engine.machine.devices import usable_cores
 from tui_chat.errors import LoadCancelledError, TuiChatError
 
 Progress = Callable[[int], None]
-"""Takes the bytes read so far. Called on the thread that loads."""
+"""Receives the bytes read so far, over all tensors. Called on the loading thread."""
 
 PIECE = 1024**2
-"""Bytes of a piece, if a row is not longer: with what is computed from it, a core's cache."""
+"""Bytes of a piece, unless a row is longer. With the results computed from it, a piece fits the
+cache of a core."""
 
 _MOST_THREADS = 8
-"""More only wait for each other: reading holds a lock, and memory has its limit."""
+"""More threads bring no gain: one at a time reads, and memory bandwidth is limited."""
 _POLL_S = 0.05
+"""Seconds between two progress reports."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -38,13 +40,18 @@ DTYPES: Mapping[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+"""torch's dtypes by the dtype names of the safetensors format."""
 
 Source = TensorEntry | torch.Tensor
-"""A tensor in a safetensors file, or one of a pickled file, which may be mapped."""
+"""A tensor in a safetensors file, or one from a pickled file, which torch may have mapped."""
 
 
 class Interrupted(BaseException):
-    """Carries an error out of the library's loading loop, which swallows every `Exception`."""
+    """Carries an error out of transformers' loading loop, which catches every `Exception`.
+
+    Args:
+        error: The error to raise outside of the loop.
+    """
 
     def __init__(self, error: TuiChatError) -> None:
         super().__init__(error.title)
@@ -52,19 +59,20 @@ class Interrupted(BaseException):
 
 
 def dtype_of(source: Source) -> torch.dtype:
-    """The dtype in which a tensor is stored."""
+    """Return the dtype in which a tensor is stored."""
     return source.dtype if isinstance(source, torch.Tensor) else DTYPES[source.dtype]
 
 
 class TensorPieces:
-    """A tensor on its way, to be iterated over by any number of threads.
+    """The pieces of one tensor. Several threads may iterate over one instance at once.
 
-    Each of them gets other pieces: the index of its first element, and its elements in one
-    dimension, valid until the next one is asked for.
+    Each piece goes to one thread, as the index of its first element in the flat tensor and its
+    elements, shape (n,) in the stored dtype. The elements are valid until the thread requests its
+    next piece. Use the instance as a context manager, which holds the file open.
 
     Args:
         source: The tensor.
-        row: Elements that stay together; a divisor of their number.
+        row: Elements that stay together in a piece; a divisor of the tensor's number of elements.
         cancel: Ends the iteration.
     """
 
@@ -72,7 +80,7 @@ class TensorPieces:
         self.dtype = dtype_of(source)
         self.numel = _numel(source)
         self.done = 0
-        """Bytes of the pieces that are finished."""
+        """Bytes of the pieces that a thread has processed."""
         self._source = source
         self._row = row
         self._next = 0
@@ -84,7 +92,7 @@ class TensorPieces:
 
     @property
     def step(self) -> int:
-        """Elements of every piece but the last."""
+        """Elements of every piece but the last, which may be shorter."""
         return max(PIECE // (self._row * self.dtype.itemsize), 1) * self._row
 
     def __enter__(self) -> Self:
@@ -93,7 +101,7 @@ class TensorPieces:
             self._flat = source.reshape(-1)
             return self
         try:
-            # One stream for all threads: a disk is quickest when it is read from front to back.
+            # One stream for all threads, since disks are fastest when read sequentially.
             self._stream = self._open.enter_context(source.file.open("rb", buffering=0))
             self._stream.seek(source.start)
             if hasattr(os, "posix_fadvise"):
@@ -123,18 +131,25 @@ class TensorPieces:
                 if first >= self.numel or self._stop.is_set():
                     return
                 count = min(self.step, self.numel - first)
-                self._next = self.numel  # for the others, should this fail
+                self._next = self.numel  # if `_read` raises, the other threads stop
                 values = self._read(first, count, scratch)
                 self._next = first + count
             yield first, values
+            # The caller has asked for the next piece, so it is done with this one.
             with self._lock:
                 self.done += values.nbytes
 
     def _read(self, first: int, count: int, scratch: torch.Tensor) -> torch.Tensor:
-        """The next elements, in `scratch` or in the mapped file."""
+        """Return the next elements, in `scratch` or, for a pickled file, in torch's own memory.
+
+        Args:
+            first: Index of the first element; the stream is at its position.
+            count: Number of elements.
+            scratch: Buffer of the calling thread, uint8.
+        """
         if self._flat is not None:
             return self._flat[first : first + count]
-        assert isinstance(self._source, TensorEntry)  # only that has a stream
+        assert isinstance(self._source, TensorEntry)  # for a torch.Tensor, `_flat` is set
         used = scratch[: count * self.dtype.itemsize]
         view = memoryview(cast(Any, used.numpy()))
         position = 0
@@ -150,14 +165,14 @@ class TensorPieces:
 
 
 class PieceWorkers:
-    """Threads that share the pieces of one tensor after the other.
+    """A thread pool that processes tensors one after another, sharing the pieces of each.
 
-    Each computes on one thread of its own: splitting every small operation instead would have all
-    of them wait for the slowest core, thousands of times a second.
+    Each thread runs its torch operations alone. If torch split these small operations over all
+    cores instead, they would wait for the slowest core thousands of times a second.
 
     Args:
-        progress: Told the bytes read so far.
-        cancel: Ends the reading with `Interrupted`.
+        progress: Receives the bytes read so far, over all tensors.
+        cancel: Makes `take` raise `Interrupted`.
     """
 
     def __init__(self, progress: Progress, cancel: Event) -> None:
@@ -169,22 +184,23 @@ class PieceWorkers:
         self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and restore the number of threads that torch computes with."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-            torch.set_num_threads(self._intra_op_threads)  # theirs became everybody's default
+            torch.set_num_threads(self._intra_op_threads)  # the workers set it to 1 for all
 
     def take(self, source: Source, row: int, work: Callable[[TensorPieces], None]) -> None:
-        """Have a tensor read and worked on.
+        """Read and process a tensor, and return once all of it is done.
 
         Args:
             source: The tensor.
-            row: Elements that stay together.
-            work: Called on each thread; iterates over the pieces.
+            row: Elements that stay together in a piece.
+            work: Iterates over the pieces and processes them. Every thread of the pool calls it,
+                or the calling thread if the tensor is a single piece.
 
         Raises:
-            Interrupted: If it was cancelled, or the file cannot be read.
+            Interrupted: If the load was cancelled, or the file cannot be read.
         """
         self._raise_if_cancelled()
         with TensorPieces(source, row, self._cancel) as pieces:
@@ -197,7 +213,7 @@ class PieceWorkers:
         self._raise_if_cancelled()
 
     def _share(self, pieces: TensorPieces, work: Callable[[TensorPieces], None]) -> None:
-        """Have the threads work, and tell how far they are."""
+        """Let the pool process the pieces, and report progress meanwhile."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
                 self._threads, "reading", initializer=torch.set_num_threads, initargs=(1,)
@@ -210,7 +226,7 @@ class PieceWorkers:
             if running:
                 self._progress(self._done + pieces.done)
         for future in finished:
-            future.result()
+            future.result()  # raises what a worker raised
 
     def _raise_if_cancelled(self) -> None:
         if self._cancel.is_set():

@@ -1,11 +1,10 @@
-"""Reads the weights of a checkpoint tensor by tensor, counting bytes and stopping when asked.
+"""Reads the weights of a checkpoint tensor by tensor, with progress and cancelling.
 
-Owns the way from a file to a tensor in private memory, in the dtype the model wants or quantised
-to 8 bits on the way, so that no other copy of it ever exists. The library's own way maps the file
-instead: then nothing has been read when it says that it is done, a file that is cut short while
-the model is loaded kills the program, and one bias that needs no conversion keeps every page of
-its file in memory. Pickled files are read with `weights_only`, never executed. Refuses to know
-about models.
+Each tensor is read into private memory, in the dtype that the model needs or quantised to 8 bits,
+without another copy of the whole tensor. transformers maps the files into memory instead, which has
+three drawbacks: loading ends before anything has been read, truncating a file of a loaded model
+kills the process, and a single bias that needs no conversion keeps its whole file mapped. Pickled
+files are read with `weights_only`, so nothing in them runs.
 """
 
 from __future__ import annotations
@@ -32,13 +31,16 @@ from tui_chat.engine.loading.tensor_pieces import (
 
 
 class WeightReader:
-    """The tensors of a checkpoint as objects that are read when they are needed.
+    """Gives out the tensors of a checkpoint as objects that read themselves when needed.
+
+    Use it as a context manager; leaving it ends its threads.
 
     Args:
         checkpoint: The files.
-        progress: Told the bytes read so far.
-        cancel: Ends the reading with `Interrupted`.
-        dtype: Of floating-point tensors for which the library asks for none.
+        progress: Receives the bytes read so far, over all tensors.
+        cancel: Makes reading raise `Interrupted`.
+        dtype: Dtype of floating-point tensors for which transformers requests none; if None, the
+            stored one.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class WeightReader:
         self._workers.close()
 
     def tensors(self, quantised: Collection[str] = ()) -> dict[str, LazyTensor]:
-        """Every tensor by name. For pickled files, this reads their structure.
+        """Return every tensor by name. Pickled files are opened, safetensors files are not.
 
         Args:
-            quantised: Names of matrices to be had in 8 bits, as bitsandbytes saves them: the
-                weight, and beside it the scales of its rows under the name `SCB`.
+            quantised: Names of matrices to quantise to 8 bits. As in a checkpoint saved by
+                bitsandbytes, each becomes two tensors: the int8 `weight`, and `SCB` with the
+                largest magnitude of each row.
 
         Raises:
             ModelLoadError: If a pickled file is damaged or holds anything but tensors.
@@ -92,7 +95,12 @@ class WeightReader:
         return LazyTensor(lambda dtype: self._read(source, dtype), dtype_of(source))
 
     def _read(self, source: Source, dtype: torch.dtype | None) -> torch.Tensor:
-        """One tensor in memory of its own."""
+        """Read one tensor into new memory.
+
+        Args:
+            source: The tensor.
+            dtype: The requested dtype; None for the default of the reader.
+        """
         stored = dtype_of(source)
         wanted = dtype or (self._dtype if stored.is_floating_point else None) or stored
         tensor = torch.empty(source.shape, dtype=wanted)
@@ -107,7 +115,10 @@ class WeightReader:
 
 
 class _QuantisedPair:
-    """A weight in 8 bits and the scales of its rows: read together, handed out one by one."""
+    """An 8-bit weight and the scales of its rows, computed together and requested one by one.
+
+    The first request reads the matrix, and each part is dropped here once it has been handed out.
+    """
 
     def __init__(self, workers: PieceWorkers, source: Source) -> None:
         self._workers = workers
@@ -115,11 +126,11 @@ class _QuantisedPair:
         self._parts: dict[str, torch.Tensor] = {}
 
     def weight(self, _: torch.dtype | None) -> torch.Tensor:
-        """Integers of -127 to 127 in the shape of the stored weight."""
+        """Return the quantised weight: int8 from -127 to 127, in the shape of the stored one."""
         return self._take("weight")
 
     def scales(self, _: torch.dtype | None) -> torch.Tensor:
-        """The largest magnitude in each row, in fp32."""
+        """Return the largest magnitude of each row: fp32 of shape (rows,)."""
         return self._take("scales")
 
     def _take(self, part: str) -> torch.Tensor:
@@ -132,9 +143,13 @@ class _QuantisedPair:
 
 
 class LazyTensor:
-    """What the library takes for a tensor of an open file: `tensor[...].to(device, dtype)`.
+    """A tensor in a file, for transformers to read by `tensor[...].to(device, dtype)`.
 
-    Only the last call reads, since only then the dtype is known.
+    Indexing does nothing; `to` reads the tensor, since only then the dtype is known.
+
+    Args:
+        read: Reads the tensor in a dtype; None stands for the reader's default.
+        dtype: Dtype of the tensor before any conversion.
     """
 
     __slots__ = ("_dtype", "_read")
@@ -149,20 +164,26 @@ class LazyTensor:
         return self
 
     def is_floating_point(self) -> bool:
-        """Whether it will be numbers with a fraction, as of a tensor."""
+        """Return whether the dtype is a floating-point one, as `torch.Tensor` does."""
         return self._dtype.is_floating_point
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Read it.
+        """Read the tensor to a device, in a dtype.
 
         Raises:
-            Interrupted: If it was cancelled, or the file cannot be read.
+            Interrupted: If the load was cancelled, or the file cannot be read.
         """
         return self._read(dtype).to(device=device)
 
 
 def _unpickle(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a pickled file, mapped and not yet read where its format allows it."""
+    """Open a pickled file and return its tensors by name.
+
+    torch maps a zip file, its format since version 1.6, and reads an older file whole.
+
+    Raises:
+        ModelLoadError: If the file is damaged or holds anything but tensors.
+    """
     try:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=True if _is_zip(path) else None

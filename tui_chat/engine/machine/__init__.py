@@ -1,1 +1,1 @@
-"""This computer: devices and their memory, threads, memory bandwidth, quiet libraries."""
+"""The machine: its devices and memory, thread counts, memory bandwidth, and library settings."""

@@ -1,7 +1,7 @@
-"""How fast this machine reads memory, the physical limit of decoding one token at a time.
+"""Measures memory: how fast this machine reads it, and how much of it the process has used.
 
-Every weight is read once for each token, so bytes read per second against this figure says how
-much of the machine a decoder uses.
+Memory bandwidth limits decoding, which reads every weight once for each token. The bytes that a
+decoder reads per second, divided by the bandwidth, say how close it is to that limit.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from contextlib import contextmanager
 from tui_chat.engine.machine.devices import usable_cores
 
 BUFFER_BYTES = 512 * 1024**2
-"""Larger than any cache of a processor."""
+"""Bytes read on a CPU or an Apple GPU; larger than any cache."""
 GPU_BUFFER_BYTES = 2 * 1024**3
-"""Larger than any cache of a GPU, and long to read against the start of a kernel."""
+"""Bytes read on a CUDA GPU; larger than any cache, and much slower than a kernel launch."""
 _GPU_PASSES = 8
-"""Reductions that are queued before the device is waited for, whose answer takes its time too."""
+"""Reductions queued before each wait for the GPU, so that the wait itself counts for little."""
 
 
 def read_bandwidth(device: str, rounds: int = 5) -> float:
-    """Bytes per second that reductions read, the best of several rounds; a CPU uses every core.
+    """Measure the read bandwidth of a device by summing a large tensor, on a CPU with every core.
 
     Args:
-        device: `cpu`, `cuda:0` or `mps`.
-        rounds: How often to measure, at least 1.
+        device: A device as `resolve_device` returns it, such as `cpu`, `cuda:0` or `mps`.
+        rounds: Number of measurements after one for warming up, at least 1.
+
+    Returns:
+        The highest bandwidth of all rounds, in bytes per second.
     """
     import torch
 
@@ -40,14 +43,14 @@ def read_bandwidth(device: str, rounds: int = 5) -> float:
             began = time.perf_counter()
             for _ in range(passes):
                 total = data.sum()
-            float(total)  # waits for the device
+            float(total)  # waits until the device is done
             best = max(best, passes * size / (time.perf_counter() - began))
     return best
 
 
 @contextmanager
 def _every_core() -> Iterator[None]:
-    """Let operations on the CPU use all that this process may, however many a model uses."""
+    """Let torch compute on every core that this process may use, within the `with` block."""
     import torch
 
     threads = torch.get_num_threads()
@@ -59,7 +62,10 @@ def _every_core() -> Iterator[None]:
 
 
 def peak_bytes(device: str) -> int:
-    """Most memory this process has used: resident on a CPU, allocated on a GPU."""
+    """Return the peak memory of this process, in bytes.
+
+    On a CUDA device it is the memory that torch allocated, else the resident memory.
+    """
     if device.startswith("cuda"):
         import torch
 
@@ -67,5 +73,5 @@ def peak_bytes(device: str) -> int:
     import resource
     import sys
 
-    unit = 1 if sys.platform == "darwin" else 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

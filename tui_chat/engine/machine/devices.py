@@ -1,7 +1,6 @@
-"""Where a model can run: the devices of this machine, their memory, and which precisions work.
+"""The devices of this machine: their memory, their CPU cores and the precisions that work on them.
 
-Owns every question to the hardware. Refuses to know models; torch is imported inside functions, so
-that importing this module costs nothing.
+torch is imported inside functions, so that importing this module is quick.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tui_chat.errors import ModelLoadError
 from tui_chat.safe_text import safe_line
 
 SMALL_MODEL = 64_000_000
-"""Parameters below which a CPU gains nothing from bf16: memory traffic is not what it waits for."""
+"""Parameters below which bf16 is no faster on a CPU, since memory bandwidth is not the limit."""
 
 _DEVICE = re.compile(r"cpu|mps|cuda(?::(\d{1,3}))?")
 
@@ -29,14 +28,14 @@ class Device:
     """A device that torch can use."""
 
     name: str
-    """`cpu`, `cuda:0` or `mps`."""
+    """`cpu`, `mps` or `cuda:N`."""
     label: str
-    """What the hardware calls itself."""
+    """Name of the hardware, to show to the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Bytes of a device. On a CPU, what this process may use: limits of containers count."""
+    """Memory of a device in bytes; for the CPU, within the limits of the container if any."""
 
     free: int
     total: int
@@ -48,26 +47,26 @@ class PrecisionSupport:
 
     precision: Precision
     reason: str = ""
-    """Why it cannot be used; empty if it can."""
+    """Why it does not work; empty if it does."""
     note: str = ""
-    """What to expect of it, for `doctor`."""
+    """What to expect of it, shown by `tui-chat doctor`; empty if it has no drawback."""
 
 
 @dataclass(frozen=True, slots=True)
 class CpuFeatures:
-    """What of a CPU matters to the speed of a model."""
+    """Features of the CPU that decide how fast a model runs."""
 
     name: str
     threads: int
-    """Threads that torch computes with."""
+    """Threads that torch uses for one operation."""
     has_avx2: bool
     has_avx512: bool
     has_bf16: bool
-    """Whether it multiplies bf16 natively: AVX512-BF16, AMX, or the Arm extension."""
+    """Whether it has bf16 arithmetic: AVX512-BF16, AMX, or the Arm extension."""
 
 
 def available_devices() -> tuple[Device, ...]:
-    """Every usable device, the fastest kind first; the CPU is always last."""
+    """Return every usable device: CUDA GPUs, then an Apple GPU, then the CPU."""
     import torch
 
     devices = [
@@ -80,17 +79,17 @@ def available_devices() -> tuple[Device, ...]:
 
 
 def resolve_device(wanted: str) -> str:
-    """The device that a user means.
+    """Return the device that a user means.
 
     Args:
-        wanted: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`. `auto` is a GPU where there is one. The
-            numbers are those that CUDA_VISIBLE_DEVICES leaves.
+        wanted: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`. `auto` is the first of
+            `available_devices`, and N counts the GPUs that CUDA_VISIBLE_DEVICES leaves visible.
 
     Returns:
         `cpu`, `mps` or `cuda:N`.
 
     Raises:
-        ModelLoadError: If it is not there, naming what is.
+        ModelLoadError: If the device does not exist. It lists those that do.
     """
     names = [device.name for device in available_devices()]
     if wanted == "auto":
@@ -114,10 +113,13 @@ def resolve_device(wanted: str) -> str:
 
 
 def device_memory(device: str) -> DeviceMemory:
-    """Free and total bytes of a device, as seen by this process.
+    """Return the free and total memory of a device, as seen by this process.
 
-    On a CPU, free is what the system can give without swapping, or what the container's limit
-    leaves, whichever is less.
+    On a CPU, free memory is what the system can provide without swapping, or what the limit of the
+    container leaves if that is less. On a CUDA GPU, unused memory of torch's allocator is free.
+
+    Args:
+        device: A device as `resolve_device` returns it.
     """
     import torch
 
@@ -142,16 +144,16 @@ def device_memory(device: str) -> DeviceMemory:
 def container_memory(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> DeviceMemory | None:
-    """What the memory limits of control groups, version 1 or 2, leave for this process.
+    """Return the memory that Linux control groups, version 1 or 2, allow this process.
 
-    File pages that the kernel can drop at once do not count as used.
+    The inactive file pages of a group count as free, since the kernel can drop them at once.
 
     Args:
-        membership: Which groups the process is in.
-        root: Where the groups are mounted.
+        membership: File that lists the control groups of the process.
+        root: Mount point of the control groups.
 
     Returns:
-        The tightest of the limits of the group and its parents; None where there is none.
+        The memory of the group or parent group with the least left; None if none has a limit.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -180,7 +182,14 @@ def container_memory(
 
 
 def _group_memory(folder: Path, limit: str, usage: str, cached: str) -> DeviceMemory | None:
-    """The limit of one control group; None where it has none."""
+    """Return the memory of one control group; None if it has no limit.
+
+    Args:
+        folder: The folder of the group.
+        limit: Name of the file with its limit.
+        usage: Name of the file with its usage.
+        cached: Key in `memory.stat` of the inactive file pages.
+    """
     try:
         total = int((folder / limit).read_text())
         used = int((folder / usage).read_text())
@@ -197,7 +206,7 @@ def _group_memory(folder: Path, limit: str, usage: str, cached: str) -> DeviceMe
 
 
 def memory_in_use(device: str) -> int:
-    """Bytes that this process uses: allocated tensors on a GPU, resident memory on a CPU."""
+    """Return the bytes that this process uses: tensors on a GPU, resident memory on a CPU."""
     if device.startswith("cuda"):
         import torch
 
@@ -212,10 +221,10 @@ def memory_in_use(device: str) -> int:
 
 
 def cpu_features() -> CpuFeatures:
-    """What this CPU can do, as torch sees it."""
+    """Return the features of this CPU, as reported by torch."""
     import torch
 
-    # Older releases do not tell; then fp32 is chosen, which is right everywhere.
+    # Older releases of torch lack it. Then `auto` prefers fp32, which is correct on every CPU.
     get_capabilities = getattr(torch.cpu, "get_capabilities", dict[str, object])
     found = get_capabilities()
     bf16 = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16", "sve_bf16")
@@ -229,7 +238,7 @@ def cpu_features() -> CpuFeatures:
 
 
 def computes_in_fp32(device: str, precision: Precision) -> bool:
-    """Whether the arithmetic of a precision is done in fp32 on this device.
+    """Return whether a model in some precision computes in fp32 on a device.
 
     A quantised model on a CPU computes in bf16 where the CPU has it, else in fp32.
     """
@@ -239,13 +248,14 @@ def computes_in_fp32(device: str, precision: Precision) -> bool:
 
 
 def precision_support(device: str) -> tuple[PrecisionSupport, ...]:
-    """Each precision with the reason why it cannot be used on a device, if there is one."""
+    """Return for each precision whether it works on a device, in the order of `PRECISIONS`."""
     return tuple(support_of(device, precision) for precision in PRECISIONS)
 
 
 def support_of(device: str, precision: Precision) -> PrecisionSupport:
-    """Whether one precision can be used on a device. For 8bit and 4bit this imports their library,
-    which takes the better part of a second.
+    """Return whether a precision works on a device.
+
+    For 8bit and 4bit this imports bitsandbytes, which takes the better part of a second.
     """
     if precision == "int8":
         return PrecisionSupport(precision, reason=_no_torchao(device))
@@ -266,12 +276,12 @@ def support_of(device: str, precision: Precision) -> PrecisionSupport:
 
 
 def _no_bitsandbytes(device: str) -> str:
-    """Why 8bit and 4bit cannot be used on a device; empty if they can."""
+    """Return why 8bit and 4bit do not work on a device; empty if they do."""
     if importlib.util.find_spec("bitsandbytes") is None:
         return "bitsandbytes is not installed (pip install bitsandbytes)"
     try:
         import bitsandbytes
-    except Exception as error:  # a native library that does not fit raises anything
+    except Exception as error:  # a native library that cannot be loaded may raise anything
         return safe_line(f"bitsandbytes cannot be loaded: {error}", 160)
     kinds = getattr(bitsandbytes, "supported_torch_devices", {"cuda", "cpu"})
     kind = device.partition(":")[0]
@@ -279,7 +289,7 @@ def _no_bitsandbytes(device: str) -> str:
 
 
 def _no_torchao(device: str) -> str:
-    """Why int8 cannot be used on a device; empty if it can."""
+    """Return why int8 does not work on a device; empty if it does."""
     if importlib.util.find_spec("torchao") is None:
         return "torchao is not installed (pip install torchao)"
     kind = device.partition(":")[0]
@@ -289,21 +299,24 @@ def _no_torchao(device: str) -> str:
 def preferred_precisions(
     device: str, parameters: int | None, stored: str = ""
 ) -> Iterator[Precision]:
-    """The precisions that work, in the order in which `auto` tries them: the first that fits is
-    taken. What comes after it is not looked at.
+    """Yield the precisions that work on a device, in the order in which `auto` tries them.
 
-    On a GPU half precision, then 8bit, then 4bit; of the two halves the one the model was stored
-    in, since bf16 weights may overflow fp16. On a CPU bf16 where it is native, else fp32; a small
-    model is computed in fp32, which is exact and there as quick.
+    `auto` takes the first one whose memory fits. It is a generator because checking a precision can
+    be slow: those after the one that fits are never checked.
 
-    Not int8 in place of 8bit, though its compiled step is quicker: what is computed without one,
-    the prompt always and the text until then, is far slower in int8, and most of all for models so
-    large that nothing but a quantised form fits.
+    On a GPU the order is bf16 and fp16, then 8bit, then 4bit. Weights stored in fp16 prefer fp16;
+    those stored in bf16 or fp32 prefer bf16, since they may overflow in fp16. On a CPU the order is
+    bf16 if it is native, else fp32 and bf16, then 8bit and 4bit. A small model prefers fp32, which
+    is more exact and no slower for it.
+
+    `auto` prefers 8bit to int8, although the compiled step of int8 is faster. Without a compiled
+    step int8 is far slower, and that applies to every prefill and to decoding until the step is
+    ready. It matters most for models that fit only when quantised, since those are large.
 
     Args:
-        device: As `resolve_device` returns it.
-        parameters: Number of weights; None where unknown.
-        stored: The dtype that config.json names, as `float16`; empty where unknown.
+        device: A device as `resolve_device` returns it.
+        parameters: Number of weights; None if unknown.
+        stored: The dtype named in config.json, such as `float16`; empty if unknown.
     """
     order: tuple[Precision, ...]
     if device != "cpu":
@@ -319,15 +332,17 @@ def preferred_precisions(
 
 
 def usable_cores() -> int:
-    """Logical cores that this process may run on, at least 1."""
+    """Return the number of logical cores that this process may run on, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def thread_counts() -> tuple[int, ...]:
-    """Numbers of threads that an operation on the CPU may use, to choose from: one, half of the
-    physical cores that this process may use, and all of them. `OMP_NUM_THREADS` overrules it.
+    """Return the numbers of threads for an operation on the CPU that are worth trying, ascending.
+
+    They are one, half of the physical cores that this process may use, and all of them; or only
+    `OMP_NUM_THREADS`, if that is set.
     """
     import psutil
 

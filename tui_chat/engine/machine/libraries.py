@@ -1,7 +1,7 @@
-"""Keeps the libraries quiet: no progress bars, no telemetry, no background traffic, one log.
+"""Configures the libraries: no progress bars, telemetry or background traffic, and a single log.
 
-Owns the environment variables and the logging of torch, transformers, huggingface_hub and
-bitsandbytes. Call `configure_libraries` before any of them is imported; it can be called again.
+It sets environment variables and loggers of torch, transformers, huggingface_hub, bitsandbytes and
+others. Call `configure_libraries` before importing any of them; it may be called repeatedly.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _ENVIRONMENT = {
-    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a .bin may start a thread that goes online
+    # Otherwise loading a .bin file may start a thread that goes online.
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # forking after use warns on the screen
+    "TOKENIZERS_PARALLELISM": "false",  # otherwise a fork prints a warning over the screen
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TRANSFORMERS_VERBOSITY": "warning",
     "BITSANDBYTES_NOWELCOME": "1",
@@ -36,32 +37,33 @@ _LOGGERS = (
 
 
 def configure_libraries() -> None:
-    """Route what libraries say to the `tui_chat` logger, and switch off what they draw and send.
+    """Route the libraries' logs to the logger `tui_chat.libraries`, and disable bars and telemetry.
 
-    Variables that the user has set are kept.
+    Environment variables that the user has set keep their values.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
-    logging.getLogger("tui_chat").addHandler(_NOWHERE)  # without a log file, nothing on the screen
+    logging.getLogger("tui_chat").addHandler(_NOWHERE)  # else logging prints to the screen
     target = logging.getLogger("tui_chat.libraries")
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [_Forward(target)]
         logger.propagate = False
-    # The first says it for every layer or every token; the others, when torchao is imported, what
-    # it has no use for here.
+    # The first repeats its warning for every layer or token. The other two warn while torchao is
+    # imported, about features that are not used here.
     for name in ("bitsandbytes.autograd._functions", "torch.utils._pytree", "torchao"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import libraries without looking for garbage meanwhile: that took a quarter of the time.
+    """Suspend garbage collection during imports, which takes a quarter of their time.
 
-    They leave a million objects behind, which stay. Looking through them would hold every thread
-    for a quarter of a second, now and then in the middle of a reply: they are put aside for good.
+    Afterwards all objects are frozen (`gc.freeze`). Imports leave about a million objects that stay
+    alive; each full collection would examine them and stop every thread for a quarter of a second,
+    sometimes in the middle of a reply.
     """
     was_collecting = gc.isenabled()
     gc.disable()
@@ -74,14 +76,14 @@ def importing() -> Iterator[None]:
 
 
 def silence_progress_bars() -> None:
-    """Switch off the bars of transformers, which has to be imported for that."""
+    """Disable the progress bars of transformers, which this imports."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
 
 
 class _Forward(logging.Handler):
-    """Hands records to another logger, so that they end in the one log file or nowhere."""
+    """Passes log records to another logger, so that they go to the log file or nowhere."""
 
     def __init__(self, target: logging.Logger) -> None:
         super().__init__()

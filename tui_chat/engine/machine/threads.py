@@ -1,9 +1,9 @@
-"""How many threads a forward pass uses, found by measuring while tokens are decoded.
+"""Chooses the number of threads for decoding by measuring while tokens are decoded.
 
-A second thread halves the time of a large model on a quiet machine, gains nothing for a small one,
-and makes decoding many times slower where another program keeps a core busy, since the threads wait
-for each other many times a token. So each number is tried for a few tokens, the best one is
-kept, and they are tried again when tokens slow down. Refuses to know what is computed.
+On an idle machine a second thread halves the time for a large model and gains nothing for a small
+one. If another program keeps a core busy, it makes decoding many times slower, since the threads
+wait for each other many times per token. So `ThreadChoice` tries each number for a few tokens,
+keeps the best one, and tries again when tokens become slower.
 """
 
 from __future__ import annotations
@@ -14,41 +14,47 @@ from dataclasses import dataclass, field
 from statistics import median
 
 SETTLE = 1
-"""Tokens after a change that are not counted: caches are cold and threads have to start."""
+"""Tokens after a change that are not measured, while caches are cold and threads start."""
 TRIAL = 4
-"""Tokens that each number is measured for."""
+"""Tokens over which each number of threads is measured."""
 WORTH_A_THREAD = 0.9
-"""More threads have to take at most this share of the time: the screens need the cores as well."""
+"""Share of the time below which more threads are preferred; the rest of the program needs cores
+too."""
 SLOWER = 1.4
-"""Tokens that take so many times what they took call for another look,"""
+"""Factor by which tokens must have become slower for a new trial."""
 AGAIN_AFTER = 48
-"""but not before so many tokens have passed,"""
+"""Tokens from a choice to the earliest new trial."""
 AGAIN_AT_LEAST = 1024
-"""and now and then anyway, since what slowed the machine may be over."""
+"""Tokens from a choice to a new trial in any case, since a busy machine may have become idle."""
 
 
 @dataclass
 class _Plan:
-    """What is known of one path."""
+    """The state of the choice for one path."""
 
     count: int
-    """Threads now."""
+    """Number of threads in use."""
     usual: float = 0.0
-    """Seconds a token took when the number was chosen; 0 while it is being chosen."""
+    """Seconds per token when the number was chosen; 0 during a trial."""
     since: int = 0
-    """Tokens since then."""
+    """Tokens since the number last changed or was chosen."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    """Seconds of the last tokens."""
     trials: list[int] = field(default_factory=list)
-    """Numbers still to be measured, the next one last."""
+    """Numbers still to measure, taken from the end of the list."""
     measured: dict[int, float] = field(default_factory=dict)
+    """Median seconds per token by number of threads, in this trial."""
 
 
 class ThreadChoice:
-    """Chooses the number of threads for decoding, for each path on its own. For one thread.
+    """Chooses the number of threads for decoding, separately for each path.
+
+    A path is a way to compute tokens, such as `eager` or `turbo`. All methods must be called from
+    the same thread.
 
     Args:
-        counts: The numbers to choose from, in ascending order; a single one is no choice.
-        use: Has the following operations use so many threads.
+        counts: Numbers to choose from, ascending. With a single one nothing is measured.
+        use: Sets the number of threads of the operations that follow.
     """
 
     def __init__(self, counts: Sequence[int], use: Callable[[int], None]) -> None:
@@ -58,15 +64,15 @@ class ThreadChoice:
         self._used = 0
 
     def use_all(self) -> None:
-        """Before a prompt is read, which gains from every core."""
+        """Use the largest number, for a prefill, which gains from every core."""
         self._set(self._counts[-1])
 
     def before(self, path: str) -> None:
-        """Before a token is computed on a path."""
+        """Set the number of threads of a path. Call it before each of its tokens."""
         self._set(self._plan(path).count)
 
     def after(self, path: str, seconds: float) -> None:
-        """After a token has been computed in so many seconds."""
+        """Note the seconds that a token took. Call it after each token of a path."""
         if len(self._counts) < 2:
             return
         plan = self._plan(path)
@@ -88,19 +94,20 @@ class ThreadChoice:
         return plan
 
     def _is_due(self, plan: _Plan) -> bool:
-        """Whether the numbers should be tried again."""
+        """Return whether it is time for a new trial."""
         if plan.since < AGAIN_AFTER:
             return False
         is_slow = median(plan.recent) > SLOWER * plan.usual
         return is_slow or plan.since >= AGAIN_AT_LEAST
 
     def _try_again(self, plan: _Plan) -> None:
+        """Start a trial of all numbers, the largest first."""
         plan.usual, plan.measured = 0.0, {}
         plan.trials = list(self._counts)
         self._next_trial(plan)
 
     def _next_trial(self, plan: _Plan) -> None:
-        """Measure the next number, or settle for the best."""
+        """Start measuring the next number, or choose the best one if all are measured."""
         plan.since = 0
         plan.recent.clear()
         if plan.trials:

@@ -1,1 +1,1 @@
-"""From a prompt to a reply: prefill, decode loop, sampling, KV cache."""
+"""Reply generation: prefill, decode loop, sampling and KV cache."""

@@ -1,9 +1,9 @@
-"""Several replies to one prompt, token by token side by side: one row of a batch for each.
+"""Writes several replies to one prompt in one batch, a row for each reply.
 
-Reading the weights is most of the time that a token takes, and one reading serves all rows. Each
-row has its own sampler, random numbers, stop strings and end, so that its text is that of a reply
-by itself; only the order of summation differs. A row that has ended is taken out of the batch.
-Owns that each row ends with exactly one `Finished` or `Failed`. Refuses to read the prompt.
+Reading the weights takes most of the time of a token, and a batch reads them once for all rows.
+Each row has its own sampler, random numbers and stop strings, so its text is the one it would have
+as a single reply, except for the order of summation. A row that ends leaves the batch, and every
+row ends with exactly one `Finished` or `Failed`. `generation` reads the prompt first.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from tui_chat.errors import TuiChatError
 log = logging.getLogger(__name__)
 
 KeepRow = Callable[[Any, int, Sequence[int]], None]
-"""Takes the cache of a batch, the number of a row whose reply has ended, and the ids it holds, the
-last of which may be missing."""
+"""Called with the cache of a batch, the number of a row whose reply has ended, and the token ids of
+that row. The cache may lack the last id."""
 
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """One reply."""
+    """One reply of the batch."""
 
     reply: OpenReply
     emit: Emit
     ids: Tensor
-    """Prompt and reply, shape (context,)."""
+    """Prompt and reply, shape (context,); only the first `count` are set."""
     count: int
-    """How many of `ids` there are by now."""
+    """Number of tokens in `ids` so far."""
     is_open: bool = True
-    """Whether its last event is still to come."""
+    """Whether the row has yet to emit its `Finished` or `Failed`."""
 
 
 class Batch:
-    """Writes several replies to one prompt. For one use.
+    """A batch of replies to one prompt. Each instance is used once.
 
     Args:
         model: A causal language model.
         threads: Chooses how many threads compute a token.
-        keep: Told of each row that has ended well.
-        reused: Tokens of the prompt that did not have to be computed.
+        keep: Called for each row whose reply ended without an error.
+        reused: Number of prompt tokens that were already in the KV cache.
         began: When the requests began, on the monotonic clock.
         options: Further arguments of the model's forward pass.
     """
@@ -70,7 +70,7 @@ class Batch:
         options: dict[str, Any],
     ) -> None:
         self.has_failed = False
-        """Whether anything went wrong with any row."""
+        """Whether any row ended with an error."""
         self._model = model
         self._threads = threads
         self._keep = keep
@@ -81,11 +81,11 @@ class Batch:
         self._cache: Any = None
 
     def add(self, reply: OpenReply, emit: Emit) -> None:
-        """Add a row, before anything is written.
+        """Add a row. Call it before `write`.
 
         Args:
-            reply: To the same prompt as the others.
-            emit: Takes its last event.
+            reply: A reply to the same prompt as the other rows.
+            emit: Takes the row's progress and its `Finished` or `Failed`.
         """
         prompt = reply.request.ids
         device = self._model.get_input_embeddings().weight.device
@@ -95,25 +95,25 @@ class Batch:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether every row that is left is to end.
+        """Whether the user has cancelled every remaining row.
 
-        Between two tokens each row is asked by itself; this ends a forward pass in its middle.
+        Aborts a forward pass that is under way. Between tokens, each row checks its own `cancel`.
         """
         return all(row.reply.cancel.is_set() for row in self._rows)
 
     def emit(self, event: EngineEvent) -> None:
-        """Tell every row that is left."""
+        """Send an event to every remaining row."""
         for row in self._rows:
             row.emit(event)
 
     def make_room(self, prompt: Any) -> bool:
-        """Copy the keys and values of the prompt to every row.
+        """Copy the prompt's keys and values into every row.
 
         Args:
-            prompt: The cache with the whole prompt; left as it is.
+            prompt: The cache of the whole prompt. It is not changed.
 
         Returns:
-            Whether there was memory for it.
+            False if there was not enough memory, True otherwise.
         """
         capacity = max(longest_of(row.reply.request) for row in self._rows)
         try:
@@ -126,32 +126,33 @@ class Batch:
         return True
 
     def write(self, logits: Tensor) -> None:
-        """Write the replies; there has to be room for them.
+        """Write the replies. Call `make_room` first.
 
         Args:
-            logits: After the prompt, in fp32, shape (rows of the vocabulary,).
+            logits: The logits after the prompt in fp32, shape (vocabulary,).
 
         Raises:
-            Cancelled: If all were cancelled in the middle of a forward pass; `finish` ends them.
+            Cancelled: If every row was cancelled during a forward pass. The caller then calls
+                `finish`.
         """
         self._take(logits.expand(len(self._rows), -1).clone())
         while self._rows:
             self._take(self._step())
 
     def finish(self) -> None:
-        """End every row that is left where it is."""
+        """End every remaining row with the text it has so far."""
         for row in self._rows:
             self._finish(row)
         self._rows = []
 
     def fail(self, error: BaseException) -> None:
-        """End every row that is left with an error."""
+        """End every remaining row with an error."""
         for row in self._rows:
             self._fail(row, error)
         self._rows = []
 
     def _step(self) -> Tensor:
-        """The logits after the newest token of each row, shape (rows, rows of the vocabulary)."""
+        """Compute the logits after the newest token of each row, shape (rows, vocabulary)."""
         newest = torch.stack([row.ids[row.count - 1 : row.count] for row in self._rows])
         self._threads.before("batch")
         began = perf_counter()
@@ -161,8 +162,9 @@ class Batch:
         return logits
 
     def _take(self, logits: Tensor) -> None:
-        """Choose a token for each row, and take the rows that end out of the batch."""
+        """Choose a token for each row, and remove the rows that end with it."""
         left: list[int] = []
+        # The numbers are rows of `logits` and of the cache, so no row may leave within this loop.
         for number, row in enumerate(self._rows):
             try:
                 is_ended = self._choose(row, logits[number])
@@ -180,7 +182,7 @@ class Batch:
         self._rows = [self._rows[number] for number in left]
 
     def _choose(self, row: _Row, logits: Tensor) -> bool:
-        """Choose the next token of a row; whether it ends with it."""
+        """Choose the next token of a row, and return whether the reply ends with it."""
         token = row.reply.sampler(row.ids[: row.count], logits)
         row.ids[row.count] = token
         row.count += 1
@@ -189,6 +191,7 @@ class Batch:
     def _finish(self, row: _Row) -> None:
         if row.is_open:
             finished = row.reply.finish(self._reused, self._began, "eager")
+            # Closed before `emit`: if that raises, `_fail` must not send a second end.
             row.is_open = False
             row.emit(finished)
 
@@ -204,5 +207,5 @@ class Batch:
 
 
 def longest_of(request: GenerateRequest) -> int:
-    """Tokens that prompt and reply can have together, by the parameters as they are now."""
+    """Return the most tokens that prompt and reply may have together, by the current parameters."""
     return min(request.context, len(request.ids) + request.params().max_new_tokens)

@@ -1,9 +1,8 @@
-"""One token after the other: the loop around the model, on whichever path is ready.
+"""The decode loop: chooses and computes one token after the other until the reply ends.
 
-Owns the order of choosing, handing over and asking for the end, the same for both paths. Tokens are
-computed by the model as transformers runs it, or by its compiled step where there is one; the two
-may take turns within a reply, since they share the keys and values; a step that fails is left, and
-the model computes its token. Refuses to know what a token means.
+The transformers model computes the tokens, or its compiled step where one is ready. Both write to
+the same KV cache, so the path may change within a reply. If the compiled step fails, the model
+computes that token. With `speculate`, one forward pass of the model also checks guessed tokens.
 """
 
 from __future__ import annotations
@@ -23,48 +22,51 @@ from tui_chat.engine.replies.kv_buffers import cut, is_cuttable
 from tui_chat.engine.replies.speculation import Guesser
 
 DecodePath = Literal["eager", "turbo"]
-"""The model as the library runs it, or its compiled step."""
+"""What computes a token: the transformers model or its compiled step."""
 _Work = Literal["eager", "turbo", "check"]
-"""What a forward pass is for."""
+"""What a forward pass is timed as; `check` is one that checks guessed tokens."""
 
 
 class StepFailedError(Exception):
-    """A compiled step could not compute a token. The cache is as before; it is not to be asked
-    again."""
+    """Raised when a compiled step could not compute a token.
+
+    The cache is unchanged, and the caller must not use the step again.
+    """
 
 
 class CompiledForward(Protocol):
     """A compiled forward pass of one token."""
 
     def fits(self, cache: Any) -> bool:
-        """Whether it can go on from this cache."""
+        """Return whether the step can continue from this cache."""
 
     def __call__(self, token: int, cache: Any) -> Tensor:
-        """Compute one token: its keys and values go into the cache, its logits come back.
+        """Compute one token, add its keys and values to the cache, and return its logits.
 
         Returns:
-            Logits in fp32, shape (rows,), for the caller to change until the next call.
+            Logits in fp32, shape (vocabulary,). The caller may change them; the next call
+            overwrites them.
 
         Raises:
-            StepFailedError: If it could not.
+            StepFailedError: If the step could not compute the token.
         """
 
     def let_go(self) -> None:
-        """Keep no cache alive; the next call takes hold of one again."""
+        """Drop every reference to a cache. The next call binds its cache again."""
 
 
 class TokenLoop:
-    """Writes one reply.
+    """The decode loop of one reply.
 
     Args:
-        cache: The keys and values of the beginning of the prompt.
-        choose: Chooses a token by the ids so far, shape (length,), and logits in fp32, shape
-            (rows,).
-        take: Takes each chosen token; whether the reply ends with it.
-        compiled: The compiled step, asked for before each token; None while there is none.
+        cache: Keys and values of the beginning of the prompt, short of its last token.
+        choose: Returns the next token, given the ids so far, shape (length,), and logits in fp32,
+            shape (vocabulary,).
+        take: Receives each chosen token, and returns whether the reply ends with it.
+        compiled: Returns the compiled step, or None while there is none. Called before each token.
         threads: Chooses how many threads compute a token.
-        guesses: How many tokens may be guessed ahead, asked for before each token; 0 for none.
-        guesser: Guesses them.
+        guesses: Returns how many tokens may be guessed ahead, 0 for none. Called before each token.
+        guesser: Guesses the tokens.
         options: Further arguments of the model's forward pass.
     """
 
@@ -80,7 +82,7 @@ class TokenLoop:
         options: dict[str, Any],
     ) -> None:
         self.path: DecodePath = "eager"
-        """What computed the newest token."""
+        """The path that computed the newest token."""
         self._cache = cache
         self._choose = choose
         self._take = take
@@ -89,6 +91,7 @@ class TokenLoop:
         self._guesses = guesses
         self._guesser = guesser
         self._checking: deque[tuple[int, Tensor]] = deque()
+        """Guesses that the sampler has not reached yet, each with the logits after it."""
         self._work: _Work | None = None
         self._began = 0.0
         self._checked_s = 0.0
@@ -102,7 +105,7 @@ class TokenLoop:
         Args:
             model: A causal language model.
             input_ids: The whole prompt, shape (1, tokens).
-            longest: Tokens of prompt and reply together, at most.
+            longest: The most tokens that prompt and reply may have together.
         """
         try:
             self._write(model, input_ids, longest)
@@ -114,10 +117,12 @@ class TokenLoop:
     def _write(self, model: Any, input_ids: Tensor, longest: int) -> None:
         self._guesser.begin()
         count = input_ids.shape[1]
+        # The last token of the longest reply is never computed, so the cache needs no place for it.
         self._room = longest - 1
         ids = input_ids.new_empty((1, longest))
         ids[:, :count] = input_ids
         logits = self._eager(model, input_ids[:, self._cache.get_seq_length() :])
+        # Here the cache holds the first `count` ids, and behind them the guesses in `_checking`.
         while True:
             token = self._choose(ids[0, :count], logits)
             self._note_time()
@@ -127,6 +132,7 @@ class TokenLoop:
                 self._end_check(count - 1)
                 return
             self._guesser.add(token)
+            # A right guess is in the cache already, and the logits after it are known.
             if self._checking and self._checking[0][0] == token:
                 logits = self._checking.popleft()[1]
                 self._right += 1
@@ -139,7 +145,7 @@ class TokenLoop:
                 logits = self._next(model, ids[:, count - 1 : count], token)
 
     def _next(self, model: Any, new_id: Tensor, token: int) -> Tensor:
-        """The logits after one more token, on the path that is ready."""
+        """Compute the logits after one more token, by the compiled step if it is ready."""
         step = self._compiled()
         if step is not None and step.fits(self._cache):
             self._begin("turbo")
@@ -152,15 +158,15 @@ class TokenLoop:
         return self._eager(model, new_id)
 
     def _begin(self, work: _Work) -> None:
-        """Before a forward pass."""
+        """Set the threads and start the clock for a forward pass."""
         self._threads.before(work)
         self._work = work
         self._began = perf_counter()
 
     def _note_time(self) -> None:
-        """After the token that a forward pass was for has been chosen.
+        """Record how long the last forward pass took, once its token has been chosen.
 
-        Only then it is over on a device that computes while the program goes on.
+        A GPU computes asynchronously, so the pass is known to be over only when its token is read.
         """
         if self._work is None:
             return
@@ -173,17 +179,22 @@ class TokenLoop:
         self._work = None
 
     def _guess(self, ids: Tensor) -> list[int]:
-        """The tokens to check with the next forward pass; none where that does not pay."""
+        """Return the tokens to check in the next forward pass; none if checking does not pay."""
         most = min(self._guesses(), self._room - len(ids))
         if most <= 0 or not is_cuttable(self._cache):
             return []
         return self._guesser.guess(ids.tolist, most)
 
     def _check(self, model: Any, new_id: Tensor, guessed: list[int]) -> Tensor:
-        """The logits after a token; those after each guess wait for the guess to be chosen."""
+        """Compute the logits after a token and after each guessed token in one forward pass.
+
+        Returns:
+            The logits after the token. Those after the guesses wait in `_checking`.
+        """
         self.path = "eager"
         new_ids = torch.cat([new_id, new_id.new_tensor([guessed])], dim=1)
         self._begin("check")
+        # Without `options`, which may ask for the logits of the last token only.
         output = forward(model, new_ids, self._cache)
         rows = output.logits[0].to(torch.float32)
         self._right = 0
@@ -192,10 +203,10 @@ class TokenLoop:
         return logits
 
     def _end_check(self, length: int) -> None:
-        """Take what was guessed wrong out of the cache.
+        """Report the result of the last check, and remove the wrong guesses from the cache.
 
         Args:
-            length: Tokens that the cache may hold.
+            length: Tokens that the cache may keep.
         """
         if self._checked_s:
             self._guesser.checked(self._checked_s, self._right)
@@ -205,7 +216,7 @@ class TokenLoop:
             cut(self._cache, length)
 
     def _eager(self, model: Any, new_ids: Tensor) -> Tensor:
-        """The logits after the last of some tokens, shape (1, n); they go into the cache."""
+        """Add tokens, shape (1, n), to the cache; return the logits after the last one."""
         output = forward(model, new_ids, self._cache, **self._options)
         logits: Tensor = output.logits[0, -1].to(torch.float32, copy=True)
         return logits

@@ -1,4 +1,4 @@
-"""The one place where a model of transformers is called with a cache."""
+"""Calls a transformers model with a KV cache, whatever its release calls the cache argument."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 def forward(model: Any, ids: Tensor, cache: Any, **options: Any) -> Any:
-    """Run tokens through a model; their keys and values go into the cache.
+    """Run tokens through a model, and add their keys and values to the cache.
 
     Args:
         model: A causal language model as transformers loads it.
         ids: Token ids, shape (rows, tokens).
-        cache: Keys and values of the tokens before, of the same rows.
+        cache: Keys and values of the preceding tokens, of the same rows.
         options: Further arguments of the model's forward pass.
 
     Returns:
-        The model's output; its `logits` have the shape (rows, tokens, rows of the vocabulary)
-        unless the options ask for fewer.
+        The model's output. Its `logits` have the shape (rows, tokens, vocabulary) unless the
+        options ask for fewer tokens.
     """
     kind: Any = type(model)
     return model(input_ids=ids, use_cache=True, **{cache_name(kind): cache}, **options)
@@ -28,8 +28,9 @@ def forward(model: Any, ids: Tensor, cache: Any, **options: Any) -> Any:
 
 @remembered
 def cache_name(model_class: Any) -> str:
-    """What a model calls its cache: transformers 5.24 renamed `past_key_values` to `cache`, and
-    takes the old name until 5.40.
+    """Return the name of a model's cache argument.
+
+    transformers 5.24 renamed `past_key_values` to `cache`, and accepts the old name until 5.40.
     """
     parameters = inspect.signature(model_class.forward).parameters
     return "cache" if "cache" in parameters else "past_key_values"

@@ -1,7 +1,7 @@
-"""Replies from a loaded model: prefill in chunks, then token by token; several side by side, too.
+"""Writes replies with a loaded model, one or several at once: prefill in chunks, then decoding.
 
-Owns the KV cache between replies and the promise that a request ends with exactly one `Finished`
-or `Failed`, after which the model can be used again. Refuses to load anything.
+`ReplyWriter` keeps the KV cache from one reply to the next. It ends every request with exactly one
+`Finished` or `Failed`, and the model can be used again after either.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from tui_chat.errors import ContextError, ModelLoadError, TuiChatError
 log = logging.getLogger(__name__)
 
 BATCH_SHARE = 0.5
-"""How much of the free memory the keys and values of several replies may take together. The rest is
-for logits and activations, and for the other programs."""
+"""Largest share of free memory for the keys and values of several replies, 0 to 1. The rest is left
+for logits, activations and other programs."""
 PREFILL_CHUNK = 256
-"""Prompt tokens in one forward pass. Fixed, since other sizes round differently."""
+"""Prompt tokens per forward pass. Fixed, because other sizes round differently."""
 
 
 class ReplyWriter:
-    """Writes replies with one model. For one thread.
+    """Reply writer for one model. Use it from one thread only.
 
     Args:
-        model: A causal language model as transformers loads it. Its generation defaults have no
-            effect: what a reply is sampled with is in its request, and nowhere else.
-        encoder: Its tokenizer.
-        end_ids: Tokens that end a reply besides those of the request, as the model's files list.
-        chunk: Prompt tokens in one forward pass, at least 1.
-        compiled: The compiled step of the model, asked for before each token; None while there is
-            none.
-        cache_budget: Bytes that the caches of other branches may take.
-        threads: Numbers of threads to choose from, in ascending order; None leaves torch's.
-        free: Bytes of memory that are free on the model's device; measured if None.
+        model: A causal language model as transformers loads it. Its generation defaults are
+            ignored: sampling parameters come from the request alone.
+        encoder: The tokenizer of the model.
+        end_ids: Tokens that end a reply besides those of the request, from the model's files.
+        chunk: Prompt tokens per forward pass, at least 1.
+        compiled: Returns the compiled step of the model, or None while there is none. Called before
+            each token.
+        cache_budget: Returns how many bytes the KV caches of other branches may take.
+        threads: Thread counts to choose from, in ascending order; None keeps torch's.
+        free: Returns the free bytes on the model's device; None measures them.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class ReplyWriter:
 
     @property
     def cache_bytes(self) -> int:
-        """What the KV cache holds."""
+        """Bytes of the KV caches held."""
         return self._cache.nbytes
 
     def write(self, request: GenerateRequest, emit: Emit, cancel: Event) -> None:
-        """Write one reply: `Prefill`, then `Delta`s, then one `Finished` or `Failed`."""
+        """Write one reply, emitting `Prefill`, then `Delta`s, then one `Finished` or `Failed`."""
         try:
             self._check(request)
         except TuiChatError as refused:
@@ -109,12 +109,13 @@ class ReplyWriter:
                 log.error("a reply failed\n%s", traceback.format_exc())
             failed = failure_event(error)
             forget_frames(error)
+        # After the handler, where the exception no longer keeps any tensors alive.
         if failed is not None:
             emit(failed)
             self._forget()
 
     def _forget(self) -> None:
-        """Drop the KV cache, whose numbers are in doubt."""
+        """Drop the KV caches, which may be wrong after a failure."""
         self._cache.drop()
         with suppress(RuntimeError):  # a lost device has nothing to give back
             release_memory()
@@ -142,13 +143,13 @@ class ReplyWriter:
     def _open(
         self, request: GenerateRequest, emit: Emit, read: Prefill, cancel: Event
     ) -> OpenReply:
-        """A reply to be written.
+        """Return the reply to be written for a request.
 
         Args:
-            request: What is wanted.
-            emit: Takes its events.
-            read: What to say when the whole prompt is read.
-            cancel: Ends it.
+            request: The request.
+            emit: Takes the events of the reply.
+            read: The event to emit once the whole prompt has been read.
+            cancel: Ends the reply when set.
         """
         stop_ids = ends_of(request, self._end_ids)
         return OpenReply(
@@ -161,12 +162,12 @@ class ReplyWriter:
             cancel,
         )
 
-    # Several side by side -------------------------------------------------------------------------
+    # Several replies at once ----------------------------------------------------------------------
 
     def write_several(
         self, requests: Sequence[GenerateRequest], emit: EmitEach, cancels: Sequence[Event]
     ) -> None:
-        """Write several replies to one prompt, as `Backend.generate_several` says."""
+        """Write several replies to one prompt; see `Backend.generate_several`."""
         try:
             self._check(requests[0])
         except TuiChatError as refused:
@@ -179,11 +180,12 @@ class ReplyWriter:
             numbers, waiting = waiting[:count], waiting[count:]
             if count > 1 and self._write_batch(numbers, requests, emit, cancels):
                 continue
+            # A batch without memory has still put the prompt into the KV cache for these.
             for number in numbers:
                 self.write(requests[number], partial(emit, number), cancels[number])
 
     def _rows_that_fit(self, request: GenerateRequest, wanted: int) -> int:
-        """How many replies to a prompt can be written in one batch, 1 to `wanted`."""
+        """Return how many replies to a prompt fit in one batch, 1 to `wanted`."""
         config = self._model.config.get_text_config(decoder=True)
         if wanted == 1 or not is_cuttable(new_cache(config)):
             return 1
@@ -200,7 +202,7 @@ class ReplyWriter:
         """Write the replies with these numbers in one batch.
 
         Returns:
-            Whether there was memory for it. If not, only the prompt was read.
+            False if there was no memory for the batch; only the prompt has been read then.
         """
         began = monotonic()
         ids = requests[numbers[0]].ids
@@ -229,18 +231,22 @@ class ReplyWriter:
         return has_room
 
     def _read_last(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
-        """Compute the last chunk of a prompt; the logits after it in fp32, shape (rows,)."""
+        """Compute the last chunk of a prompt, and return the logits after it.
+
+        Returns:
+            Logits in fp32, shape (vocabulary,).
+        """
         last = torch.tensor([ids[cache.get_seq_length() :]], device=self._device)
         output = forward(self._model, last, cache, **self._options)
         logits: torch.Tensor = output.logits[0, -1].to(torch.float32)
         return logits
 
     def _keep_row(self, batch_cache: Any, row: int, ids: Sequence[int]) -> None:
-        """Keep what was computed for one of several replies, for when the chat goes on with it."""
+        """Keep the KV cache of one row, in case the chat continues with its reply."""
         if self._cache.has_room(len(ids) * token_bytes(self._cache.config, self._model.dtype)):
             self._cache.keep(cache_of_row(batch_cache, row, self._cache.config), ids)
 
-    # One step after the other ---------------------------------------------------------------------
+    # Steps of a single reply ----------------------------------------------------------------------
 
     def _check(self, request: GenerateRequest) -> None:
         if not request.ids:
@@ -267,7 +273,7 @@ class ReplyWriter:
         return self._forbidden[stop_ids]
 
     def _prefill(self, ids: Sequence[int], cache: Any, reused: int, emit: Emit) -> None:
-        """Compute keys and values of all chunks but the last, which the loop takes."""
+        """Compute the keys and values of all chunks but the last, whose logits the caller needs."""
         new = len(ids) - reused
         self._threads.use_all()
         emit(Prefill(new, reused))
@@ -277,7 +283,7 @@ class ReplyWriter:
             emit(Prefill(new, reused, start + self._chunk - reused))
 
     def _decode(self, reply: OpenReply, cache: Any) -> DecodePath:
-        """Write the tokens; returns the path that computed the last one."""
+        """Write the tokens, and return the path that computed the last one."""
         sampler, request = reply.sampler, reply.request
         loop = TokenLoop(
             cache,

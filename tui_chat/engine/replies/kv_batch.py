@@ -1,8 +1,8 @@
-"""Keys and values of several replies to one prompt, one row for each.
+"""KV cache of a batch: the keys and values of several replies to one prompt, a row for each.
 
-All rows begin with the prompt's keys and values and grow together by one token at a time, so that
-none needs padding or a mask. A row that has ended is taken out. Refuses to know which tokens the
-rows hold.
+All rows start with the prompt and grow by one token at a time, so they have the same length and
+need no padding or mask. Rows whose reply has ended are removed with `keep_rows`. The cache stores
+no token ids; `batch` has them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from tui_chat.engine.replies.kv_buffers import STEP, new_cache
 
 
 class BatchLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
-    """The keys and values of one full-attention layer, for several rows of equal length.
+    """The cache of one full-attention layer, for several rows of equal length.
 
-    `keys` and `values` are what the library expects, shape (rows, key heads, tokens, head size):
-    views of buffers with room for more tokens.
+    `keys` and `values` are what transformers expects, shape (rows, key heads, tokens, head size).
+    They are views of buffers with room for more tokens.
 
     Args:
-        keys: Of the prompt, shape (1, key heads, tokens, head size); copied to every row.
-        values: As `keys`.
-        rows: How many.
-        capacity: Tokens that fit before the buffers have to grow, at least those of the prompt.
+        keys: Keys of the prompt, shape (1, key heads, tokens, head size). They are copied to every
+            row.
+        values: Values of the prompt, as `keys`.
+        rows: Number of rows.
+        capacity: Tokens that fit before the buffers grow, at least as many as the prompt has.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, rows: int, capacity: int) -> None:
@@ -44,13 +45,13 @@ class BatchLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add tokens to every row, and return all keys and values.
+        """Append tokens to every row, and return all keys and values.
 
         Args:
             key_states: Shape (rows, key heads, new tokens, head size).
             value_states: As `key_states`.
-            args: Not needed.
-            kwargs: Not needed.
+            args: Ignored; transformers passes them.
+            kwargs: Ignored; transformers passes them.
         """
         start = self.keys.shape[-2]
         end = start + key_states.shape[-2]
@@ -62,10 +63,10 @@ class BatchLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         return self.keys, self.values
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Forget all other rows.
+        """Remove all other rows.
 
         Args:
-            rows: Their numbers, in the order in which they stand from now on.
+            rows: Numbers of the rows to keep, in their new order.
         """
         length = self.keys.shape[-2]
         keys, values = self._buffers
@@ -88,12 +89,12 @@ def _grown(buffer: Tensor, capacity: int) -> Tensor:
 
 
 def batch_cache(cache: Any, rows: int, capacity: int) -> Any:
-    """A cache with so many rows that all begin with what another one holds.
+    """Return a cache whose rows all start with the contents of another cache.
 
     Args:
-        cache: A cuttable one; left as it is.
-        rows: How many.
-        capacity: Tokens that each row has room for, at least those that the other cache holds.
+        cache: A cuttable cache of one sequence. It is not changed.
+        rows: Number of rows.
+        capacity: Tokens that fit into each row, at least as many as `cache` holds.
     """
     batch = DynamicCache()
     batch.layers = [BatchLayer(layer.keys, layer.values, rows, capacity) for layer in cache.layers]
@@ -101,20 +102,21 @@ def batch_cache(cache: Any, rows: int, capacity: int) -> Any:
 
 
 def keep_rows(batch: Any, rows: Sequence[int]) -> None:
-    """Forget all other rows of a cache that `batch_cache` made; layer by layer, so that no second
-    copy of all is ever held.
+    """Remove all other rows from a cache made by `batch_cache`.
+
+    Works layer by layer, so that no more than one layer is held twice.
     """
     for layer in batch.layers:
         layer.keep_rows(torch.tensor(rows, device=layer.device))
 
 
 def cache_of_row(batch: Any, row: int, config: Any) -> Any:
-    """A cuttable cache of its own with what one row holds.
+    """Return a cuttable cache with a copy of one row.
 
     Args:
-        batch: As `batch_cache` made it; left as it is.
-        row: Its number.
-        config: Of the decoder, as for `new_cache`.
+        batch: A cache made by `batch_cache`. It is not changed.
+        row: The number of the row.
+        config: Configuration of the decoder, as for `new_cache`.
     """
     cache = new_cache(config)
     for index, layer in enumerate(batch.layers):
@@ -123,11 +125,11 @@ def cache_of_row(batch: Any, row: int, config: Any) -> Any:
 
 
 def token_bytes(config: Any, dtype: torch.dtype) -> int:
-    """Bytes of the keys and values of one token.
+    """Return the bytes that the keys and values of one token take.
 
     Args:
-        config: Of the decoder.
-        dtype: In which they are kept.
+        config: Configuration of the decoder.
+        dtype: The dtype of keys and values.
     """
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads

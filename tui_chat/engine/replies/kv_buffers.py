@@ -1,8 +1,9 @@
-"""Keys and values in buffers with room to grow.
+"""KV cache of a single sequence, in buffers with room to grow.
 
-The library's own cache copies all keys and values for every token to add one. Here a new token is
-written behind the others, and the buffers, one for each layer with the tokens of a head side by
-side, are what the compiled decode path reads. Refuses to know which ids they belong to.
+The cache of transformers copies all keys and values to append one token. Here, a new token is
+written behind the others. Each layer has one buffer for keys and one for values, in which the
+tokens of a head are contiguous; the compiled decode path reads these buffers directly. The caches
+store no token ids; `kv_cache` has them.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 STEP = 256
-"""Tokens that a buffer grows by at least; with half its size, where that is more."""
+"""Tokens by which a buffer grows at least; it grows by half its size if that is more."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """The cache of one full-attention layer, for a single sequence.
 
-    `keys` and `values` are what the library expects, shape (1, key heads, tokens, head size): views
-    of `key_buffer` and `value_buffer`, shape (key heads, capacity, head size).
+    `keys` and `values` are what transformers expects, shape (1, key heads, tokens, head size). They
+    are views of `key_buffer` and `value_buffer`, shape (key heads, capacity, head size).
     """
 
     def __init__(self) -> None:
         self.key_buffer: Tensor | None = None
         self.value_buffer: Tensor | None = None
         self.length = 0
-        """Tokens held."""
+        """Number of tokens held."""
         super().__init__()
 
     @property
     def keys(self) -> Tensor | None:
-        """Keys of the tokens held."""
+        """Keys of the tokens held; None before the first token."""
         return self._view(self.key_buffer)
 
     @keys.setter
@@ -42,7 +43,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
 
     @property
     def values(self) -> Tensor | None:
-        """Values of the tokens held."""
+        """Values of the tokens held; None before the first token."""
         return self._view(self.value_buffer)
 
     @values.setter
@@ -53,24 +54,24 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         return None if buffer is None else buffer[None, :, : self.length]
 
     def _buffer(self, value: Tensor | None) -> Tensor | None:
-        """Where the library replaces the keys or values, its tensor becomes the buffer."""
+        """Return the buffer for keys or values that transformers assigns, and set `length`."""
         self.length = 0 if value is None or not value.numel() else value.shape[-2]
         return value[0] if self.length and value is not None else None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Note what is stored; the buffers are made with the first tokens."""
+        """Note dtype and device. `update` allocates the buffers with the first tokens."""
         self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
 
     def make_room(self, capacity: int) -> None:
-        """Let at least so many tokens fit; only for a layer that has held some."""
+        """Make room for this many tokens in total. The layer must already have buffers."""
         assert self.key_buffer is not None and self.value_buffer is not None
         if self.key_buffer.shape[1] < capacity:
             self.key_buffer = self._grown(self.key_buffer, capacity)
             self.value_buffer = self._grown(self.value_buffer, capacity)
 
     def _grown(self, buffer: Tensor, capacity: int) -> Tensor:
-        """A larger copy of a buffer."""
+        """Return a larger copy of a buffer, its capacity a multiple of `STEP`."""
         present = buffer.shape[1]
         size = max(capacity, present + max(STEP, present // 2))
         size += -size % STEP
@@ -81,13 +82,13 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add tokens, and return all keys and values.
+        """Append tokens, and return all keys and values.
 
         Args:
             key_states: Shape (1, key heads, new tokens, head size).
             value_states: As `key_states`.
-            args: Not needed.
-            kwargs: Not needed.
+            args: Ignored; transformers passes them.
+            kwargs: Ignored; transformers passes them.
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -104,19 +105,19 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         return self.key_buffer[None, :, :end], self.value_buffer[None, :, :end]
 
     def get_seq_length(self) -> int:
-        """Tokens held."""
+        """Return the number of tokens held."""
         return self.length
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens; given as 0 or a negative number, as the library does."""
+        """Drop the last tokens. As in transformers, the count is 0 or negative."""
         self.length = max(0, self.length - abs(tokens_to_remove))
 
 
 def new_cache(config: Any) -> Any:
-    """An empty cache for a model, with buffers wherever a layer attends to everything.
+    """Return an empty cache for a model, with a `GrowingLayer` for each full-attention layer.
 
     Args:
-        config: Of the decoder; it says what layers the cache needs.
+        config: Configuration of the decoder, which lists the layers.
     """
     cache = DynamicCache(config=config)
     cache.layers = [
@@ -128,12 +129,15 @@ def new_cache(config: Any) -> Any:
 
 
 def is_cuttable(cache: Any) -> bool:
-    """Whether tokens can be taken off its end."""
+    """Return whether tokens can be removed from the end of a cache."""
     return all(type(layer) is GrowingLayer for layer in cache.layers)
 
 
 def cut(cache: Any, length: int) -> None:
-    """Cut every layer to a length; they may differ after an interrupted forward pass."""
+    """Cut every layer of a cache to a number of tokens.
+
+    The layers may hold different numbers of tokens after an interrupted forward pass.
+    """
     for layer in cache.layers:
         surplus = layer.get_seq_length() - length
         if surplus > 0:
@@ -141,12 +145,12 @@ def cut(cache: Any, length: int) -> None:
 
 
 def copy_of(cache: Any, length: int, config: Any) -> Any:
-    """A second cache with the first tokens of a cuttable one.
+    """Return a new cache with the first tokens of a cuttable one.
 
     Args:
-        cache: Left as it is.
-        length: Tokens to copy.
-        config: As for `new_cache`.
+        cache: The cache to copy from. It is not changed.
+        length: Number of tokens to copy.
+        config: Configuration of the decoder, as for `new_cache`.
     """
     copy = new_cache(config)
     for index, layer in enumerate(cache.layers):
@@ -155,7 +159,7 @@ def copy_of(cache: Any, length: int, config: Any) -> Any:
 
 
 def cache_bytes(cache: Any) -> int:
-    """Bytes that its tensors occupy, room to grow included. Any thread."""
+    """Return the bytes that a cache's tensors take, room to grow included. Any thread may ask."""
     names = ("key_buffer", "value_buffer")
     total = 0
     for layer in getattr(cache, "layers", ()):

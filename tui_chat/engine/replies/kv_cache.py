@@ -1,10 +1,10 @@
-"""The keys and values of recent prompts and replies, kept for the next one.
+"""Keeps the KV caches of recent prompts and replies, so that the next prompt reuses what it can.
 
-Owns the knowledge of which ids each cache holds; a new prompt keeps the longest common prefix of
-any of them and computes the rest. Several are kept, so that going back to another branch or chat
-costs nothing, up to a number of bytes; the one not used for the longest time goes first. Caches
-that cannot be cut (sliding windows, recurrent states) are kept only where the new prompt goes on
-exactly where they end. Refuses to guess: whatever is in doubt is dropped.
+Each cache is stored with the token ids it holds. A new prompt reuses the longest prefix it shares
+with one of them, and the model computes the rest. Several caches are kept within a budget of bytes,
+so that returning to another branch or chat needs no new prefill; the least recently used one is
+dropped first. Caches that cannot be cut (sliding windows, recurrent states) are reused only by a
+prompt that contains all they hold. A cache whose contents are in doubt is dropped.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from tui_chat.engine.replies.kv_buffers import cache_bytes, copy_of, cut, is_cut
 from tui_chat.engine.text.tokenizer import common_prefix
 
 WORTH_KEEPING = 16
-"""Tokens of another branch below which computing them again is as good as keeping them."""
+"""Tokens that another branch must have of its own for its cache to be kept; fewer are as quickly
+computed again."""
 
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """A cache and the ids whose keys and values are in it, from the first position on."""
+    """A cache and the ids whose keys and values it holds, from the first position on."""
 
     cache: Any
     ids: tuple[int, ...]
 
 
 class PrefixCache:
-    """The caches of recent prompts, and the ids they hold. For one thread.
+    """The KV caches of recent prompts with the ids they hold. Use it from one thread only.
 
     Args:
-        config: Configuration of the model, which says what layers a cache needs.
-        budget: Bytes that the caches besides the newest one may take at most; asked for whenever
-            one is to be added.
+        config: Configuration of the model, which lists the layers of a cache.
+        budget: Returns how many bytes the caches besides the newest may take. Called whenever
+            caches are added or taken.
     """
 
     def __init__(self, config: Any, budget: Callable[[], int] = lambda: 0) -> None:
         self.config = config.get_text_config(decoder=True)
-        """Of the decoder; it says what layers a cache needs."""
+        """Configuration of the decoder, which lists the layers of a cache."""
         self._budget = budget
         self._held: list[_Held] = []  # the newest last
 
@@ -51,20 +52,20 @@ class PrefixCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all keys and values held. Any thread."""
+        """Bytes of all keys and values held. Any thread may ask."""
         return sum(cache_bytes(held.cache) for held in tuple(self._held))
 
     def take(self, prompt: Sequence[int]) -> tuple[Any, int]:
         """Hand out a cache for a prompt.
 
-        Until `keep` says what became of it, it counts as holding nothing.
+        The caller owns the cache until it returns it with `keep`.
 
         Args:
-            prompt: At least one id.
+            prompt: The ids of the prompt, at least one.
 
         Returns:
-            The cache, and how many ids of the prompt it holds: less than all, since the logits
-            after the last one have to be computed.
+            The cache, and how many ids of the prompt it holds. The last id is never among them,
+            since the logits after it have to be computed.
         """
         best, common = None, 0
         for held in self._held:
@@ -77,6 +78,7 @@ class PrefixCache:
             return new_cache(self.config), 0
         self._held.remove(best)
         if len(best.ids) - common >= WORTH_KEEPING:
+            # Cutting would lose the other branch: hand out a copy, if the budget has room for both.
             self._held.append(best)
             self._make_room(0)
             if self._held and self._held[-1] is best:
@@ -86,11 +88,11 @@ class PrefixCache:
         return best.cache, common
 
     def has_room(self, nbytes: int) -> bool:
-        """Whether a cache of so many bytes may be kept besides the newest one."""
+        """Return whether the budget allows a cache of so many bytes besides the newest one."""
         return nbytes <= self._budget()
 
     def _make_room(self, newest: int) -> None:
-        """Forget the oldest until all but the `newest` last ones are within the budget."""
+        """Drop the oldest caches until all but the `newest` last ones fit the budget."""
         if len(self._held) <= newest:
             return
         budget = self._budget()
@@ -104,11 +106,11 @@ class PrefixCache:
         """Take a cache back.
 
         Args:
-            cache: What `take` handed out.
-            ids: What was computed with it, from the first position on. The last ones may be
-                missing from the cache, as the token that ends a reply.
-            is_whole: Whether every forward pass ran to its end. Where one was interrupted, the
-                layers hold different lengths; they are cut to the shortest.
+            cache: The cache that `take` handed out, or a new one.
+            ids: The ids computed with it, from the first position on. The cache may lack the last
+                ones: the token that ends a reply is never computed.
+            is_whole: Whether every forward pass was completed. After an interrupted one the layers
+                hold different numbers of tokens, and are cut to the shortest.
         """
         if is_cuttable(cache):
             length = min([len(ids), *(layer.get_seq_length() for layer in cache.layers)])
@@ -119,11 +121,11 @@ class PrefixCache:
             length = 0
         if length:
             kept = tuple(ids[:length])
-            # What the new one begins with, it also stands for.
+            # A cache whose ids the new one begins with has become redundant.
             self._held = [h for h in self._held if h.ids != kept[: len(h.ids)]]
             self._held.append(_Held(cache, kept))
         self._make_room(1)
 
     def drop(self) -> None:
-        """Forget everything, and free its memory."""
+        """Drop all caches, and free their memory."""
         self._held = []

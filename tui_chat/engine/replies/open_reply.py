@@ -1,6 +1,6 @@
-"""One reply while its tokens come: how they are chosen, what becomes of them, and what ends it.
+"""State of a reply that is being written: its sampler, its text stream and its end.
 
-The same for a reply by itself and for one of several side by side. Refuses to compute logits.
+Single replies and the rows of a batch both use it. The caller computes the logits.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tui_chat.engine.text.tokenizer import HFEncoder
 
 
 class OpenReply:
-    """A reply that is not finished.
+    """A reply that is being written.
 
     Args:
-        request: What is wanted.
-        encoder: The tokenizer.
-        stop_ids: Tokens that end it, as `ends_of` gives them.
-        forbidden: Ids never to be sampled, shape (rows,).
-        emit: Takes its deltas.
+        request: The request to reply to.
+        encoder: The tokenizer of the model.
+        stop_ids: Tokens that end the reply, from `ends_of`.
+        forbidden: True for each id that must not be sampled, shape (vocabulary,).
+        emit: Takes the deltas of the reply.
         on_first: Called once, when the first token is known.
-        cancel: Ends it after the next token.
+        cancel: When set, the reply ends with the next token.
     """
 
     def __init__(
@@ -57,23 +57,23 @@ class OpenReply:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Prompt and reply so far, the token that ends it included."""
+        """Prompt and reply so far, including the token that ends the reply."""
         return (*self.request.ids, *self.sampler.chosen)
 
     def take(self, token: int) -> bool:
-        """Take the token that the sampler chose; whether the reply ends with it."""
+        """Add the token that the sampler chose, and return whether the reply ends with it."""
         self.streamer.set_stops(self.sampler.params.stop)
         self.streamer.put_token(token)
         is_full = len(self.sampler.chosen) >= self.sampler.params.max_new_tokens
         return is_full or self.streamer.reason is not None or self.cancel.is_set()
 
     def finish(self, reused: int, began: float, path: DecodePath) -> Finished:
-        """End it: show what was held back, and say what it cost.
+        """End the reply: emit the text held back, and return its statistics.
 
         Args:
-            reused: Tokens of the prompt that did not have to be computed.
+            reused: Number of prompt tokens that were already in the KV cache.
             began: When the request began, on the monotonic clock.
-            path: What computed the last token.
+            path: The path that computed the last token.
         """
         streamer, request = self.streamer, self.request
         streamer.end()
@@ -97,10 +97,10 @@ class OpenReply:
 
 
 def ends_of(request: GenerateRequest, end_ids: Sequence[int]) -> tuple[int, ...]:
-    """The tokens that end a reply.
+    """Return the tokens that end a reply.
 
     Args:
-        request: What is wanted.
-        end_ids: Those that the model's files list.
+        request: The request; with `ignore_eos`, no token ends the reply.
+        end_ids: End tokens that the model's files list.
     """
     return () if request.ignore_eos else tuple(dict.fromkeys((*request.stop_ids, *end_ids)))

@@ -1,8 +1,9 @@
-"""Choosing the next token: the sampling parameters as operations on logits.
+"""Chooses the next token: the sampling parameters as operations on logits.
 
-Owns the order and meaning of the filters, the random numbers of a reply and the logprobs. The
-choice is made here and not by `model.generate`, so values can change between two tokens, greedy and
-sampled alike. Refuses logits that are not numbers.
+The choice is made here rather than by `model.generate`, so that parameters can change between two
+tokens. `LiveSampler` applies the filters in the order of transformers, has its own random numbers
+for each reply, and records the log-probability of each token. It raises `BadNumbersError` for
+logits that are not finite.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tui_chat.errors import Remedy, TuiChatError
 
 
 class BadNumbersError(TuiChatError):
-    """The model computed NaN or infinity instead of logits."""
+    """Raised when the model computed NaN or infinity instead of logits."""
 
     code = "bad_numbers"
 
@@ -38,13 +39,13 @@ def forbidden_ids(
     """Mark the ids that may never be sampled.
 
     Args:
-        rows: Rows of the model's output, at least as many as tokens.
-        vocabulary: Ids that stand for a token; the other rows only fill up the matrix.
-        special: Control tokens; those that end the reply may be sampled, the others not.
+        rows: Size of the logits, at least the number of tokens.
+        vocabulary: Ids of actual tokens. The other rows are padding of the output matrix.
+        special: Control tokens. Only those in `stop_ids` may be sampled.
         stop_ids: Tokens that end the reply.
 
     Returns:
-        Booleans of shape (rows,), on the CPU.
+        True for each forbidden id, shape (rows,), on the CPU.
     """
     allowed = [i for i in (vocabulary - special) | set(stop_ids) if i < rows]
     forbidden = torch.ones(rows, dtype=torch.bool)
@@ -53,14 +54,14 @@ def forbidden_ids(
 
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make tokens that occurred less probable (more, for a penalty below 1).
+    """Make tokens that occurred less probable, or more probable for a penalty below 1.
 
-    Positive logits are divided by the penalty, negative ones multiplied (Keskar et al. 2019,
-    "CTRL", section 4.1, in the form transformers gives it).
+    Positive logits are divided by the penalty and negative ones multiplied by it (Keskar et al.
+    2019, "CTRL", section 4.1, in the form that transformers uses).
 
     Args:
         logits: Shape (vocabulary,).
-        seen: Ids of prompt and reply, shape (length,); each counts once.
+        seen: Ids of prompt and reply, shape (length,). Repeated ids are penalised once.
         penalty: Above 0; 1 changes nothing.
     """
     values = logits[seen]
@@ -71,14 +72,14 @@ def candidates(logits: Tensor, params: SamplingParams) -> tuple[Tensor | None, T
     """Apply temperature, top-k, top-p, min-p and typical-p, in the order of transformers.
 
     Args:
-        logits: Shape (vocabulary,), penalised and masked.
-        params: With a temperature above 0.
+        logits: Penalised and masked logits, shape (vocabulary,).
+        params: Sampling parameters with a temperature above 0.
 
     Returns:
-        The ids of the candidates, None for the whole vocabulary in its order, and their logits,
-        with -inf for what a filter dropped.
+        The ids of the candidates, or None for the whole vocabulary in its order, and their logits,
+        which are -inf for candidates that a filter dropped.
     """
-    # Relative to the greatest, so that a temperature near 0 cannot overflow.
+    # Relative to the greatest logit, so that a temperature near 0 cannot overflow.
     scaled = (logits - logits.max()) / params.temperature
     ids: Tensor | None = None
     if 0 < params.top_k < len(scaled):
@@ -95,7 +96,7 @@ def candidates(logits: Tensor, params: SamplingParams) -> tuple[Tensor | None, T
 
 
 def _nucleus(scaled: Tensor, p: float) -> Tensor:
-    """Keep the smallest set that holds at least p of the probability (Holtzman et al. 2019).
+    """Keep the smallest set of tokens with at least p of the probability (Holtzman et al. 2019).
 
     Args:
         scaled: Logits in descending order.
@@ -108,7 +109,7 @@ def _nucleus(scaled: Tensor, p: float) -> Tensor:
 
 
 def _typical(scaled: Tensor, mass: float) -> Tensor:
-    """Keep the tokens whose surprise is nearest the entropy (Meister et al. 2022).
+    """Keep the tokens whose surprise is nearest to the entropy (Meister et al. 2022).
 
     Args:
         scaled: Logits in any order.
@@ -119,27 +120,29 @@ def _typical(scaled: Tensor, mass: float) -> Tensor:
     entropy = (surprise * probs).nansum()
     distance, order = (surprise - entropy).abs().sort()
     last = (probs[order].cumsum(-1) < mass).sum().clamp(max=len(order) - 1)
-    # By `gather`, since an index that is a tensor would be waited for.
+    # `gather`, because indexing by a tensor would wait for the GPU.
     farthest = distance.gather(0, last.view(1))
     return scaled.masked_fill((surprise - entropy).abs() > farthest, -math.inf)
 
 
 class LiveSampler:
-    """Chooses each token by the parameters of that moment.
+    """Sampler that reads its parameters anew before each token.
 
     Args:
-        params: Read before every token.
-        seed: 0 to 2^64-1; starts random numbers that belong to this reply alone.
-        forbidden: Ids never to be sampled, shape (rows,), on the device of the logits.
+        params: Returns the sampling parameters. Called before every token.
+        seed: 0 to 2^64-1. Seeds random numbers that only this reply uses.
+        forbidden: True for each id that must not be sampled, shape (vocabulary,), on the device of
+            the logits.
     """
 
     def __init__(self, params: Callable[[], SamplingParams], seed: int, forbidden: Tensor) -> None:
         self.chosen: list[int] = []
-        """Every token so far, the one that ends the reply included."""
+        """Every token so far, including the one that ends the reply."""
         self.logprobs: deque[float] = deque()
-        """Of the chosen tokens that nobody took yet: natural logarithms before any filter."""
+        """Natural log-probabilities of the chosen tokens before any filter; the streamer removes
+        them as it takes the tokens."""
         self.params = params()
-        """As of the last token."""
+        """The parameters of the last token."""
         self._read_params = params
         self._forbidden = forbidden
         self._random = torch.Generator(device=forbidden.device)
@@ -150,17 +153,17 @@ class LiveSampler:
 
         Args:
             seen: Ids of prompt and reply so far, shape (length,).
-            logits: In fp32, shape (rows,); they may be changed.
+            logits: Logits in fp32, shape (vocabulary,). They may be overwritten.
 
         Raises:
-            BadNumbersError: If they are not finite numbers.
+            BadNumbersError: If the logits are not finite.
         """
         self.params = self._read_params()
         logprobs = logits.log_softmax(-1)  # all NaN if a single logit is not a number
         logits = self._adjusted(seen, logits)
         greatest, best = logits.max(-1, keepdim=True)
         chosen = best if self.params.is_greedy else self._draw(logits)
-        # The chosen one may be a number where the greatest is none.
+        # Check the greatest logit: the chosen one can be finite although others are not.
         found = _values(chosen, greatest, logprobs.gather(0, best), logprobs.gather(0, chosen))
         token, logprob = int(found[0]), found[3]
         if not math.isfinite(found[1] + found[2]):
@@ -170,27 +173,27 @@ class LiveSampler:
         return token
 
     def _adjusted(self, seen: Tensor, logits: Tensor) -> Tensor:
-        """Penalise what occurred, and rule out what may not occur; may change its argument."""
+        """Penalise repeated tokens and mask forbidden ones; may overwrite `logits`."""
         if self.params.repetition_penalty != 1:
             logits = penalised(logits, seen, self.params.repetition_penalty)
         return logits.masked_fill_(self._forbidden, -math.inf)
 
     def _draw(self, logits: Tensor) -> Tensor:
-        """A candidate by its probability, shape (1,); any of them where there are no numbers."""
+        """Draw a candidate by its probability, shape (1,); arbitrary if logits are not finite."""
         ids, scaled = candidates(logits, self.params)
         drawn = drawn_from(scaled.softmax(-1), self._random)
         return drawn if ids is None else ids.gather(0, drawn)
 
 
 def drawn_from(probs: Tensor, random: torch.Generator) -> Tensor:
-    """Draw one by probability: the same as `torch.multinomial`, by the same random numbers.
+    """Draw an index by probability, as `torch.multinomial` does with the same random numbers.
 
-    That looks at the probabilities first, twice, and each time a GPU has to be waited for; on some
-    of them numbers that are none are the end of the process. Here the caller looks.
+    `torch.multinomial` checks the probabilities twice and waits for the GPU each time, and on some
+    GPUs invalid probabilities abort the process. Here the caller checks.
 
     Args:
-        probs: Shape (n,).
-        random: On their device.
+        probs: Probabilities, shape (n,).
+        random: A generator on their device.
 
     Returns:
         The index, shape (1,).
@@ -200,8 +203,10 @@ def drawn_from(probs: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _values(*tensors: Tensor) -> list[float]:
-    """Numbers of one element each, exact up to 2^24. From a GPU all at once: each transfer waits
-    for all that was asked of it.
+    """Return the values of one-element tensors; integers are exact up to 2^24.
+
+    From a GPU all values come in one transfer, because each transfer waits for the work queued
+    before.
     """
     if tensors[0].device.type == "cpu":
         return [tensor.item() for tensor in tensors]

@@ -1,1 +1,1 @@
-"""Between token ids and text: tokenizers, chat templates, streaming, stop strings."""
+"""Conversion between token ids and text: tokenizers, chat templates, streaming, stop strings."""

@@ -1,9 +1,9 @@
-"""The chat template that a model brings along, `template = "auto"`, as segments of token ids.
+"""Builds prompts with the model's own chat template, for `template = "auto"`.
 
-The template is Jinja, run in transformers' sandbox. It never sees what was said: it is rendered
-with marks in the place of the messages, and what it writes around them is cut at the control
-tokens. Only there are control tokens parsed; the messages are encoded as literal text. On text
-without control tokens the ids are those of `apply_chat_template`.
+The Jinja template runs in the sandbox of transformers, and never sees the messages: marks stand in
+for them, and the text that the template writes around the marks is split at its control tokens.
+Only that text is searched for control tokens; messages are encoded as literal text. For messages
+without control tokens, the ids are those of `apply_chat_template`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tui_chat.engine.text.tokenizer import HFEncoder, common_prefix
 from tui_chat.errors import ConfigError
 
 _PAD = " \n"
-"""White space put around a mark; where it is gone, the template trims its messages."""
+"""White space around a mark. If the template removes it, the template trims its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,26 @@ class _Piece:
     """A part of a rendered prompt: literal text, a control token, or exact ids."""
 
     owner: int
-    """Index of the message that it is counted with; the number of messages for the opening."""
+    """Index of the message whose segment gets the ids; the number of messages for the opening of
+    the reply."""
     text: str = ""
     ids: tuple[int, ...] = ()
     control: str = ""
-    """The text of the control token, for the white space it swallows."""
+    """The text of a control token; `_swallow` needs it."""
 
 
 class AutoTemplate:
-    """A `PromptTemplate` made of a model's own chat template. Safe to call from any thread.
+    """A `PromptTemplate` made from a model's own chat template. Safe to call from any thread.
+
+    The segment of the first message includes what opens the whole prompt, such as a BOS token or a
+    default system text.
 
     Args:
         tokenizer: The tokenizer of the model, with a chat template.
         encoder: The safe encoder over the same tokenizer.
 
     Raises:
-        ConfigError: If there is no chat template, or it cannot express a question and an answer.
+        ConfigError: If there is no chat template, or it cannot render a question and an answer.
     """
 
     name = "auto"
@@ -93,7 +97,7 @@ class AutoTemplate:
         return segments
 
     def _pieces(self, messages: Sequence[PromptMessage], continue_last: bool) -> list[_Piece]:
-        """Render, and cut into literal texts, control tokens and messages."""
+        """Render the template, and split the result into text, control tokens and messages."""
         marks = _Marks(len(messages))
         rendered = self._run([m.role for m in messages], marks, opening=not continue_last)
         pieces: list[_Piece] = []
@@ -110,14 +114,17 @@ class AutoTemplate:
         return pieces
 
     def _between(self, literal: str, messages: Sequence[PromptMessage], index: int) -> list[_Piece]:
-        """Cut what the template wrote before a message: the rest of the one before comes first."""
+        """Split the text that the template wrote before a message.
+
+        The end tag of the preceding message comes first and belongs to that message.
+        """
         closing = self._closings.get(messages[index - 1].role, "") if index else ""
         if not literal.startswith(closing):
             closing = ""
         return self._cut(closing, index - 1) + self._cut(literal[len(closing) :], index)
 
     def _cut(self, text: str, owner: int) -> list[_Piece]:
-        """Cut literal text of the template at its control tokens."""
+        """Split literal text of the template at its control tokens."""
         pieces: list[_Piece] = []
         end = 0
         for match in self._controls.finditer(text):
@@ -128,10 +135,11 @@ class AutoTemplate:
         return [*pieces, _Piece(owner, text[end:])]
 
     def _run(self, roles: Sequence[Role], marks: _Marks, opening: bool) -> str:
-        """Render the template over marks.
+        """Render the template with marks in place of the messages.
 
         Raises:
-            ConfigError: With the template's own words, or if it leaves a message out.
+            ConfigError: If the template raises, with its own message, or if it omits, changes or
+                reorders a message.
         """
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -159,7 +167,7 @@ class AutoTemplate:
         return text
 
     def _learn_closings(self) -> dict[str, str]:
-        """What follows the content of a message of each role before the next one begins."""
+        """Return, for each role, what the template writes after the last message of a chat."""
         closings: dict[str, str] = {}
         for roles in (("user",), ("user", "assistant"), ("system",)):
             marks = _Marks(len(roles))
@@ -173,7 +181,7 @@ class AutoTemplate:
         return closings
 
     def _learn_lead(self) -> str:
-        """White space that stands before a reply but not in the opening of one."""
+        """Return white space that precedes a finished reply but is not part of its opening."""
         asked, answered = _Marks(1), _Marks(2)
         opening = self._run(("user",), asked, opening=True)
         whole = self._run(("user", "assistant"), answered, opening=False)
@@ -184,7 +192,11 @@ class AutoTemplate:
         return lead if between.startswith(opening) and not lead.strip() else ""
 
     def _learn_stops(self) -> tuple[int, ...]:
-        """The end token, what else ends a reply, and what opens the next turn of the user."""
+        """Return the tokens that end a reply.
+
+        These are the tokenizer's end token, and the special tokens that the template writes between
+        a reply and the next message of the user.
+        """
         marks = _Marks(3)
         stops = [self._encoder.eos_id]
         try:
@@ -199,7 +211,7 @@ class AutoTemplate:
 
 
 class _Marks:
-    """Unguessable texts that stand for messages while a template is rendered."""
+    """Unguessable texts that stand in for the messages while a template is rendered."""
 
     def __init__(self, count: int) -> None:
         self._key = secrets.token_hex(16)
@@ -212,7 +224,7 @@ class _Marks:
 
 
 def _content(message: PromptMessage, match: re.Match[str], owner: int) -> _Piece:
-    """What stands in the place of a mark: trimmed where the template trims."""
+    """Return the piece that replaces a mark, trimmed where the template trimmed the mark."""
     if message.token_ids:
         return _Piece(owner, ids=message.token_ids)
     text = message.text if match["l"] is not None else message.text.lstrip()
@@ -220,7 +232,7 @@ def _content(message: PromptMessage, match: re.Match[str], owner: int) -> _Piece
 
 
 def _swallow(pieces: Sequence[_Piece], encoder: HFEncoder) -> list[_Piece]:
-    """Drop the white space that control tokens swallow on their sides, as the tokenizer does."""
+    """Drop white space next to control tokens that strip it, as the tokenizer does."""
     kept = list(pieces)
     for index, piece in enumerate(pieces):
         if not piece.control:
@@ -240,7 +252,10 @@ def _swallow(pieces: Sequence[_Piece], encoder: HFEncoder) -> list[_Piece]:
 
 
 def _owned_ids(pieces: Sequence[_Piece], owners: int, encoder: TokenEncoder) -> list[list[int]]:
-    """Encode the pieces, neighbouring texts as one, and count the ids with their owners."""
+    """Encode the pieces, and return the ids of each owner.
+
+    Adjacent texts are encoded together, as the model saw them in training.
+    """
     owned: list[list[int]] = [[] for _ in range(owners)]
     run: list[_Piece] = []
     for piece in pieces:
@@ -255,7 +270,10 @@ def _owned_ids(pieces: Sequence[_Piece], owners: int, encoder: TokenEncoder) -> 
 
 
 def _encode_run(run: Sequence[_Piece], owned: list[list[int]], encoder: TokenEncoder) -> None:
-    """Encode texts as one. A token over the border of two owners belongs to the second."""
+    """Encode adjacent texts together, and add the ids to their owners.
+
+    A token that spans two owners belongs to the second.
+    """
     ids = encoder.encode("".join(piece.text for piece in run))
     text, given = "", 0
     for piece, following in zip(run, [*run[1:], None], strict=True):

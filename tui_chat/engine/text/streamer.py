@@ -1,7 +1,7 @@
-"""From sampled tokens to pieces of text, as the model writes them.
+"""Turns sampled tokens into pieces of text while the model writes them.
 
-Owns incremental decoding (never half a character, leading spaces kept), stop tokens and stop
-strings, and the `Delta` for each token. Refuses to know why a reply was cancelled.
+Decoding is incremental: it never emits part of a character, and keeps leading spaces.
+`ReplyStreamer` also applies stop tokens and stop strings, and emits a `Delta` for each token.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from tui_chat.chat.events import Delta
 from tui_chat.engine.text.stop_strings import StopMatcher
 
 _CONTEXT_IDS = 8
-"""Prompt tokens that the decoder sees before the first one of the reply."""
+"""Tokens at the end of the prompt that the decoder gets as context."""
 
 
 class StreamFailedError(RuntimeError):
-    """Raised to a reader of the stream whose generation failed; carries text only."""
+    """Raised to a reader of the stream if generation failed. Holds the error's text only."""
 
 
 class TokenText:
-    """Turns ids into text one at a time.
+    """Incremental decoder: turns ids into text one at a time.
 
     Args:
         backend: The tokenizer.
-        context: The ids before. They tell the decoder whether it begins in the middle of a text,
-            where a leading space counts, or even of a character.
+        context: The preceding ids. They tell the decoder whether the text continues another one, in
+            which case a leading space is kept, or even starts within a character.
     """
 
     def __init__(self, backend: Tokenizer, context: Sequence[int] = ()) -> None:
         self._backend = backend
         ids = list(context[-_CONTEXT_IDS:])
         whole = len(ids)
+        # A context that ends within a character: its last tokens go through `push`, so that the
+        # first token of the reply completes the character.
         while whole and self._decode(ids[:whole]).endswith("\ufffd"):
             whole -= 1
         self._ids = ids[:whole]
@@ -48,7 +50,7 @@ class TokenText:
             self.push(token_id)
 
     def push(self, token_id: int) -> str:
-        """The text that became complete with this token; empty within a character."""
+        """Add a token, and return the text it completes; empty within a character."""
         self._ids.append(token_id)
         piece = self._step(token_id) if self._stream is not None else self._rest()
         self._emitted += len(piece)
@@ -58,8 +60,8 @@ class TokenText:
         try:
             return str(self._stream.step(self._backend, token_id) or "")
         except Exception:
-            # Decoders whose earlier text changes with later tokens are rare, and slower is better
-            # than no reply.
+            # `DecodeStream` refuses the few decoders whose later tokens change earlier text. From
+            # here on, decode the whole text for each token, which is slower but works.
             self._stream = None
             return self._rest()
 
@@ -68,9 +70,9 @@ class TokenText:
         return "" if text.endswith("\ufffd") else text[self._emitted :]
 
     def flush(self) -> str:
-        """What is left at the end, without a character that was never completed.
+        """Return the rest of the text, without a character that was never completed.
 
-        Whoever goes on from these ids gets that character as a whole.
+        A later decoder that continues from these ids emits that character as a whole.
         """
         rest = self._decode(self._ids)[self._emitted :].rstrip("\ufffd")
         self._emitted += len(rest)
@@ -81,20 +83,21 @@ class TokenText:
 
 
 class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers is untyped here
-    """What `model.generate` hands its tokens to.
+    """Stream of a reply: takes tokens, and emits a `Delta` for each on the same thread.
 
-    Each token becomes one `Delta` for `on_delta`, called on the thread that generates. Without
-    `on_delta`, iterating from another thread yields the text, as with the stock streamer; unlike
-    it, text comes token by token, and the iterator ends when generation fails.
+    The decode loop calls `put_token`. `model.generate` can use it as well, through `put`. Without
+    `on_delta`, iterating from another thread yields the text, as with the base class; but the text
+    arrives token by token, and the iterator ends when generation fails.
 
     Args:
         backend: The tokenizer.
         on_delta: Called for each token of the reply, and once more if text is left at the end.
-        prompt: Ids of the prompt, for the text they end in. The prompt itself is not streamed.
-        stop_ids: Tokens that end the reply and are no part of it.
+        prompt: Ids of the prompt, as context for the decoder. The prompt itself is not streamed.
+        stop_ids: Tokens that end the reply and are not part of it.
         stops: Literal strings that end the reply and are not shown.
-        logprob: Gives the logarithm of the probability of the next token handed over, in order.
-        on_first: Called once, when the first token is known and the prompt so done.
+        logprob: Returns the log-probability of the next token. Called once for each token, in
+            order, except for stop tokens.
+        on_first: Called once, when the first token is known and the prefill is therefore complete.
     """
 
     def __init__(
@@ -109,14 +112,15 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
     ) -> None:
         super().__init__(backend, skip_prompt=True)
         self.reason: Literal["eos", "stop"] | None = None
-        """Why no more tokens are wanted."""
+        """Why the reply ended: by a stop token or a stop string; None while it may go on."""
         self.token_ids: list[int] = []
         """The tokens of the reply."""
         self.first_at = 0.0
-        """When the first token was known, on the monotonic clock."""
+        """When the first token was known, on the monotonic clock; 0 before."""
         self.last_at = 0.0
+        """When the newest token was known, on the monotonic clock; 0 before the first."""
         self.error = ""
-        """What `fail` was told."""
+        """The text of the error passed to `fail`; empty if there was none."""
         self._on_delta = on_delta
         self._text = TokenText(backend, prompt)
         self._matcher = StopMatcher(stops)
@@ -131,7 +135,7 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
         self._matcher.stops = stops
 
     def put(self, value: Any) -> None:
-        """Take the prompt, then each token, as tensors of shape (1, n) and (1,)."""
+        """Take the prompt, shape (1, n), then each token, shape (1,), from `model.generate`."""
         if self._is_prompt_next:
             self._is_prompt_next = False
             return
@@ -139,7 +143,7 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
             self.put_token(token_id)
 
     def put_token(self, token_id: int) -> None:
-        """Take a token of the reply; `reason` then says whether the reply ends with it."""
+        """Add a token of the reply. If the reply ends with it, `reason` says why."""
         if self.reason is not None:
             return
         self.last_at = monotonic()
@@ -158,25 +162,26 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
         self._emit(Delta(text, (token_id,), logprobs))
 
     def end(self) -> None:
-        """Show what was held back, and end the iterator. Later calls do nothing."""
+        """Emit the text held back, and end the iterator. Later calls do nothing."""
         if self._ended:
             return
         self._flush()
         self._close()
 
     def fail(self, error: BaseException | str) -> None:
-        """Show what was held back, and end the iterator with an error.
+        """Emit the text held back, and end the iterator with an error.
 
-        Only the text of the error is kept, so no model is kept by it.
+        Only the text of the error is kept, since the exception's frames would keep the model in
+        memory.
         """
         if not self._ended:
             self.error = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-            with suppress(Exception):  # the error may well be of the decoder
+            with suppress(Exception):  # the decoder itself may have failed
                 self._flush()
             self._close()
 
     def _flush(self) -> None:
-        """Show what was held back."""
+        """Emit the text held back."""
         rest = self._matcher.feed(self._text.flush()) + self._matcher.flush()
         if self._matcher.found is not None:
             self.reason = self.reason or "stop"
@@ -200,7 +205,7 @@ class ReplyStreamer(TextIteratorStreamer):  # type: ignore[misc]  # transformers
         value: str | None = self.text_queue.get(timeout=self.timeout)
         if value is not None:
             return value
-        self.text_queue.put(None)  # a second reader, or a second loop, ends as well
+        self.text_queue.put(None)  # ends a second reader or loop as well
         if self.error:
             raise StreamFailedError(self.error)
         raise StopIteration

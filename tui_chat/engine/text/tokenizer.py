@@ -1,7 +1,7 @@
-"""The tokenizer of a model as the program uses it: literal text to ids, and ids back to text.
+"""The model's tokenizer as the program uses it: literal text to ids, and ids to text.
 
-Owns a private copy of the model's fast tokenizer in which nobody's text is ever parsed for control
-tokens. Refuses to build prompts; templates place control tokens by number.
+`HFEncoder` works on a private copy of the model's fast tokenizer that never parses control tokens
+in text. Templates place control tokens by id.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from tokenizers import AddedToken, Tokenizer
 from tui_chat.errors import ConfigError, ModelLoadError
 
 _SPACES = " \t\n\r\u00a0\u2581"
-"""Runs of these are ordinary text even where a tokenizer lists them as added tokens."""
+"""White space. Added tokens that consist of it count as ordinary text, not as control tokens."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class HFEncoder:
-    """A `TokenEncoder` over the fast tokenizer of a model. Safe to call from any thread.
+    """A `TokenEncoder` over a model's fast tokenizer. Safe to call from any thread.
 
-    Text is encoded as it would be in the middle of a prompt, after a control token: some
-    tokenizers put a space before the very first text only, and a message is never that. So it is
-    encoded behind a mark that no text can contain, and the id of the mark is cut off.
+    Text is encoded as in the middle of a prompt, after a control token. Some tokenizers add a space
+    before the first text of all, which a message never is. Therefore each text is encoded behind a
+    mark that no text can contain, and the id of the mark is removed.
 
-    The flag that keeps control tokens in text literal lives on the tokenizer object, so the object
-    is a deep copy on which it is set once; nothing else may toggle it under another thread.
+    The flag that keeps control tokens in text literal belongs to the tokenizer object. It is set
+    once, on a deep copy, so that no thread can toggle it while another encodes.
 
     Args:
         tokenizer: A fast tokenizer as `AutoTokenizer` returns it. It is not changed.
 
     Raises:
-        ModelLoadError: If the tokenizer is not a fast one or names no end token.
+        ModelLoadError: If the tokenizer is not a fast one, or has no end token.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -77,7 +77,7 @@ class HFEncoder:
         self._backend.add_tokens([AddedToken(self._mark, special=False, normalized=False)])
 
     def _close_controls(self) -> None:
-        """Make every added token special, so that the one flag keeps all of them out of text."""
+        """Make every added token special, so that one flag keeps all of them out of text."""
         loose = [t for t in self._added.values() if not t.special and t.content.strip(_SPACES)]
         for token in loose:
             token.special = True
@@ -99,17 +99,17 @@ class HFEncoder:
 
     @property
     def controls(self) -> Mapping[str, int]:
-        """Every control token by its text: all added tokens but runs of white space."""
+        """The id of every control token, by its text: all added tokens except white space."""
         return MappingProxyType(self._controls)
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The tokens that the model's own tokenizer calls special."""
+        """The tokens that the model's own tokenizer marks as special."""
         return self._special_ids
 
     @property
     def vocabulary(self) -> frozenset[int]:
-        """Every id that stands for a token; rows of the model beyond them are padding."""
+        """Every id of an actual token; further rows of the model's output are padding."""
         return self._vocabulary
 
     @property
@@ -118,12 +118,16 @@ class HFEncoder:
         return self._backend
 
     def strips(self, token: str) -> tuple[bool, bool]:
-        """Whether a control token swallows the white space to its left and to its right."""
+        """Return whether a control token strips white space on its left and on its right."""
         added = self._added[token]
         return added.lstrip, added.rstrip
 
     def encode(self, text: str) -> list[int]:
-        """Ids of literal text, without anything added. Lone surrogates become U+FFFD."""
+        """Return the ids of literal text, with nothing added. Lone surrogates become U+FFFD.
+
+        Raises:
+            ConfigError: If the tokenizer cannot encode the text without a control token.
+        """
         if not text:
             return []
         ids = self._encode(_SURROGATES.sub("\ufffd", text))
@@ -132,17 +136,17 @@ class HFEncoder:
         return self._encode_in_pieces(text)
 
     def _encode(self, text: str) -> list[int]:
-        # `encode` would hold the GIL for the whole text, `encode_batch` does not.
+        # `encode_batch` releases the GIL; `encode` would hold it for the whole text.
         ids: list[int] = self._backend.encode_batch([self._mark + text], add_special_tokens=False)[
             0
         ].ids
         return ids[1:]
 
     def _encode_in_pieces(self, text: str) -> list[int]:
-        """Encode text whose plain vocabulary would merge into a control token.
+        """Encode text that the tokenizer would otherwise merge into a control token.
 
-        Unigram models may hold control tokens as ordinary pieces; cutting each one after its first
-        character leaves pieces that cannot form it.
+        Unigram models may hold control tokens as ordinary pieces. The text is cut after the first
+        character of each, so that no piece can form one.
         """
         pattern = "|".join(re.escape(t) for t in sorted(self._controls, key=len, reverse=True))
         cuts = [match.start() + 1 for match in re.finditer(f"(?={pattern})", text)]
@@ -166,14 +170,14 @@ class HFEncoder:
         return self._controls[token]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, control tokens by their names."""
+        """Return the text of ids. Control tokens appear by name."""
         return str(self._backend.decode(list(ids), skip_special_tokens=False))
 
     def token_text(self, token_id: int) -> str:
-        """What one token stands for, for display.
+        """Return what one token stands for, for display.
 
-        Its text, or for a part of a character its name in the vocabulary; `<id>` for a row of the
-        model that no token belongs to.
+        That is its text; its name in the vocabulary if it is only part of a character; or `<id>` if
+        the id belongs to no token.
         """
         if token_id not in self._vocabulary:
             return f"<{token_id}>"
@@ -184,14 +188,14 @@ class HFEncoder:
 
 
 def _own_bos(backend: Tokenizer, bos_id: int | None) -> int | None:
-    """The begin token if the tokenizer puts it before a text by itself."""
+    """Return the BOS id if the tokenizer itself puts it before a text, else None."""
     ids = backend.encode("a", add_special_tokens=True).ids
     bare = backend.encode("a", add_special_tokens=False).ids
     return bos_id if bos_id is not None and ids[:1] == [bos_id] and bare[:1] != [bos_id] else None
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Number of ids that both begin with."""
+    """Return the number of ids with which both sequences begin."""
     for index, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return index

@@ -1,1 +1,1 @@
-"""The compiled decode path: one token's forward pass as a library of machine code."""
+"""The compiled decode path: the forward pass of one token as a library of machine code."""

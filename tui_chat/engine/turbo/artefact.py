@@ -1,8 +1,8 @@
-"""What a compiled step is made from, and where it is kept.
+"""Describes what a compiled step is made from, and where it is stored on disk.
 
-A step depends on the shape of a model, not on its weights: its recipe is the configuration, the
-dtypes and the versions and hardware it is compiled for. Owns the folder of steps and the files in
-each. Refuses to compile and to run.
+A step depends on the shape of a model, not on its weights. Its recipe is the model's configuration,
+the dtypes, and the library versions and hardware it is compiled for; the hash of these names its
+folder in the cache folder. `build` compiles steps, and `compiled_step` runs them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 
 Device = Literal["cpu", "cuda"]
-"""What steps can be compiled for."""
+"""Kinds of device for which steps can be compiled."""
 StepForm = Literal["growing", "fixed"]
-"""Whether the number of tokens is a shape, or the position a number in memory: see `step`."""
+"""Whether the step gets the number of tokens as a shape, or as a position in memory; see `step`."""
 
 PACKAGE = "step.pt2"
-"""The compiled code."""
+"""Name of the file with the compiled code."""
 SIGNATURE = "signature.json"
-"""What it takes."""
+"""Name of the file that lists the step's arguments, a `Signature`."""
 RECIPE = "recipe.json"
+"""Name of the file with the `Recipe`."""
 REFUSAL = "refusal.txt"
-"""Why it could not be made, or is not used, in a line."""
+"""Name of the file that says, in one line, why the step cannot be compiled or must not be used."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -46,6 +47,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     "float16": torch.float16,
     "int8": torch.int8,
 }
+"""Dtypes that a step can compute in or read, by the names that recipes and signatures use."""
 
 
 _WITHOUT_EFFECT = frozenset(
@@ -55,11 +57,11 @@ _WITHOUT_EFFECT = frozenset(
         "id2label", "label2id", "problem_type", "task_specific_params", "quantization_config",
     }
 )  # fmt: skip
-"""Keys of a configuration that a forward pass does not depend on."""
+"""Keys of a model's configuration that do not affect the forward pass."""
 
 
 class TurboError(TuiChatError):
-    """There is no compiled step for this model here."""
+    """Raised when a model has no compiled step on this machine; `detail` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +69,35 @@ class Recipe:
     """What a step is compiled from."""
 
     config: str
-    """Of the model, as JSON."""
+    """Configuration of the model, as JSON."""
     dtype: str
-    """What it computes in: a key of `DTYPES`."""
+    """Dtype in which the step computes: a key of `DTYPES`."""
     int8: tuple[str, ...]
     """Names of the linear layers whose weights are int8."""
     device: Device = "cpu"
     form: StepForm = "growing"
     hardware: tuple[str, ...] = ()
-    """What it is compiled for: its name, then whatever the machine code may depend on."""
+    """The hardware it is compiled for: its name, then everything the machine code may depend on."""
 
     @property
     def key(self) -> str:
-        """Differs wherever the machine code may differ."""
+        """Hash of everything that may change the machine code, 24 hex digits."""
         made_by = (torch.__version__, transformers.__version__, _source())
         text = json.dumps([self.to_json(), made_by])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     @property
     def folder(self) -> Path:
-        """Where the step is kept, made or not."""
+        """Folder of the step, whether or not it exists."""
         return steps_dir() / self.key
 
     def to_json(self) -> str:
-        """For the process that compiles."""
+        """Return the recipe as JSON, for the compiling process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """What `to_json` wrote."""
+        """Return the recipe that `to_json` wrote."""
         values = json.loads(text)
         lists = {name: tuple(values[name]) for name in ("int8", "hardware")}
         return cls(**{**values, **lists})
@@ -103,7 +105,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a compiled step takes besides the token."""
+    """The arguments of a compiled step, besides the token and its position."""
 
     weights: tuple[tuple[str, tuple[int, ...], str], ...]
     """Name, shape and dtype of each weight, in order."""
@@ -112,12 +114,12 @@ class Signature:
     form: StepForm = "growing"
 
     def to_json(self) -> str:
-        """For the file beside the package."""
+        """Return the signature as JSON, for the file next to the package."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Signature:
-        """What `to_json` wrote."""
+        """Return the signature that `to_json` wrote."""
         values = json.loads(text)
         return cls(
             tuple((name, tuple(shape), dtype) for name, shape, dtype in values["weights"]),
@@ -127,15 +129,15 @@ class Signature:
 
 
 def steps_dir() -> Path:
-    """Folder of all compiled steps."""
+    """Return the folder of all compiled steps."""
     return paths.cache_dir() / "turbo"
 
 
 def recipe_for(model: Any) -> Recipe:
-    """The recipe of a loaded model.
+    """Return the recipe of a loaded model.
 
     Raises:
-        TurboError: If there can be no compiled step for it, with the reason.
+        TurboError: If no step can be compiled for it, with the reason.
     """
     weight = model.get_input_embeddings().weight
     device = _device(weight)
@@ -158,10 +160,10 @@ def recipe_for(model: Any) -> Recipe:
 
 
 def _device(weight: Any) -> Device:
-    """Where a model is.
+    """Return the kind of device that holds a weight.
 
     Raises:
-        TurboError: If nothing can be compiled for that.
+        TurboError: If steps cannot be compiled for that device.
     """
     kind = weight.device.type
     if kind == "cpu":
@@ -177,7 +179,7 @@ def _refused(reason: str) -> TurboError:
 
 
 def _processor() -> tuple[str, ...]:
-    """The instructions that the compiler may use."""
+    """Describe the CPU by the instructions that the compiler may use."""
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)
     found = get_capabilities() if get_capabilities is not None else {}
     features = str(sorted(found.items()))
@@ -185,7 +187,7 @@ def _processor() -> tuple[str, ...]:
 
 
 def _gpu(device: torch.device) -> tuple[str, ...]:
-    """The GPU, and what stands between the compiled code and it."""
+    """Describe the GPU, and the software between it and the compiled code."""
     major, minor = torch.cuda.get_device_capability(device)
     try:
         triton = version("triton")
@@ -201,7 +203,7 @@ def _gpu(device: torch.device) -> tuple[str, ...]:
 
 
 def _driver_version() -> int:
-    """Of CUDA, the newest that the driver knows: 13000 for 13.0; 0 if it does not say."""
+    """Return the newest CUDA version that the driver supports, 13000 for 13.0; 0 if unknown."""
     found = ctypes.c_int(0)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(found))
@@ -209,43 +211,43 @@ def _driver_version() -> int:
 
 
 def _source() -> str:
-    """The step as it is written, and how it is compiled."""
+    """Return a hash of the modules that define and compile a step."""
     sources = (Path(__file__).with_name(name).read_bytes() for name in ("step.py", "build.py"))
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class KeptStep:
-    """A step on the disk, or the reason why there is none."""
+    """A step stored on disk, or the reason why there is none."""
 
     model_type: str
     dtype: str
     is_int8: bool
     hardware: str
-    """What it was made for: `CPU`, or the name of a GPU."""
+    """The hardware it was compiled for: `CPU`, or the name of a GPU."""
     nbytes: int
     refusal: str = ""
 
 
 def refuse(folder: Path, reason: str) -> None:
-    """Have a step never be used again, and say why; its code goes.
+    """Delete the code of a step, and store the reason so that no process uses or compiles it again.
 
     Args:
-        folder: Where it is kept.
+        folder: The folder of the step.
         reason: One line.
     """
-    with suppress(OSError):  # a folder that cannot be written: the step is tried again some day
+    with suppress(OSError):  # a read-only folder: the step is tried again in another session
         (folder / REFUSAL).write_text(reason)
         (folder / PACKAGE).unlink(missing_ok=True)
         (folder / SIGNATURE).unlink(missing_ok=True)
 
 
 def kept_steps() -> list[KeptStep]:
-    """What has been compiled, or refused, on this machine so far."""
+    """Return every step that was compiled or refused on this machine so far."""
     kept = []
     try:
         files = sorted(steps_dir().glob(f"*/{RECIPE}"))
-    except OSError:  # a home that cannot be
+    except OSError:  # the cache folder cannot be read
         return []
     for file in files:
         folder = file.parent
@@ -258,7 +260,7 @@ def kept_steps() -> list[KeptStep]:
             refusal = refused.read_text(errors="replace") if refused.is_file() else ""
             size = sum(path.stat().st_size for path in folder.iterdir())
         except (OSError, ValueError, LookupError, TypeError):
-            continue  # not one of ours
+            continue  # not a folder of a step
         is_int8, hardware = bool(recipe.int8), recipe.hardware[0]
         kept.append(KeptStep(model_type, recipe.dtype, is_int8, hardware, size, refusal))
     return kept

@@ -1,14 +1,15 @@
-"""Compiles a step. A program of its own, so that the screens keep their interpreter.
+"""Compiles a step, in a process of its own so that the chat's interpreter stays free.
 
-Run as `python -m tui_chat.engine.turbo.build FOLDER`: it reads the recipe from there, and leaves
-the compiled code and its signature, or the reason why there is none. No weights are needed, only
-their shapes: the model is made of tensors without memory. Works with the lowest priority.
+Run as `python -m tui_chat.engine.turbo.build FOLDER`. It reads the recipe from the folder, and
+writes either the compiled code and its signature or a refusal with the reason. It runs at the
+lowest priority. It needs the shapes of the weights only: the model is made of tensors without
+memory.
 
-For a GPU the same is done: Triton's kernels and the C++ that calls them go into one library, which
-the chat loads and records into a CUDA graph. `torch.compile` with `mode="reduce-overhead"` would
-record a graph as well, but trace the model in the chat's own process first, cached or not, and
-hold its interpreter for many seconds. Only this process needs Triton. The GPU has to be here, since
-every kernel is timed on it in a few variants, with tensors of the sizes that it is for.
+For a GPU, Triton's kernels and the C++ code that calls them are put into one library, which the
+chat loads and records into a CUDA graph. `torch.compile` with `mode="reduce-overhead"` would record
+a graph as well, but it first traces the model in the chat's own process, even from its cache, and
+blocks the interpreter for many seconds. Only this process needs Triton. It also needs the GPU
+itself, because the compiler times several variants of every kernel, on tensors of the real sizes.
 """
 
 from __future__ import annotations
@@ -27,32 +28,37 @@ if TYPE_CHECKING:
     from tui_chat.engine.turbo.artefact import Recipe, Signature
 
 LONGEST_CONTEXT = 2**20
-"""Most tokens that a step can be asked for."""
+"""The most tokens that a step supports."""
 _OPTIONS = {
-    # Headers compiled ahead pay for many files; here there are two.
+    # Precompiled headers pay off for many files; here there are two.
     "aot_inductor.precompile_headers": False,
     "cpp_cache_precompile_headers": False,
 }
 _GPU_OPTIONS = {
-    # Kernels are timed one by one with tensors made for each; a run of the whole model would need
-    # all of its weights.
+    # Time each kernel with tensors made for it; timing the whole model would need its weights.
     "triton.autotune_at_compile_time": True,
-    # Matrix times vector is bound by memory, and how well it reads depends on the block sizes: more
-    # of them to begin with, and a search from the best.
+    # A matrix-vector product is bound by memory, and its speed depends on the block sizes: try more
+    # of them, then search from the best.
     "max_autotune_pointwise": True,
     "coordinate_descent_tuning": True,
 }
 _MOST_PROCESSES = 8
-"""That compile kernels for a GPU."""
+"""The most processes that compile kernels for a GPU."""
 _EXAMPLE_CAPACITY = {"growing": 128, "fixed": 1024}
-"""Tokens for which loops over the keys are laid out; any number of them works."""
+"""Capacity in tokens of the example buffers, for each form. The compiler optimises the loops over
+the keys for it; the code works for any other."""
 
 
 def main(folder: Path) -> int:
-    """Compile what the recipe in a folder says.
+    """Compile the recipe in a folder.
 
     Returns:
-        0 if it is there, 3 if it cannot be made, and the refusal says why.
+        The exit code: 0 if the step was compiled, 3 if it cannot be compiled and the refusal says
+        why.
+
+    Raises:
+        MemoryError: If memory ran out, so that compiling may succeed another time. torch's
+            `OutOfMemoryError` is passed on for the same reason.
     """
     _yield_to_everything_else()
     inductor = folder / "inductor"
@@ -67,13 +73,13 @@ def main(folder: Path) -> int:
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(_threads(recipe.device))
         use_toolchain(recipe.device, folder / "links")
         signature = compile_step(recipe, folder / PACKAGE)
-        # A step that cannot be loaded may crash what tries, so this process is the first.
+        # Loading a faulty step can crash the process, so try it here before the chat does.
         package_loader(folder / PACKAGE, recipe.device)
         (folder / SIGNATURE).write_text(signature.to_json())
     except MemoryError:
         raise
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU; it may fit next time
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU; another time it may fit
             raise
         traceback.print_exc()
         line = str(error).strip().partition("\n")[0]
@@ -85,7 +91,7 @@ def main(folder: Path) -> int:
 
 
 def compile_step(recipe: Recipe, package: Path) -> Signature:
-    """Compile a step into a file; returns what it takes."""
+    """Compile a step into a file, and return its signature."""
     import torch
 
     with torch.no_grad():
@@ -97,7 +103,7 @@ def compile_step(recipe: Recipe, package: Path) -> Signature:
 
 
 def exported_step(recipe: Recipe) -> tuple[torch.export.ExportedProgram, Signature]:
-    """The step as a graph of operations, and what it takes. Needs no device that computes."""
+    """Return the step as a graph of operations, and its signature. Needs no GPU in any case."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -125,6 +131,7 @@ def exported_step(recipe: Recipe) -> tuple[torch.export.ExportedProgram, Signatu
         place = torch.zeros(1, dtype=torch.int64, device=device)
         if not is_fixed:
             place = torch.empty(5, dtype=torch.int8, device=device)
+    # From 2 on, because torch.export specialises on the sizes 0 and 1.
     length = {0: torch.export.Dim("length", min=2, max=LONGEST_CONTEXT)}
     buffer = {1: torch.export.Dim("capacity", min=2, max=LONGEST_CONTEXT)}
     with torch.no_grad():
@@ -148,7 +155,7 @@ def exported_step(recipe: Recipe) -> tuple[torch.export.ExportedProgram, Signatu
 
 
 def _move(model: Any, device: Any) -> None:
-    """Give a model new weights on a device, of the same shape; none of them mean anything."""
+    """Give a model new, uninitialised weights of the same shapes on a device."""
     import torch
 
     moved: dict[int, Any] = {}
@@ -164,14 +171,14 @@ def _move(model: Any, device: Any) -> None:
 
 
 def _threads(device: str) -> int:
-    """Processes that compile kernels. For a CPU, g++ makes them all of one file."""
+    """Return how many processes compile kernels. For a CPU, g++ compiles a single file."""
     from tui_chat.engine.machine.devices import usable_cores
 
     return 1 if device == "cpu" else max(1, min(_MOST_PROCESSES, usable_cores() - 1))
 
 
 def _options(device: str) -> dict[str, Any]:
-    """The options for a device that this torch knows; older ones lack some, and do without."""
+    """Return the compiler options for a device; older torch releases lack some of them."""
     from torch._inductor import config
 
     options = _OPTIONS if device == "cpu" else {**_OPTIONS, **_GPU_OPTIONS}
@@ -180,7 +187,7 @@ def _options(device: str) -> dict[str, Any]:
 
 
 def _cache_layers(config: Any, dtype: Any) -> list[tuple[int, int]]:
-    """Key heads and head size of each layer, as the model fills a cache."""
+    """Return key heads and head size of each layer, from a cache that the model has filled."""
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
 
@@ -193,7 +200,7 @@ def _cache_layers(config: Any, dtype: Any) -> list[tuple[int, int]]:
 
 
 def _yield_to_everything_else() -> None:
-    """Run only when nothing else wants a core."""
+    """Lower the priority, so that this process runs only when a core would be idle."""
     if hasattr(os, "SCHED_IDLE"):
         try:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

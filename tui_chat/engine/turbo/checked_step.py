@@ -1,12 +1,9 @@
-"""A compiled step that has to prove itself before it computes anything that is shown.
+"""Checks a compiled step against the model before the step computes anything that is shown.
 
-A compiler may be wrong, and so may a graph of a GPU; text would go on, and read as nonsense. So the
-first token is computed by the step and by the model itself, each on a copy of the beginning of the
-cache. What the step adds to the cache counts as well as its logits. The cache in use, the random
-numbers and the text have no part in it.
-
-Owns that check, what becomes of a step that fails, then or later, and how far the two paths may
-differ. Refuses to compile.
+A compiler can be wrong, and so can a CUDA graph, and the reply would go on as nonsense. So the step
+and the model each compute the first token, on copies of the beginning of the KV cache. The check
+compares the logits and what the step writes to the cache. It does not touch the cache in use, the
+random numbers or the text. A step that fails the check, or fails later, is not used again.
 """
 
 from __future__ import annotations
@@ -28,30 +25,30 @@ from tui_chat.safe_text import safe_line
 log = logging.getLogger(__name__)
 
 LONGEST_BEGINNING = 256
-"""Tokens of the cache that are copied: enough to attend to, and little memory."""
+"""Tokens of the cache that are copied for the check: enough to attend to, in little memory."""
 TOLERANCES: Mapping[torch.dtype, float] = {
     torch.float32: 1e-3,
     torch.float16: 0.05,
     torch.bfloat16: 0.15,
 }
-"""How far the two may differ, root mean square, as a share of how much the numbers differ among
-each other. The step keeps its sums in fp32, the model rounds them between operations; unrelated
-numbers would differ by 1.4."""
+"""Largest allowed difference between step and model for each dtype: its root mean square, as a
+share of the standard deviation of the expected values. The step sums in fp32, while the model
+rounds between operations. Unrelated numbers would differ by 1.4."""
 LARGEST = 8.0
-"""A single logit may differ by so many times that, and the greatest of one path be so much less
-than the greatest of the other on the other."""
+"""Factor on the tolerance for single logits: the most by which any logit may differ, and by which
+the model's logit of the step's best token may lie below the model's greatest."""
 
 OnRefusal = Callable[[str, bool], None]
-"""Takes the reason in a line, and whether the step will never be right."""
+"""Called with the reason in one line, and whether the step can never be used."""
 
 
 class CheckedStep:
-    """Implements `decoding.CompiledForward`. For one thread.
+    """A `decoding.CompiledForward` that checks a step before its first use. For one thread only.
 
     Args:
-        step: The step.
+        step: The step to check and run.
         model: The model it was compiled from.
-        on_refusal: Told once, if the step must not be used any more.
+        on_refusal: Called once, if the step must not be used any more.
     """
 
     def __init__(self, step: CompiledForward, model: Any, on_refusal: OnRefusal) -> None:
@@ -61,19 +58,19 @@ class CheckedStep:
         self._is_checked = False
 
     def fits(self, cache: Any) -> bool:
-        """Whether it can go on from this cache; never again once it was refused."""
+        """Return whether the step can continue from this cache; False once it was refused."""
         return self._step is not None and self._step.fits(cache)
 
     def let_go(self) -> None:
-        """Keep no cache alive."""
+        """Drop every reference to a cache."""
         if self._step is not None:
             self._step.let_go()
 
     def __call__(self, token: int, cache: Any) -> Tensor:
-        """Compute one token, once the step was found to be right.
+        """Compute one token. The first call checks the step before using it.
 
         Raises:
-            StepFailedError: If it is not, or cannot run. The cache holds what it held before.
+            StepFailedError: If the step is wrong or fails. The cache is unchanged then.
         """
         step = self._step
         if step is None:
@@ -93,8 +90,9 @@ class CheckedStep:
             log.warning("the compiled step failed", exc_info=True)
             reason = safe_line(f"it failed with {type(error).__name__}: {error}", 200)
             forget_frames(error)
-            # No memory now, or a device that was lost, says nothing about the step.
+            # A lack of memory or a lost device says nothing about the step.
             self._refuse(reason, code not in ("oom", "device_lost"))
+        # Outside the handler, so that the error above is not kept as its context.
         raise StepFailedError
 
     def _refuse(self, reason: str, is_lasting: bool) -> None:
@@ -103,18 +101,18 @@ class CheckedStep:
 
 
 def disagreement(step: CompiledForward, model: Any, token: int, cache: Any) -> str:
-    """Whether a step computes what its model computes.
+    """Compare what a step and its model compute for one token.
 
-    The step computes the token twice, the second time as it goes on then: on a GPU, from a graph.
+    The step computes the token twice: on a GPU, the second call is the first to use the CUDA graph.
 
     Args:
-        step: One that fits the cache.
+        step: A step that fits the cache.
         model: A causal language model.
         token: Any token.
-        cache: Its beginning is copied.
+        cache: The KV cache, whose beginning is copied.
 
     Returns:
-        Where they differ, in words; empty if nowhere.
+        Where they differ, in words; empty if they agree.
     """
     config = model.config.get_text_config(decoder=True)
     length = min(cache.get_seq_length(), LONGEST_BEGINNING)
@@ -136,7 +134,7 @@ def disagreement(step: CompiledForward, model: Any, token: int, cache: Any) -> s
 
 
 def _of_logits(expected: Tensor, logits: Tensor, tolerance: float) -> str:
-    """How logits differ too much, both shape (rows,)."""
+    """Describe how logits, both shape (vocabulary,), differ too much; empty if they do not."""
     share = _share(expected, logits)
     allowed = LARGEST * tolerance * float(expected.std())
     worst = float((logits - expected).abs().max())
@@ -150,20 +148,25 @@ def _of_logits(expected: Tensor, logits: Tensor, tolerance: float) -> str:
 
 
 def _of_caches(theirs: Any, ours: Any, length: int, tolerance: float) -> str:
-    """How keys and values differ too much: the new ones, and at all the ones before."""
+    """Describe how two caches differ too much; empty if they do not.
+
+    The keys and values of the new token may differ within the tolerance, earlier ones not at all.
+    """
     for number, (expected, layer) in enumerate(zip(theirs.layers, ours.layers, strict=True), 1):
         for name in ("keys", "values"):
             right, written = getattr(expected, name), getattr(layer, name)
             if not torch.equal(right[:, :, :length], written[:, :, :length]):
                 return f"it changes {name} of earlier tokens in layer {number}"
             share = _share(right[:, :, length:].float(), written[:, :, length:].float())
-            if not share <= tolerance:
+            if not share <= tolerance:  # also for NaN
                 return f"its {name} differ from the model's in layer {number}"
     return ""
 
 
 def _share(expected: Tensor, found: Tensor) -> float:
-    """Root mean square of a difference as a share of the spread of what is expected; NaN where
-    something is no number."""
+    """Return the root mean square of a difference, as a share of the expected standard deviation.
+
+    NaN if any value is not a number.
+    """
     spread = expected.std().clamp(min=torch.finfo(torch.float32).tiny)
     return float((found - expected).square().mean().sqrt() / spread)

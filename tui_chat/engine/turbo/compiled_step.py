@@ -1,7 +1,8 @@
-"""A compiled step at work: the machine code, bound to the weights of a loaded model.
+"""Runs a compiled step: machine code bound to the weights of a loaded model.
 
-Owns the arguments of each call; the weights are the model's own and are not copied. Refuses to
-compile, and to start from an empty cache.
+`CompiledStep` passes the model's own weights and the buffers of the KV cache to each call, and
+copies none of them. It continues a cache that holds at least one token; prefill is left to the
+model.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from tui_chat.engine.replies.kv_buffers import GrowingLayer
 from tui_chat.engine.turbo.artefact import PACKAGE, SIGNATURE, Signature, TurboError
 
 INT8_SCALE = ".scale"
-"""How the name of the scales of an int8 layer ends; its values have the name of the weight."""
+"""Suffix of the name of an int8 layer's scales. Its values go by the name of the weight."""
 ALIGNMENT = 16
-"""Bytes. Code for a GPU loads so many at once, wherever a tensor may begin there."""
+"""Bytes to which each weight must be aligned, because GPU code loads this many at once."""
 
 
 class CompiledStep:
-    """Implements `decoding.CompiledForward`. For one thread.
+    """A `decoding.CompiledForward` over the files of a step. For one thread only.
 
     Args:
-        folder: Where the step is kept.
-        model: The loaded model; its recipe is that of the step.
+        folder: The folder of the step.
+        model: The loaded model, whose recipe is that of the step.
 
     Raises:
         TurboError: If the files cannot be used, or do not fit the model.
@@ -51,7 +52,7 @@ class CompiledStep:
         self._capacity = 0
 
     def fits(self, cache: Any) -> bool:
-        """Whether it can go on from this cache: not empty, with the layers it knows."""
+        """Return whether the cache has a token or more, and the layers of the step."""
         layers = cache.layers
         return (
             len(layers) == len(self._layers)
@@ -60,17 +61,18 @@ class CompiledStep:
         )
 
     def __call__(self, token: int, cache: Any) -> Tensor:
-        """Compute one token: its keys and values go into the cache, its logits come back.
+        """Compute one token, add its keys and values to the cache, and return its logits.
 
         Args:
-            token: Its id.
-            cache: One that `fits`.
+            token: The id of the token.
+            cache: A cache that `fits`.
 
         Returns:
-            Logits in fp32, shape (rows,), valid until the next call.
+            Logits in fp32, shape (vocabulary,), valid until the next call.
         """
         layers = cache.layers
         length = layers[0].length + 1
+        # Another chat brings other buffers, and growing replaces them.
         if length > self._capacity or layers[0].key_buffer is not self._buffers[0]:
             self._use(layers, length)
         self._token.fill_(token)
@@ -82,13 +84,14 @@ class CompiledStep:
         return logits
 
     def _run(self, length: int) -> Tensor:
-        """Compute the token in `_token`, the last one of so many."""
+        """Compute the token in `_token`, the last of `length` tokens."""
+        # The growing form reads the shape of `place` only.
         place = self._position if self._is_fixed else self._span[:length]
         logits: Tensor = self._loader.run([self._token, place, *self._buffers, *self._weights])[0]
         return logits
 
     def _use(self, layers: list[GrowingLayer], length: int) -> None:
-        """Make room in the buffers, and note them."""
+        """Make room in the cache's buffers, and bind them."""
         for layer in layers:
             layer.make_room(length)
         keys = [layer.key_buffer for layer in layers]
@@ -99,31 +102,31 @@ class CompiledStep:
             self._span = self._span.new_empty(self._capacity)
 
     def let_go(self) -> None:
-        """Keep no cache alive; the next call takes hold of one again."""
+        """Drop every reference to a cache. The next call binds its cache again."""
         self._buffers, self._capacity = [], 0
 
 
 def package_loader(package: Path, device: torch.device | str) -> Any:
-    """What runs the compiled code.
+    """Return the loader that runs the compiled code of a package.
 
-    What `torch._inductor.aoti_load_package` ends in, without importing the compiler, which takes
-    the better part of a second. It runs single-threaded, without events of its own on a GPU, so
-    that its calls can be recorded into a graph.
+    This is what `torch._inductor.aoti_load_package` returns in the end, without importing the
+    compiler, which takes most of a second. The code runs single-threaded and uses no events of its
+    own on a GPU, so that its calls can be recorded into a graph.
     """
     loader: Any = torch._C._aoti.AOTIModelPackageLoader
     arguments = (str(package), "model", True)
     index = torch.device(device).index
     try:
         return loader(*arguments, 1, -1 if index is None else index)
-    except TypeError:  # torch 2.7 knows one runner, and the first device
+    except TypeError:  # torch 2.7 always uses one runner on the first device
         return loader(*arguments)
 
 
 def _bound(signature: Signature, model: Any) -> list[Tensor]:
-    """The tensors of a model in the order of a signature.
+    """Return the tensors of a model in the order of a signature.
 
     Raises:
-        TurboError: If one is missing or of another shape or dtype.
+        TurboError: If a tensor is missing, is misaligned, or has another shape or dtype.
     """
     present: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, tensor in tuple(present.items()):

@@ -1,11 +1,9 @@
-"""A compiled step on a GPU, repeated from a CUDA graph.
+"""A compiled step on a GPU, replayed from a CUDA graph.
 
-One token takes hundreds of kernels, each of them shorter than it takes to ask for it. Recorded
-once, they are started with a single call. A graph holds addresses, so it is recorded again where
-the keys and values move: for another chat, and when their buffers grow. That takes as long as a
-few tokens, and the step is in order without it, so a token is never waited for.
-
-Owns the graph, and when it is no longer true. Refuses to know what is computed.
+One token takes hundreds of kernels, and launching each takes longer than running it. A graph
+records the launches once and repeats them with a single call. It holds addresses, so `GraphedStep`
+records it again whenever the keys and values move: for another chat, and when their buffers grow.
+Recording takes as long as a few tokens.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ from tui_chat.engine.replies.kv_buffers import GrowingLayer
 from tui_chat.engine.turbo.compiled_step import CompiledStep
 
 Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
-"""Records what a function asks the GPU for, without doing it. Returns what does it, as often as it
-is called, and the tensor in which the result is then."""
+"""Records the GPU work of a function without running it. Returns a function that runs the work each
+time it is called, and the tensor that then holds the result."""
 
 
 class CudaRecorder:
-    """Records into CUDA graphs, which share the memory that they compute in.
+    """Recorder of CUDA graphs that share one memory pool.
 
     Args:
-        device: Of everything that is recorded.
+        device: The GPU of everything that is recorded.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -44,18 +42,18 @@ class CudaRecorder:
             if self._anchor is None:
                 self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
                 self._pool = torch.cuda.graph_pool_handle()
-                # A pool ends with the last graph in it, and cannot be used again; this one stays.
+                # A pool is freed with its last graph and cannot be reused, so this graph stays.
                 self._anchor, _ = self._recorded(lambda: torch.zeros(1, device=self._device))
             graph, logits = self._recorded(run)
         return graph.replay, logits
 
     def _recorded(self, run: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        """A graph of what a function asks for, and its result."""
+        """Return a graph of what a function launches, and its result."""
         graph = torch.cuda.CUDAGraph()
-        # Not `torch.cuda.graph`, which gives all free memory of the allocator back first, and in
-        # some releases looks for garbage too.
+        # Not `torch.cuda.graph`, which first returns all free memory of the allocator to the driver
+        # and in some releases also runs the garbage collector.
         with torch.cuda.stream(self._stream):
-            # Other threads may ask the device how it is meanwhile.
+            # `thread_local`, so that other threads may query the device during the capture.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 result = run()
@@ -65,12 +63,12 @@ class CudaRecorder:
 
 
 class GraphedStep(CompiledStep):
-    """Implements `decoding.CompiledForward` for a step in the fixed form. For one thread.
+    """A `decoding.CompiledForward` for a step in the fixed form. For one thread only.
 
     Args:
-        folder: Where the step is kept.
-        model: The loaded model; its recipe is that of the step.
-        record: Records the calls; into CUDA graphs if None.
+        folder: The folder of the step.
+        model: The loaded model, whose recipe is that of the step.
+        record: Records the calls; None records CUDA graphs.
 
     Raises:
         TurboError: If the files cannot be used, or do not fit the model.
@@ -86,6 +84,7 @@ class GraphedStep(CompiledStep):
 
     def _use(self, layers: list[GrowingLayer], length: int) -> None:
         super()._use(layers, length)
+        # Weak references: the graph must not keep the cache of a closed chat in memory.
         known = [buffer() for buffer in self._recorded_buffers]
         if len(known) != len(self._buffers) or any(
             old is not new for old, new in zip(known, self._buffers, strict=True)
@@ -99,10 +98,10 @@ class GraphedStep(CompiledStep):
             return self._repeated(length)
 
     def _repeated(self, length: int) -> Tensor:
-        """Compute the token from the graph, where there is or can be one."""
+        """Compute the token from the graph, recording it if needed; the first call uses none."""
         if self._recorded is None:
             if not self._has_run:
-                # The first call loads the kernels, which cannot be recorded.
+                # The first call loads the kernels, which a graph cannot record.
                 logits = super()._run(length)
                 self._has_run = True
                 return logits

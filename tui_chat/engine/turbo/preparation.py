@@ -1,8 +1,7 @@
-"""Getting a compiled step ready in the background, while replies are written without it.
+"""Prepares the compiled step of a model in the background, while replies are written without it.
 
-Owns the process that compiles, and what is known about the step so far. A step that was made once
-is there at once the next time; one that turned out to be wrong is not made again. Refuses to run
-the step.
+`Preparation` loads the step at once if it is on disk. Otherwise it runs `build` in another process,
+and reports its progress as `TurboState`. A step that turned out to be wrong is not compiled again.
 """
 
 from __future__ import annotations
@@ -47,20 +46,23 @@ from tui_chat.safe_text import safe_line
 log = logging.getLogger(__name__)
 
 PAUSE_S = 3.0
-"""After loading, before compiling begins: the first reply shall have the machine for itself."""
+"""Seconds between loading a model and compiling its step, so that the first reply has the machine
+to itself."""
 LONGEST_S = 1800.0
+"""Seconds after which the compiling process is killed."""
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-"""What would happen again; a process that was killed may end well another time."""
+"""Signals of a crash, which would happen again. A process that was killed may succeed another
+time."""
 
 
 class Preparation:
     """Finds or compiles the step of one loaded model.
 
     Args:
-        model: As it was loaded.
-        is_building: Whether to compile a step that is not there.
-        on_change: Told of every new state, on any thread.
-        pause_s: Seconds before compiling begins.
+        model: The loaded model.
+        is_building: Whether to compile a step that is not on disk.
+        on_change: Called with every new state, on any thread.
+        pause_s: Seconds to wait before compiling.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Preparation:
         pause_s: float = PAUSE_S,
     ) -> None:
         self.done = threading.Event()
-        """Set once it is ready or known to be unavailable."""
+        """Set once the step is ready, known to be unavailable, or cancelled."""
         self._model = model
         self._device: torch.device = model.get_input_embeddings().weight.device
         self._is_building = is_building
@@ -84,16 +86,16 @@ class Preparation:
 
     @property
     def state(self) -> TurboState:
-        """How far it is. Any thread."""
+        """The current state. Any thread may ask."""
         return self._state
 
     @property
     def step(self) -> CheckedStep | None:
-        """The step, once it is ready. Any thread."""
+        """The step, or None until it is ready. Any thread may ask."""
         return self._step
 
     def start(self) -> None:
-        """Take the step if it is there, else begin to wait for it."""
+        """Load the step if it is on disk; otherwise start the thread that has it compiled."""
         try:
             recipe = recipe_for(self._model)
             if self._has_taken(recipe):
@@ -112,20 +114,21 @@ class Preparation:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop compiling, and let go of the model."""
+        """Stop compiling, and drop the references to the model."""
         self._cancelled.set()
         self._step = None
         self._model = None
         self.done.set()
 
     def _prepare(self, recipe: Recipe) -> None:
-        """Compile on a thread of its own."""
+        """Have the step compiled, on a thread of its own."""
         if self._cancelled.wait(self._pause_s):
             return
         began = time.monotonic()
         try:
             recipe.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(recipe.folder.with_suffix(".lock"))
+            # In short attempts, so that cancelling also ends the wait for another program's lock.
             while not self._cancelled.is_set():
                 with suppress(Timeout), lock.acquire(timeout=0.5):
                     if not self._has_taken(recipe):
@@ -142,15 +145,15 @@ class Preparation:
             self._give_up(type(error).__name__)
 
     def _environment(self) -> dict[str, str]:
-        """What the process that compiles sees of the machine: one GPU at most."""
+        """Environment of the compiling process, which sees no GPU but the model's."""
         index = self._device.index
         return {} if index is None else {"CUDA_VISIBLE_DEVICES": visible_device(index)}
 
     def _has_taken(self, recipe: Recipe, seconds: float = 0.0) -> bool:
-        """Use the step if it is on the disk.
+        """Load the step if it is on disk, and return whether it was.
 
         Raises:
-            TurboError: If it is known that it cannot be made, or it does not fit.
+            TurboError: If the step was refused before, or does not fit the model.
         """
         folder, model = recipe.folder, self._model
         if (folder / REFUSAL).is_file():
@@ -161,9 +164,10 @@ class Preparation:
         try:
             step = kind(folder, model)
         except TurboError:
-            shutil.rmtree(folder, ignore_errors=True)  # made anew the next time
+            shutil.rmtree(folder, ignore_errors=True)  # the next start compiles it again
             raise
         self._step = CheckedStep(step, model, partial(self._refuse, folder))
+        # `cancel` on another thread may have cleared the step just before that line set it.
         if self._cancelled.is_set():
             self._step = None
             return True
@@ -172,7 +176,7 @@ class Preparation:
         return True
 
     def _refuse(self, folder: Path, reason: str, is_lasting: bool) -> None:
-        """Use the step no more, and where it will never be right, keep the reason in its place."""
+        """Stop using the step. If it can never be right, store the reason in its folder."""
         self._step = None
         if is_lasting:
             refuse(folder, reason)
@@ -193,10 +197,17 @@ class Preparation:
 
 
 def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.Event) -> None:
-    """Run the process that compiles, in a folder that becomes the step's when all went well.
+    """Run the compiling process in a work folder.
+
+    The work folder becomes the step's folder if it holds a step or a lasting refusal.
+
+    Args:
+        recipe: What to compile.
+        environment: Environment variables to add.
+        cancelled: Ends the process when set.
 
     Raises:
-        TurboError: If it failed.
+        TurboError: If no step was compiled.
     """
     work = _work_folder(recipe.folder.parent)
     try:
@@ -229,16 +240,17 @@ def _compile(recipe: Recipe, environment: dict[str, str], cancelled: threading.E
 
 
 def _work_folder(parent: Path) -> Path:
-    """A new folder to compile in: in this one, or where temporary files are.
+    """Create a work folder, in the given one or where temporary files go.
 
-    torch's compiler takes its command apart at spaces, and quotes no path.
+    torch's compiler splits its command line at spaces and quotes no path, so a parent whose path
+    would need quotes cannot be used.
     """
     is_plain = shlex.quote(str(parent)) == str(parent)
     return Path(tempfile.mkdtemp(prefix="making-", dir=parent if is_plain else None))
 
 
 def _run(work: Path, output: Any, environment: dict[str, str], cancelled: threading.Event) -> int:
-    """The exit code of the compiling process; it is killed when cancelled."""
+    """Run the compiling process, and return its exit code. Kill it when cancelled."""
     root = str(Path(tui_chat.__file__).resolve().parent.parent)
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
     process = subprocess.Popen(
@@ -248,7 +260,7 @@ def _run(work: Path, output: Any, environment: dict[str, str], cancelled: thread
         stderr=subprocess.STDOUT,
         cwd=work,
         env={**os.environ, **environment, "PYTHONPATH": path},
-        start_new_session=True,  # the compiler it starts ends with it
+        start_new_session=True,  # so that `killpg` also ends the compilers it starts
     )
     deadline = time.monotonic() + LONGEST_S
     while process.poll() is None:

@@ -1,9 +1,9 @@
-"""What has to be on a machine so that a step can be compiled there.
+"""Checks whether a machine has what compiling a step needs.
 
-A C++ compiler and free memory; for a GPU also Triton and the headers of Python and CUDA. A toolkit
-has them. Without one, Triton's own package brings all of CUDA's but one, which is a package of its
-own, and the library to link with is the driver's. Owns the looking for these; `toolchain` has them
-used. Refuses to install and to compile.
+That is a C++ compiler and free memory; for a GPU also Triton and the headers of Python and CUDA. A
+CUDA toolkit contains CUDA's headers. Without one, Triton's own package has all but one of them,
+which comes in a package of its own; the library to link against is the driver's. `toolchain` makes
+the compiler use what is found here.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from tui_chat.engine.turbo.artefact import TurboError
 from tui_chat.safe_text import safe_line
 
 NEEDED_BYTES = 2 * 1024**3
-"""Free memory that compiling asks for. Seen for 24 layers: 0.58 GB in the process that compiles and
-0.56 GB in the C++ compiler it starts. On a GPU also a context of its own, and example tensors."""
+"""Free memory that compiling requires. Measured for 24 layers: 0.58 GB in the compiling process and
+0.56 GB in its C++ compiler. On a GPU, a CUDA context and example tensors come on top."""
 _TOOLKIT = Path("/usr/local/cuda")
 _HEADERS = ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h")
-"""The last is missing in the package of the runtime, and nothing compiles without it."""
+"""Headers of CUDA that must be there. The CUDA runtime package lacks the last, without which
+nothing compiles."""
 _PORTABLE = "nv/target"
-"""What the header of half precision includes, from the package of CUDA's C++ library."""
+"""A header that `cuda_fp16.h` includes, from the package of CUDA's C++ library."""
 
 
 def compiler_problem(device: str) -> str:
-    """Why nothing can be compiled for a device; empty if it can.
+    """Return why nothing can be compiled for a device; empty if compiling is possible.
 
     Args:
         device: `cpu`, `cuda:0` or `mps`.
     """
-    # The same choice as torch makes.
+    # torch chooses the compiler in the same way.
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler ({safe_line(compiler, 60)})"
@@ -60,13 +61,13 @@ def compiler_problem(device: str) -> str:
 
 
 def require_compiler(device: str) -> None:
-    """Refuse where nothing can be compiled.
+    """Raise an error unless a step can be compiled for a device.
 
     Args:
         device: `cpu`, `cuda:0` or `mps`.
 
     Raises:
-        TurboError: With what is missing.
+        TurboError: If something is missing or memory is short, with the reason.
     """
     problem = compiler_problem(device)
     if problem:
@@ -80,9 +81,10 @@ def require_compiler(device: str) -> None:
 
 
 def cuda_home() -> Path | None:
-    """A folder whose `include` has the headers of CUDA; None if there is none.
+    """Return a folder whose `include` has the headers of CUDA; None if there is none.
 
-    What the user names, then a toolkit, then the packages that torch and Triton bring.
+    Looks in the folders that the environment names, then in a toolkit, then in the packages that
+    torch and Triton bring.
     """
     named = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     compiler = shutil.which("nvcc")
@@ -97,10 +99,10 @@ def cuda_home() -> Path | None:
 
 
 def portable_headers(home: Path) -> Path | None:
-    """The folder with what CUDA's headers include from another package; None if there is none.
+    """Return the folder with the headers that CUDA's include from another package; None if missing.
 
     Args:
-        home: What `cuda_home` found.
+        home: The folder that `cuda_home` returned.
     """
     places = [home / "include", *(p / "include" for p in _in_package("nvidia", "cu13"))]
     places += [p / "include" for p in _in_package("nvidia", "cuda_cccl")]
@@ -111,13 +113,17 @@ def portable_headers(home: Path) -> Path | None:
 
 
 def _in_package(package: str, inner: str) -> list[Path]:
-    """A folder in an installed package, in each place that it has."""
+    """Return a folder inside an installed package, for each place where it is installed."""
     found = importlib.util.find_spec(package)
     folders = (found.submodule_search_locations or ()) if found is not None else ()
     return [Path(folder) / inner for folder in folders]
 
 
 def visible_device(index: int) -> str:
-    """The `CUDA_VISIBLE_DEVICES` with which a process sees one GPU alone, that of a number."""
+    """Return the `CUDA_VISIBLE_DEVICES` value with which a process sees a single GPU.
+
+    Args:
+        index: Number of the GPU as this process counts them.
+    """
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return visible[index] if any(visible) and index < len(visible) else str(index)

@@ -1,14 +1,14 @@
 """The forward pass of one token, written so that a compiler makes fast code of it.
 
-Owns the forms that decoding takes for the compiler: products of a matrix and a vector, attention of
-a single query, and keys and values in buffers that are written in place. The layers themselves are
-those of transformers. Weights come in as arguments, so the code made of it fits every model of the
-same shape and holds no copy of any. Refuses to compile, and to know files.
+The layers are those of transformers. This module replaces what decoding can do more simply:
+products of a matrix and a vector, attention of a single query, and keys and values in buffers that
+are written in place. Weights are arguments, so the compiled code fits every model of the same shape
+and holds no copy of any.
 
-There are two forms. The growing one is told the number of tokens as a shape, and reads as many keys
-and values: a CPU is given that anew with every call. A CUDA graph repeats the same calls with the
-same addresses and shapes, so the fixed one is told the position as a number in memory, reads the
-buffers whole, and leaves out what lies behind the position.
+A step has one of two forms. The growing form gets the number of tokens as a shape, and reads that
+many keys and values; on a CPU, the shape may differ with every call. A CUDA graph repeats the same
+calls with the same addresses and shapes, so the fixed form gets the position as a number in memory,
+reads the whole buffers, and masks what lies behind the position.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from tui_chat.engine.replies.forward import cache_name
 from tui_chat.engine.turbo.artefact import StepForm
 
 ATTENTION = "tui_chat_step"
-"""The name under which transformers knows `attend_one`."""
+"""Name under which `attend_one` is registered with transformers."""
 
 SCALE = "scale"
-"""Name of the parameter of an int8 layer that holds one fp32 scale for each output row."""
+"""Name of an int8 layer's parameter with one fp32 scale for each output row."""
 
 
 def in_memory(x: Tensor) -> Tensor:
-    """A vector as fp32 numbers in memory.
+    """Return a vector as fp32 numbers in memory, shape (n,).
 
-    The compiler would otherwise compute the producer of a vector again for every row of a matrix
-    that it is multiplied with. Striding is the operation it cannot put into a loop.
+    The compiler would otherwise compute the vector again for every row of a matrix it is multiplied
+    by. It cannot fuse `as_strided` into a loop, so it has to store the vector.
     """
     flat = x.float().reshape(-1)
     return torch.as_strided(flat, (flat.shape[0],), (1,))
@@ -45,13 +45,13 @@ def in_memory(x: Tensor) -> Tensor:
 class StepLinear(nn.Module):
     """A linear layer for a single vector, as one loop that reads each weight once.
 
-    Sums are in fp32, whatever the weights are stored as.
+    Sums are in fp32, in whatever dtype the weights are stored.
 
     Args:
         in_features: Length of the vector.
-        out_features: Rows of the weights.
-        bias: Whether there is one.
-        dtype: Of bias and result.
+        out_features: Number of output rows.
+        bias: Whether the layer has a bias.
+        dtype: Dtype of the bias and the result.
         is_int8: Whether the weights are int8 with one fp32 scale for each row.
     """
 
@@ -70,7 +70,7 @@ class StepLinear(nn.Module):
         self.bias = nn.Parameter(added, requires_grad=False) if added is not None else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The product with a vector of shape (1, 1, in_features)."""
+        """Return the product with a vector of shape (1, 1, in_features)."""
         y = (in_memory(x) * self.weight.float()).sum(-1)
         if hasattr(self, SCALE):
             y = y * getattr(self, SCALE)
@@ -88,20 +88,20 @@ def attend_one(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one token over all tokens so far, itself included.
+    """Attend with one token to all tokens so far, itself included.
 
     Args:
-        module: The layer; not needed.
+        module: The layer; not used.
         query: Shape (1, heads, 1, head size).
         key: Shape (key heads, tokens, head size).
         value: As `key`.
-        attention_mask: Which tokens are visible, booleans that can be viewed as shape (tokens,);
-            None for all. What is not may be any number, also one that is none.
-        scaling: Of the scores; one over the root of the head size if None.
-        options: `softcap` limits the scores; what else transformers passes does not matter here.
+        attention_mask: Which tokens are visible, as booleans that can be viewed as shape (tokens,);
+            None for all. Keys and values of invisible tokens may be anything, even NaN.
+        scaling: Factor on the scores; None for one over the square root of the head size.
+        options: `softcap` limits the scores. Other options of transformers are ignored.
 
     Returns:
-        The attended values, shape (1, 1, heads, head size), and None for the weights.
+        The attended values, shape (1, 1, heads, head size), and None for the attention weights.
     """
     _, heads, _, size = query.shape
     key_heads = key.shape[0]
@@ -116,6 +116,7 @@ def attend_one(
     if attention_mask is not None:
         visible = attention_mask.view(1, -1, 1)
         scores = torch.where(visible, scores, -torch.inf)
+        # A weight of 0 would not silence NaN in memory that was never written.
         values = torch.where(visible.unsqueeze(-1), values, 0.0)
     weights = scores.softmax(1).unsqueeze(-1)
     attended = (weights * values).sum(1)
@@ -127,13 +128,13 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, lambda *args, **kwargs: None)
 
 
 class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
-    """Keys and values of one layer in buffers that have room for more tokens.
+    """The keys and values of one layer, in buffers with room for more tokens.
 
     Args:
         keys: Shape (key heads, capacity, head size).
         values: As `keys`.
-        position: Of the new token, shape (1,).
-        length: Tokens that are handed out, the new one among them.
+        position: Position of the new token, shape (1,).
+        length: Number of tokens that `update` returns, including the new one.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, position: Tensor, length: int) -> None:
@@ -145,7 +146,7 @@ class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         self._length = length
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Write the new token, and return the tokens."""
+        """Write the new token in place, and return the keys and values."""
         self.keys.index_copy_(1, self._position, key_states[0])
         self.values.index_copy_(1, self._position, value_states[0])
         return self.keys[:, : self._length], self.values[:, : self._length]
@@ -155,21 +156,21 @@ class _StepLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
 
 
 class _Step(nn.Module):
-    """One token in, the logits of the next one out; keys and values are added in place.
+    """Module that takes one token and returns the logits after it; adds keys and values in place.
 
     Args:
-        model: A causal language model, prepared by `step_model`.
+        model: A causal language model from `step_model`.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self._holder = [model]  # no submodule: its weights come as arguments
+        self._holder = [model]  # in a list, so that it is no submodule: its weights are arguments
         self.names = [name for name, _ in weights_of(model)]
-        """What `weights` are, in order."""
+        """The names of the `weights` arguments, in order."""
 
     @property
     def model(self) -> Any:
-        """The model that is computed."""
+        """The model that the step computes."""
         return self._holder[0]
 
     def _logits(
@@ -180,7 +181,7 @@ class _Step(nn.Module):
         mask: Tensor | None,
         weights: Sequence[Tensor],
     ) -> Tensor:
-        """Compute one token: logits in fp32, shape (rows,)."""
+        """Compute one token, and return its logits in fp32, shape (vocabulary,)."""
         kind: Any = type(self.model)
         output = torch.func.functional_call(
             self.model,
@@ -199,7 +200,7 @@ class _Step(nn.Module):
 
 
 class GrowingStep(_Step):
-    """The step whose number of tokens is a shape."""
+    """The step that gets the number of tokens as a shape."""
 
     def forward(
         self,
@@ -212,14 +213,15 @@ class GrowingStep(_Step):
         """Compute one token.
 
         Args:
-            token: Its id, shape (1, 1).
-            place: Only its length counts: tokens in the cache with this one.
+            token: The id of the token, shape (1, 1).
+            place: Shape (n,) for n tokens in the cache, the new one included. The values are not
+                read.
             keys: For each layer, shape (key heads, capacity, head size).
             values: As `keys`.
-            weights: As `names` says.
+            weights: The weights, in the order of `names`.
 
         Returns:
-            Logits in fp32, shape (rows,).
+            Logits in fp32, shape (vocabulary,).
         """
         length = place.shape[0]
         torch._check(length <= keys[0].shape[1])  # type: ignore[no-untyped-call]  # as torch has it
@@ -229,7 +231,7 @@ class GrowingStep(_Step):
 
 
 class FixedStep(_Step):
-    """The step whose shapes are the same for every token until the buffers grow."""
+    """The step whose shapes stay the same for every token until the buffers grow."""
 
     def forward(
         self,
@@ -242,31 +244,32 @@ class FixedStep(_Step):
         """Compute one token.
 
         Args:
-            token: Its id, shape (1, 1).
+            token: The id of the token, shape (1, 1).
             place: Its position, below the capacity, shape (1,).
             keys: For each layer, shape (key heads, capacity, head size).
             values: As `keys`.
-            weights: As `names` says.
+            weights: The weights, in the order of `names`.
 
         Returns:
-            Logits in fp32, shape (rows,).
+            Logits in fp32, shape (vocabulary,).
         """
         capacity = keys[0].shape[1]
         layers = [_StepLayer(k, v, place, capacity) for k, v in zip(keys, values, strict=True)]
         visible = torch.arange(capacity, device=token.device) <= place
-        # A mask of four dimensions is passed on as it is.
+        # transformers passes a mask of four dimensions on unchanged.
         return self._logits(token, place, layers, visible.view(1, 1, 1, -1), weights)
 
 
 FORMS: Mapping[StepForm, type[_Step]] = {"growing": GrowingStep, "fixed": FixedStep}
+"""The step of each form."""
 
 
 def step_model(config: Any, dtype: torch.dtype, int8: Sequence[str]) -> Any:
-    """The model that a step needs, without weights that mean anything.
+    """Return the model that a step computes, with meaningless weights.
 
     Args:
-        config: Of the model.
-        dtype: What it computes in.
+        config: Configuration of the model.
+        dtype: Dtype in which it computes.
         int8: Names of the linear layers whose weights are int8.
     """
     from transformers import AutoModelForCausalLM
@@ -286,6 +289,6 @@ def step_model(config: Any, dtype: torch.dtype, int8: Sequence[str]) -> Any:
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and buffer by name, in order; tied ones once."""
+    """Yield every parameter and buffer with its name, in order; tied ones once."""
     yield from model.named_parameters()
     yield from model.named_buffers()

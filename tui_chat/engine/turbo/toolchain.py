@@ -1,7 +1,7 @@
-"""Has the C++ compiler find what a step is linked with. For the process that compiles alone.
+"""Sets up the C++ compiler in the compiling process, so that it finds what a step is linked with.
 
-Owns that process's environment for compilers, and the links and the script that they need. Refuses
-to decide whether a step can be compiled: `requirements` does.
+It changes the environment variables of the process, so only `build` may use it. Whether a step can
+be compiled at all is for `requirements` to check.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _CXX_RUNTIME = "libstdc++.so"
 
 
 def use_toolchain(device: str, links: Path) -> None:
-    """Prepare for compiling, before torch's compiler is imported.
+    """Prepare the process for compiling. Call it before torch's compiler is imported.
 
     Args:
         device: `cpu` or `cuda`.
-        links: A folder to make, for what is only needed meanwhile.
+        links: A folder to create for links and a compiler script, needed only while compiling.
 
     Raises:
         TurboError: If something is missing.
@@ -35,7 +35,7 @@ def use_toolchain(device: str, links: Path) -> None:
     if device == "cuda":
         _use_cuda()
         torch.cuda.init()  # type: ignore[no-untyped-call]  # loads the driver
-        # Its name without a version is what a linker looks for, and is not on every machine.
+        # Linkers look for the name without a version, which not every machine has.
         _link("libcuda.so", links)
         _append("LIBRARY_PATH", links)
     if sys.platform.startswith("linux"):
@@ -43,10 +43,10 @@ def use_toolchain(device: str, links: Path) -> None:
 
 
 def _use_cuda() -> None:
-    """Name the folders with the headers of CUDA.
+    """Set the variables that name the folders with the headers of CUDA.
 
     Raises:
-        TurboError: If there are none.
+        TurboError: If the headers are missing.
     """
     home = cuda_home()
     portable = portable_headers(home) if home is not None else None
@@ -57,17 +57,18 @@ def _use_cuda() -> None:
 
 
 def _use_shared_runtime(links: Path) -> None:
-    """Link with the C++ library that torch has loaded, where the compiler would copy its own in.
+    """Make the compiler link with the C++ library that torch has loaded, not with a static copy.
 
-    A compiler that finds no shared one takes the static one without a word, and code with a second
-    copy crashes as soon as it meets an object of the first: in loading a step, at the latest. This
-    was seen with a compiler in a folder of its own, beside the one of the system.
+    A compiler that finds no shared C++ library silently takes the static one. Code with such a
+    second copy crashes as soon as it handles an object of the first, at the latest when a step is
+    loaded. This happened with a compiler installed in a separate folder beside the system's.
     """
     compiler = os.environ.get("CXX", "g++")
     if "g++" not in Path(compiler).name or _has_shared_runtime(compiler):
         return
     if _link(_CXX_RUNTIME, links):
-        # Its own folders come before those in LIBRARY_PATH, and after those on its command line.
+        # The compiler searches its own folders before LIBRARY_PATH but after the command line, so
+        # the link has to be named there, by a script.
         script = links / Path(compiler).name
         found = shutil.which(compiler) or compiler
         script.write_text(
@@ -78,7 +79,7 @@ def _use_shared_runtime(links: Path) -> None:
 
 
 def _has_shared_runtime(compiler: str) -> bool:
-    """Whether it would link with a shared C++ library; True as well where it does not say."""
+    """Return whether a compiler would link a shared C++ library; True if it does not say."""
     try:
         asked = [compiler, f"-print-file-name={_CXX_RUNTIME}"]
         said = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -88,7 +89,7 @@ def _has_shared_runtime(compiler: str) -> bool:
 
 
 def _link(name: str, links: Path) -> bool:
-    """Give a library that this process has loaded its name without a version."""
+    """Link the unversioned name of a library to the file that this process has loaded."""
     loaded = _loaded_library(name)
     if loaded is None:
         return False
@@ -97,7 +98,7 @@ def _link(name: str, links: Path) -> bool:
 
 
 def _loaded_library(name: str, maps: Path = Path("/proc/self/maps")) -> Path | None:
-    """The file of a library that this process has loaded, by its name without a version."""
+    """Return the file of a library that this process has loaded, by its unversioned name."""
     for line in maps.read_text().splitlines():
         path = Path(line.split(maxsplit=5)[-1])
         if path.name.startswith(name):
@@ -106,6 +107,6 @@ def _loaded_library(name: str, maps: Path = Path("/proc/self/maps")) -> Path | N
 
 
 def _append(variable: str, folder: Path) -> None:
-    """Have the C++ compiler look in another folder, after those that it is told of."""
+    """Append a folder to a search path of the C++ compiler."""
     known = os.environ.get(variable)
     os.environ[variable] = f"{known}{os.pathsep}{folder}" if known else str(folder)

@@ -1,1 +1,1 @@
-"""What is done with the database as a whole: checks, copies, imports."""
+"""Operations on the database as a whole: checks, backups, compaction and imports."""

@@ -1,8 +1,8 @@
-"""Imported chats on their way into the database.
+"""Saving of imported chats in the database.
 
-A chat whose id is taken gets a new one, unless it is the same chat; then there is nothing to do.
-What is saved is committed in pieces, so that a large file needs neither much memory nor a long
-lock. Refuses to know file formats.
+A chat whose id is already taken gets a new id, unless the stored chat has the same content; that
+chat is not saved again. Commits happen in batches, so that a large file needs neither much memory
+nor a long lock. The readers of the file formats are in `storage.formats`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from tui_chat.storage.database.writing import TranscriptStore
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 BATCH = 2000
-"""Messages that are committed together."""
+"""Approximate number of messages in one commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import."""
+    """Counts of one committed batch."""
 
     chats: int = 0
     """Chats that were saved."""
     messages: int = 0
-    """Their messages."""
+    """Messages of the chats that were saved."""
     unchanged: int = 0
-    """Chats that were saved before."""
+    """Chats that the database already had with the same content."""
 
 
 def save_imported(
     store: TranscriptStore, chats: Iterable[Conversation], on_saved: Callable[[Imported], None]
 ) -> None:
-    """Save chats as they come.
+    """Save chats in batches as an iterator delivers them.
 
     Args:
         store: The open database.
-        chats: Read one by one, never held together.
-        on_saved: Told of each piece that was committed.
+        chats: The chats, read one by one. Unfinished messages in them become `interrupted`.
+        on_saved: Called after each commit with the counts of that batch.
 
     Raises:
-        StoreError: If the database cannot be written; what was committed before stays.
+        StoreError: If the database cannot be written, or if reading a chat raised one. Batches
+            committed before stay; after a reading error, so do the chats read before it.
     """
     failures: list[StoreError] = []
     waiting = _guarded(chats, failures)
@@ -72,7 +73,10 @@ def save_imported(
 
 
 def _guarded(chats: Iterable[Conversation], failures: list[StoreError]) -> Iterator[Conversation]:
-    """The chats up to a failure, so that what came before it is saved."""
+    """Yield the chats up to a `StoreError` and put that error into `failures`.
+
+    The caller can then commit the chats before the error and raise it afterwards.
+    """
     try:
         yield from chats
     except StoreError as error:
@@ -80,7 +84,7 @@ def _guarded(chats: Iterable[Conversation], failures: list[StoreError]) -> Itera
 
 
 def _batch(first: Conversation, others: Iterator[Conversation]) -> Iterator[Conversation]:
-    """A chat and those after it, up to about `BATCH` messages."""
+    """Yield a chat and the ones after it, up to about `BATCH` messages."""
     yield first
     room = BATCH - len(first)
     while room > 0:
@@ -92,9 +96,12 @@ def _batch(first: Conversation, others: Iterator[Conversation]) -> Iterator[Conv
 
 
 def _is_new(store: TranscriptStore, conversation: Conversation) -> bool:
-    """Whether a chat has to be saved; gives it another id if its own is taken."""
+    """Return whether a chat has to be saved, and give it a new id if its own is taken.
+
+    If the same chat is stored but deleted, this restores it.
+    """
     if not _ID.fullmatch(conversation.id) or conversation.id == "last":
-        # It would name other files, or other chats, where ids are typed and shown.
+        # Ids are typed and shown: `last` names the newest chat, and other characters are unsafe.
         name = conversation.id.encode("utf-8", "surrogatepass")
         conversation.id = hashlib.sha256(name).hexdigest()[:32]
     if store.stored_update(conversation.id) is None:
@@ -107,7 +114,10 @@ def _is_new(store: TranscriptStore, conversation: Conversation) -> bool:
 
 
 def _content(conversation: Conversation) -> tuple[Any, ...]:
-    """What makes two chats the same; not the times and places that a format may not know."""
+    """Return the values by which two chats count as the same.
+
+    The title, times, models and active leaf are left out, because not every format has them.
+    """
     return (
         conversation.system,
         conversation.details.to_values(),
@@ -119,7 +129,10 @@ def _content(conversation: Conversation) -> tuple[Any, ...]:
 
 
 def _settle(conversation: Conversation) -> None:
-    """Nobody writes on what another program left unfinished."""
+    """Mark unfinished messages as interrupted, because no process will finish them.
+
+    The time of the last change stays as it was.
+    """
     updated = conversation.updated
     for message in list(conversation.messages()):
         if message.is_unfinished:

@@ -1,8 +1,7 @@
-"""Care for the transcript database: look it over, copy it, make it smaller.
+"""Maintenance of the transcript database: check and repair it, back it up, compact it.
 
-Nothing here is needed for chatting. What `check` says is about rows and the search index as well as
-pages; `db.open_database` looks at pages only, and sets a damaged file aside. Refuses to change
-anything unasked.
+The chat itself needs none of this. `check` examines the rows and the search index as well as the
+pages, whereas `database.file.open_database` examines the pages only and sets a damaged file aside.
 """
 
 from __future__ import annotations
@@ -33,55 +32,60 @@ from tui_chat.storage.database.records import RECOUNT_CHAT
 from tui_chat.storage.database.salvage import damage_of
 
 ProblemKind = Literal["damage", "pages", "index", "chat", "parent", "leaf", "count"]
-"""`damage` and `pages`: the file itself. `index`: the search index is not that of the messages.
-`chat`: messages without a chat. `parent`, `leaf`: a message that others name is missing. `count`:
-the list of chats shows another number than there is."""
+"""`damage`, `pages`: the file itself is damaged. `index`: the search index differs from the
+messages. `chat`: a message has no chat. `parent`: a message's parent is missing, or a message is
+its own ancestor. `leaf`: the message at the end of a chat's active path is missing. `count`: the
+stored number of turns or messages of a chat is wrong."""
 _MOST_PAGE_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a database."""
+    """One fault in a database."""
 
     kind: ProblemKind
     text: str
     """One sentence without a full stop."""
     chat_id: str = ""
-    """The chat that it is about; empty for the whole file."""
+    """Id of the chat concerned; empty if the fault is not in a single chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a database holds and what is wrong with it."""
+    """The size of a database and its faults."""
 
     chats: int
     messages: int
     problems: tuple[Problem, ...] = ()
-    """What is wrong now, after a repair."""
+    """Faults that remain, after a repair if there was one."""
     repaired: tuple[Problem, ...] = ()
-    """What was wrong and is not any more."""
+    """Faults that the repair removed."""
     is_index_checked: bool = True
-    """False for a database that can only be read: SQLite compares the index in a transaction."""
+    """False for a read-only database: SQLite compares the index in a write transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vacuumed:
-    """The size of the file, in bytes."""
+    """Size of the database file before and after compaction, in bytes."""
 
     before: int
     after: int
 
 
 def check(path: Path, *, repair: bool = False) -> CheckReport:
-    """Look for everything that can be wrong with a database.
+    """Check the pages, rows and search index of a database.
+
+    If the pages are damaged, the report holds only those faults, because the rows cannot be
+    trusted. A database with an older schema is migrated first.
 
     Args:
-        path: The database; it has to exist.
-        repair: Mend the rows and make the search index anew. Damaged pages are not mended: the
-            next start of the chat salvages what is readable.
+        path: The database; it must exist.
+        repair: Repair the rows and rebuild the search index. Damaged pages stay: the next start of
+            the chat salvages the readable rows.
 
     Raises:
-        StoreError: If the file is missing, locked, another program's or a newer version's.
+        StoreError: If the file is missing or locked, or belongs to another program or to a newer
+            version of this one.
     """
     _require(path)
     try:
@@ -107,19 +111,20 @@ def check(path: Path, *, repair: bool = False) -> CheckReport:
 
 
 def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
-    """Copy a database, as it is at one moment, while other programs may write to it.
+    """Copy a consistent snapshot of a database, even while other programs write to it.
 
     Args:
         path: The database.
-        target: Where the copy goes, whole or not at all; only its owner can read it.
-        overwrite: Replace a file that is there.
+        target: The copy, written atomically and readable by its owner only.
+        overwrite: Replace an existing file.
 
     Returns:
-        The size of the copy, in bytes.
+        Size of the copy, in bytes.
 
     Raises:
-        StoreError: If there is no database, the target is there, or it cannot be written. A target
-            that was there is unchanged then.
+        StoreError: If `path` does not exist, `target` is the database itself, `target` exists and
+            `overwrite` is false, or `target` cannot be written. An existing target is left
+            unchanged.
     """
     _require(path)
     if target.exists() and target.samefile(path):
@@ -138,15 +143,18 @@ def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
 
 
 def vacuum(path: Path) -> Vacuumed:
-    """Give the room of what was deleted back to the disk.
+    """Shrink a database file by returning the space of deleted rows to the disk.
+
+    Returns:
+        The sizes before and after.
 
     Raises:
-        StoreError: If there is no database, another program has it open for writing, or there is no
-            room for the copy that SQLite makes meanwhile.
+        StoreError: If there is no database, another program has it open for writing, or the disk
+            has no room for the temporary copy that SQLite makes.
     """
     _require(path)
     before = path.stat().st_size
-    with repair_lock(path):  # a program that starts meanwhile waits
+    with repair_lock(path):  # a program that starts now waits until the vacuum is done
         if has_living_process(path):
             raise StoreError(
                 "The transcript database was left as it is",
@@ -169,7 +177,7 @@ def _require(path: Path) -> None:
 
 @contextmanager
 def _current(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a sound database, brought to this version first."""
+    """Yield a connection to an undamaged database, migrated to the newest schema if needed."""
     with closing(connect(path)) as connection:
         refuse_foreign(connection, path)
         version = schema_version(connection)
@@ -193,14 +201,17 @@ def _page_problems(connection: sqlite3.Connection, damage: str) -> Iterator[Prob
 
 
 def _index_problem(connection: sqlite3.Connection) -> Problem | Literal["", "unchecked"]:
-    """Whether the search index is that of the messages.
+    """Compare the search index with the messages.
 
-    SQLite compares it with all texts, and replies that are still written are not in it: then only
-    its own structure and its rows are compared.
+    Returns:
+        The fault if they differ, "" if they agree, or "unchecked" for a read-only database.
     """
     problem = Problem("index", "The search index does not fit the messages")
     unfinished = connection.execute("SELECT 1 FROM messages WHERE owner <> '' LIMIT 1").fetchone()
     try:
+        # With rank 1, FTS5 also compares the index with the text of every row. Replies that are
+        # still being written are not in the index, so with one of them that check would fail:
+        # rank 0 checks the structure only, and the query below compares the row ids.
         with transaction(connection):
             connection.execute(
                 "INSERT INTO messages_found (messages_found, rank) VALUES ('integrity-check', ?)",
@@ -254,7 +265,7 @@ def _chat_problems(chat: sqlite3.Row, rows: dict[str, sqlite3.Row]) -> Iterator[
 
 
 def _repair(connection: sqlite3.Connection) -> None:
-    """Write down what reading makes of broken trees, count again, and make the index anew."""
+    """Save broken trees in the form in which they are loaded, recount, and rebuild the index."""
     broken = {p.chat_id for p in _row_problems(connection) if p.kind in ("parent", "leaf")}
     with transaction(connection):
         connection.execute(
@@ -272,6 +283,8 @@ def _repair(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE chats SET leaf = ? WHERE id = ?", (chat.leaf_id, chat_id))
         for row in connection.execute("SELECT id FROM chats").fetchall():
             connection.execute(RECOUNT_CHAT, {"chat": row["id"]})
+        # The rebuild indexes every row. Unfinished replies must not be in the index, because the
+        # triggers add them when they are finished.
         connection.execute("INSERT INTO messages_found (messages_found) VALUES ('rebuild')")
         connection.execute(
             "INSERT INTO messages_found (messages_found, rowid, text)"
@@ -280,5 +293,5 @@ def _repair(connection: sqlite3.Connection) -> None:
 
 
 def dated_copy(path: Path) -> Path:
-    """The name of a copy that is made now, beside the database."""
+    """Return a file name with the current local time for a copy, in the database's folder."""
     return path.with_name(f"{path.stem}-{now().astimezone():%Y%m%d-%H%M%S}.db")

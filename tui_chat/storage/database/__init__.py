@@ -1,1 +1,1 @@
-"""The SQLite file: its schema, rows, readers and writers, and who may write."""
+"""The SQLite file: schema, row mapping, reading, writing, repair and the locks on writing."""

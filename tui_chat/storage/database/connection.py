@@ -1,8 +1,8 @@
-"""One connection to the transcript database: its settings, and its errors in plain words.
+"""Connections to the transcript database: settings, transactions and error messages.
 
-A rollback journal with full synchronisation: a commit survives a killed process and a power cut.
-Write-ahead logging is not used; SQLite before 3.51.3 can corrupt it when two processes write, and
-it cannot be read in a read-only folder.
+Every connection uses a rollback journal with `synchronous = EXTRA`, so that a commit survives a
+killed process and a power cut. Write-ahead logging is not used: SQLite before 3.51.3 can corrupt
+such a log when two processes write, and a database with one cannot be read in a read-only folder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 from tui_chat.errors import StoreError
 
 BUSY_TIMEOUT_MS = 5000
-"""How long a connection waits for another process's lock."""
+"""How long a connection waits for another process's lock, in milliseconds."""
 
 REPAIR_HINT = "Start tui-chat: it sets the file aside and saves what is readable"
 NO_WRITING = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 )
+"""Primary result codes that mean the database cannot be opened for writing."""
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk reported an input/output error",
@@ -40,12 +41,18 @@ def connect(
     factory: type[sqlite3.Connection] = sqlite3.Connection,
     query_only: bool = False,
 ) -> sqlite3.Connection:
-    """A connection to an existing database, with the settings that every one has.
+    """Open an existing database in autocommit mode, with the settings of every connection.
 
-    Falls back to SQLite's read-only mode where the file cannot be opened for writing.
+    If the file cannot be opened for writing, SQLite's read-only mode is used instead. A missing
+    file is never created.
+
+    Args:
+        path: The database file.
+        factory: The connection class; tests inject faults with it.
+        query_only: Refuse writes on this connection.
 
     Raises:
-        sqlite3.Error: If it cannot be opened. A missing file is never made.
+        sqlite3.Error: If the file cannot be opened.
     """
     try:
         connection = _connect(path, "rw", factory)
@@ -77,29 +84,28 @@ def _connect(path: Path, mode: str, factory: type[sqlite3.Connection]) -> sqlite
 def _configure(connection: sqlite3.Connection) -> None:
     """Apply the settings of every connection.
 
-    Damage is not reported here: `damage_of` looks for it and can say more.
+    Errors from a damaged file are ignored here; `salvage.damage_of` reports damage in more detail.
     """
     connection.row_factory = sqlite3.Row
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = EXTRA")
-        # What is deleted is overwritten: it is gone for a reader of the file, and for `salvage`.
+        # Overwrite deleted rows: otherwise anyone who reads the raw file could see them, and
+        # `salvage` would restore them.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA journal_mode = DELETE")
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        # These statements are right, so that an error in one of them is the file's.
+        # These statements are valid, so even SQLITE_ERROR comes from the file.
         if not is_damage(error) and primary_code(error) != sqlite3.SQLITE_ERROR:
             raise
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """A write transaction: all of it is committed, or nothing.
-
-    It takes the write lock at once; a transaction that begins by reading can't wait for the lock
-    later, SQLite fails it without a time-out.
-    """
+    """Run the block in one write transaction; roll it back if the block raises."""
+    # Take the write lock now. If a transaction that began with a read needs the lock later, SQLite
+    # can fail it at once instead of waiting for the busy timeout.
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -112,7 +118,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def unusable(path: Path, error: Exception) -> StoreError:
-    """The error to show when the database cannot be used."""
+    """Return the error that tells the user why the database cannot be used, and what to do."""
     hint = "Check the folder's permissions and the disk, then start again"
     if is_damage(error):
         hint = REPAIR_HINT
@@ -120,28 +126,28 @@ def unusable(path: Path, error: Exception) -> StoreError:
 
 
 def primary_code(error: BaseException | None) -> int:
-    """The primary result code of SQLite in an error; 0 for any other error, and for none."""
+    """Return the primary SQLite result code of an error; 0 for None and for any other error."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that the content of a database file is broken.
+    """Return whether an error means that the content of a database file is damaged.
 
-    Rotten names in the schema reach Python as text that is not UTF-8.
+    `UnicodeDecodeError` counts as well: damaged names in the schema are no longer valid UTF-8.
     """
     codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     return isinstance(error, UnicodeDecodeError) or primary_code(error) in codes
 
 
 def is_environment(error: BaseException) -> bool:
-    """Whether the disk or the file is to blame, so that the same change can work later."""
+    """Return whether the disk or the file caused an error, so that a retry can succeed later."""
     return is_damage(error) or isinstance(
         error, sqlite3.OperationalError | OSError | StoreError | MemoryError
     )
 
 
 def reason(error: BaseException) -> str:
-    """Why the database could not be written or read, in one clause for people."""
+    """Return the cause of a database error as one clause for the user."""
     if isinstance(error, StoreError):
         return _REASONS.get(primary_code(error.__cause__), error.one_line)
     if code := primary_code(error):

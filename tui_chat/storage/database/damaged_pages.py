@@ -1,8 +1,8 @@
-"""Rows read straight from the pages of a SQLite file that SQLite itself refuses to read.
+"""A reader for table rows in a SQLite file that SQLite itself refuses to read.
 
-Every page that looks like a leaf of a table is taken for one, whatever the header, the schema or
-the inner pages say, so that each row whose own page is intact is found. Layout of pages, cells
-and records: https://www.sqlite.org/fileformat2.html, sections 1.3 to 2.1.
+It treats every page that looks like a table leaf as one and ignores the schema and the inner
+pages, so that it finds each row whose own page is intact. The layout of pages, cells and records
+is described at https://www.sqlite.org/fileformat2.html, sections 1.3 to 2.1.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 Value = None | int | float | str | bytes
+"""A value of a column, as one of SQLite's storage classes."""
 
 _MAGIC = b"SQLite format 3\x00"
 _TABLE_LEAF = 0x0D
 _INTEGER_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+"""Bytes of an integer, by its serial type."""
 _DEFAULT_PAGE_SIZE = 4096
 
 
 def rows_on_leaf_pages(path: Path) -> Iterator[tuple[int, list[Value]]]:
-    """Every readable table row of a database file, as row id and values in column order.
+    """Yield the row id and the values, in column order, of every readable table row of a file.
 
-    A row with a damaged cell, record or overflow chain is left out.
+    A row with a damaged cell, record or overflow chain is skipped. The rows do not say which table
+    they belong to, and old or deleted copies of a row may be among them.
 
     Raises:
         OSError: If the file cannot be read.
@@ -40,7 +43,7 @@ def rows_on_leaf_pages(path: Path) -> Iterator[tuple[int, list[Value]]]:
 
 
 def _page_sizes(header: bytes) -> tuple[int, int]:
-    """Page size and usable bytes of a page, from the header where it is believable."""
+    """Return the size and usable bytes of a page; SQLite's defaults if the header is damaged."""
     if header.startswith(_MAGIC):
         size = int.from_bytes(header[16:18], "big")
         size = 65536 if size == 1 else size
@@ -53,7 +56,7 @@ def _page_rows(
     content: mmap.mmap, start: int, page_size: int, usable: int
 ) -> Iterator[tuple[int, list[Value]]]:
     page = content[start : start + page_size]
-    header = 100 if start == 0 else 0
+    header = 100 if start == 0 else 0  # the file header comes first on page 1
     if page[header] != _TABLE_LEAF:
         return
     cells = int.from_bytes(page[header + 3 : header + 5], "big")
@@ -71,11 +74,11 @@ def _page_rows(
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A variable-length integer of 1 to 9 bytes, and the position after it."""
+    """Decode a variable-length integer of 1 to 9 bytes; return it and the position after it."""
     value = 0
     for index in range(9):
         byte = data[position + index]
-        if index == 8:
+        if index == 8:  # the ninth byte has no continuation bit
             return value << 8 | byte, position + 9
         value = value << 7 | byte & 0x7F
         if byte < 0x80:
@@ -86,9 +89,14 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def _payload(
     content: mmap.mmap, page: bytes, position: int, size: int, page_size: int, usable: int
 ) -> bytes:
-    """The bytes of a record: on the page, and on a chain of overflow pages where it is long."""
+    """Return the bytes of a record, including its overflow pages if it does not fit its own page.
+
+    Raises:
+        ValueError: If the size or the chain of overflow pages is impossible.
+    """
     if size > len(content):
         raise ValueError("the record is longer than the file")
+    # Sections 1.6 and 1.7 of the format, which call these X, M and K.
     most = usable - 35
     if size <= most:
         return page[position : position + size]
@@ -98,7 +106,7 @@ def _payload(
     parts = [page[position : position + local]]
     missing = size - local
     following = int.from_bytes(page[position + local : position + local + 4], "big")
-    while missing > 0:
+    while missing > 0:  # ends even if the chain is a cycle, as each page reduces `missing`
         start = (following - 1) * page_size
         if following < 1 or start + page_size > len(content):
             raise ValueError("the chain of overflow pages is broken")
@@ -110,7 +118,11 @@ def _payload(
 
 
 def _record(payload: bytes) -> list[Value]:
-    """Decode a record into its values."""
+    """Decode a record into its values.
+
+    Raises:
+        ValueError: If its lengths contradict each other or a serial type does not exist.
+    """
     header_size, position = _varint(payload, 0)
     if header_size > len(payload):
         raise ValueError("the record header is longer than the record")
@@ -127,7 +139,7 @@ def _record(payload: bytes) -> list[Value]:
 
 
 def _value(payload: bytes, position: int, serial_type: int) -> tuple[Value, int]:
-    """One value of a record and the number of bytes it takes."""
+    """Decode one value of a record; return it and the number of its bytes."""
     if serial_type == 0:
         return None, 0
     if serial_type in _INTEGER_SIZES:

@@ -1,7 +1,8 @@
-"""The transcript database file: made, opened, checked, migrated, repaired.
+"""Opening the transcript database file: create, check, repair and migrate it.
 
-One SQLite file, readable by its owner only. It is never half made, and never given up: a damaged
-one is set aside and what is readable goes into a fresh one. Refuses to know what a chat is.
+The database is one SQLite file that only its owner can read. It appears under its name only when
+it is complete, and a damaged file is never deleted: it gets a dated name, and its readable rows go
+into a new file.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from tui_chat.storage.save_state import Notice
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open database."""
+    """An open database and what was found while opening it."""
 
     path: Path
     connection: sqlite3.Connection
     notices: tuple[Notice, ...] = ()
     is_read_only: bool = False
     failed_write: sqlite3.OperationalError | None = None
-    """Why a first write failed that might succeed later, as on a full disk."""
+    """The error of the trial write, if a later write may succeed, for example on a full disk."""
 
 
 def open_database(
@@ -58,23 +59,24 @@ def open_database(
     factory: type[sqlite3.Connection] = sqlite3.Connection,
     migrations: Sequence[Migration] = MIGRATIONS,
 ) -> Database:
-    """Open the database for writing; make, repair and migrate it where needed.
+    """Open the database for writing; create, repair and migrate it if needed.
 
     Args:
-        path: The file. Its folder is made (0700) if it is missing.
-        moment: Dates the names of files that are set aside; the current time by default.
-        factory: The connection class, where a test wants faults.
+        path: The file. A missing folder is created with mode 0700.
+        moment: Time for the names of files that are set aside or copied; now by default.
+        factory: The connection class; tests inject faults with it.
         migrations: All migrations, oldest first.
 
     Returns:
-        The connection, in autocommit mode, with what the user should be told. It is read-only
-        where the file or its folder is.
+        The database with its connection, in autocommit mode, and notices for the user. It is
+        read-only if the file or its folder is.
 
     Raises:
-        StoreError: If it cannot be opened, belongs to another program or to a newer version.
+        StoreError: If the file cannot be opened, or belongs to another program or to a newer
+            version of this one.
     """
     moment = moment or now()
-    path = Path(os.path.realpath(path))  # what is set aside is the file, not a link to it
+    path = Path(os.path.realpath(path))  # a repair must rename the file, not a link to it
     notices: list[Notice] = []
     try:
         private_dir(path.parent)
@@ -108,12 +110,14 @@ def open_database(
 
 @contextmanager
 def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
-    """A short-lived connection that only reads what is committed; usable in any thread.
+    """Open a short-lived connection for the calling thread that only reads committed data.
 
-    Where there is no database yet, an empty one in memory stands in.
+    If there is no file yet, the connection is to an empty database in memory. A file with an older
+    schema is migrated first.
 
     Raises:
-        StoreError: If the database cannot be read, is damaged or belongs to a newer version.
+        StoreError: If the database cannot be read, is damaged, or belongs to another program or to
+            a newer version of this one.
     """
     try:
         if not path.exists():
@@ -148,10 +152,10 @@ def _create(
     factory: type[sqlite3.Connection],
     migrations: Sequence[Migration],
 ) -> None:
-    """Make an empty database, whole or not at all."""
+    """Create an empty database atomically."""
     with _fresh_beside(path, moment, factory, migrations) as (partial, _):
         pass
-    os.rename(partial, path)  # nobody else makes it now: the caller holds `repair_lock`
+    os.rename(partial, path)  # overwrites nothing: the caller holds `repair_lock`
     sync_folder(path.parent)
 
 
@@ -162,9 +166,10 @@ def _fresh_beside(
     factory: type[sqlite3.Connection],
     migrations: Sequence[Migration],
 ) -> Iterator[tuple[Path, sqlite3.Connection]]:
-    """Make a database under a temporary name, so that no process ever sees a half-made file.
+    """Create a database under a temporary name, so that no process sees an incomplete file.
 
-    The connection is closed at the end; the file stays unless something failed.
+    Yields its path and a connection, which is closed when the block ends. The caller renames the
+    file; if the block raises, it is deleted.
     """
     partial = path.with_name(f"{path.name}.new-{uuid.uuid4().hex[:8]}")
     try:
@@ -185,7 +190,13 @@ def _repair(
     factory: type[sqlite3.Connection],
     migrations: Sequence[Migration],
 ) -> list[Notice]:
-    """Put what is readable of a damaged database into a fresh one, then set it aside."""
+    """If the database is damaged, replace it by a new file with its readable rows.
+
+    The damaged file is kept under a dated name.
+
+    Returns:
+        A notice for the user; nothing if the database is not damaged.
+    """
     with closing(connect(path)) as connection:
         damage = damage_of(connection, path, len(migrations))
     if not damage:
@@ -212,7 +223,7 @@ def _repair(
 
 
 def _try_to_write(connection: sqlite3.Connection) -> sqlite3.OperationalError | None:
-    """Try a write that changes nothing, and say how it failed."""
+    """Try a write that changes nothing; return its error, or None if it worked."""
     try:
         with transaction(connection):
             connection.execute(f"PRAGMA user_version = {schema_version(connection)}")
@@ -231,7 +242,7 @@ def _read_only_notice(path: Path) -> Notice:
 
 
 def _make_private(path: Path) -> None:
-    """Take the rights of others away from a file that was made elsewhere."""
+    """Remove the permissions of group and others from a file that came from elsewhere."""
     with suppress(OSError):
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:

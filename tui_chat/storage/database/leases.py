@@ -1,7 +1,7 @@
-"""Which running program writes to a message or a chat: lock files, for processes and for chats.
+"""Lock files that tell which running process writes to a message or a chat.
 
-The operating system gives a lock back when its process ends, however it ends, so there is no
-heartbeat that a sleeping laptop could miss and no process number that could be taken again.
+The operating system releases a lock when its process ends, however it ends. So there is no
+heartbeat that a sleeping laptop could miss, and no process id that could be reused.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from tui_chat.config.paths import private_dir
 from tui_chat.safe_text import storable
 
 _LOOK_S = 0.005
-"""How long to wait before looking again at a chat that seems taken,"""
+"""Seconds between two attempts to lock a chat."""
 _LOOKS = 4
-"""and how often: a program that starts tries every lock for a moment."""
+"""Attempts to lock a chat before it counts as taken.
+
+One is not enough: a starting program holds each lock for a moment while `sweep` tests it.
+"""
 
 
 def lease_dir(database: Path) -> Path:
-    """Folder of the lock files, beside the database."""
+    """Return the folder of the lock files, which lies beside the database."""
     return database.with_name(database.name + ".open")
 
 
 class ProcessLease:
-    """Says to other processes, from `hold` to `release`, that its owner lives.
+    """A lock file that shows other processes, from `hold` to `release`, that this one is running.
 
-    Where the folder cannot be written there is no lock file, and the owner counts as ended for
-    everybody else.
+    If the folder cannot be written, there is no lock file, and other processes take this one for
+    ended.
     """
 
     def __init__(self, database: Path) -> None:
@@ -42,18 +45,18 @@ class ProcessLease:
         self._descriptor: int | None = None
 
     def hold(self) -> None:
-        """Take the lock file, unless it is held already."""
+        """Create and lock the file, unless this lease holds it already."""
         if self._descriptor is None:
             with suppress(OSError):
                 self._descriptor = _open_locked(self._path, fcntl.LOCK_EX)
 
     @property
     def is_held(self) -> bool:
-        """Whether other processes can see that this one lives."""
+        """Whether other processes can see that this one is running."""
         return self._descriptor is not None
 
     def release(self) -> None:
-        """Say that the owner has ended."""
+        """Unlock and remove the file."""
         if self._descriptor is not None:
             _remove_and_close(self._path, self._descriptor)
             self._descriptor = None
@@ -61,7 +64,7 @@ class ProcessLease:
 
 
 class ChatLease:
-    """Lets one program at a time write to a chat, from `take` to `give_back`."""
+    """A lock file that reserves a chat for one writer, from `take` to `give_back`."""
 
     def __init__(self, database: Path, chat_id: str) -> None:
         name = hashlib.sha256(storable(chat_id).encode()).hexdigest()[:32]
@@ -69,10 +72,11 @@ class ChatLease:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Take the chat; False if another program has it, or another session of this one.
+        """Reserve the chat.
 
-        Where the folder cannot be written nobody can save the chat, so that it counts as taken by
-        whoever asks.
+        Returns:
+            False if another program holds the chat, or another session of this program does. True
+            also if the folder cannot be written: then no program can save the chat anyway.
         """
         for look in range(_LOOKS):
             if self._descriptor is not None:
@@ -88,7 +92,7 @@ class ChatLease:
         return self._descriptor is not None
 
     def give_back(self) -> None:
-        """Let others take the chat."""
+        """Release the chat for other writers."""
         if self._descriptor is not None:
             _remove_and_close(self._path, self._descriptor)
             self._descriptor = None
@@ -97,14 +101,14 @@ class ChatLease:
 
 @contextmanager
 def lent_chats(database: Path, chat_ids: Iterable[str]) -> Iterator[list[str]]:
-    """Take chats for as long as something is done to them; those that others have are given back.
+    """Reserve chats for the duration of the block, as far as no other program holds them.
 
     Args:
         database: The database file.
         chat_ids: Full ids.
 
     Yields:
-        The ids of chats that another program has open.
+        The ids of the chats that could not be reserved because another program has them open.
     """
     leases = {chat_id: ChatLease(database, chat_id) for chat_id in chat_ids}
     try:
@@ -115,21 +119,26 @@ def lent_chats(database: Path, chat_ids: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _open_locked(path: Path, operation: int) -> int:
-    """Make a lock file and lock it; returns its descriptor.
+    """Create a lock file, lock it and return its descriptor.
+
+    Args:
+        path: The lock file.
+        operation: Flags for `fcntl.flock`.
 
     Raises:
-        BlockingIOError: If another one has it and `operation` does not wait.
-        OSError: If the file cannot be made.
+        BlockingIOError: If the file is locked elsewhere and `operation` has `LOCK_NB`.
+        OSError: If the file cannot be created.
     """
     for _ in range(100):
         private_dir(path.parent)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:  # another process just removed the empty folder
+        except FileNotFoundError:  # another process has just removed the empty folder
             continue
         try:
             fcntl.flock(descriptor, operation)
-            # Another process may have taken the new file for a stale one and removed it.
+            # Between `open` and `flock`, another process may have found the new file unlocked and
+            # removed it as stale. A lock on a removed file protects nothing, so try again.
             if os.fstat(descriptor).st_nlink:
                 return descriptor
         except BaseException:
@@ -141,23 +150,28 @@ def _open_locked(path: Path, operation: int) -> int:
 
 def _remove_and_close(path: Path, descriptor: int) -> None:
     with suppress(OSError):
-        path.unlink()
+        path.unlink()  # while still locked: later, it could be the file of a new owner
     os.close(descriptor)
 
 
 def _remove_folder(folder: Path) -> None:
     with suppress(OSError):
-        folder.rmdir()  # fails while another process has its file there
+        folder.rmdir()  # fails while any lock file is in it
 
 
 def is_live(database: Path, owner: str) -> bool:
-    """Whether the process with that lease still runs; removes the lock file of one that ended."""
-    # Never a path built from text of a damaged row.
+    """Return whether the process of a lease still runs; remove its lock file if it has ended.
+
+    Args:
+        database: The database file.
+        owner: `ProcessLease.owner`, for example from a row of the database.
+    """
+    # A damaged row can hold any text: never build a path from one with dots or slashes.
     return owner.isalnum() and _is_locked(lease_dir(database) / owner)
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a process has a lock file; removes one that nobody has."""
+    """Return whether any process holds a lock file; remove the file if none does."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -177,14 +191,14 @@ def _is_locked(path: Path) -> bool:
 
 
 def sweep(database: Path) -> None:
-    """Remove the lock files of processes that ended."""
+    """Remove the lock files that ended processes left behind."""
     with suppress(OSError):
         for path in list(lease_dir(database).iterdir()):
             _is_locked(path)
 
 
 def has_living_process(database: Path) -> bool:
-    """Whether any program has the database open for writing."""
+    """Return whether any process, this one included, has the database open for writing."""
     try:
         names = os.listdir(lease_dir(database))
     except OSError:
@@ -194,9 +208,9 @@ def has_living_process(database: Path) -> bool:
 
 @contextmanager
 def repair_lock(database: Path) -> Iterator[None]:
-    """Let one process at a time judge, set aside and make the database.
+    """Hold the lock under which one process at a time checks, repairs or creates the database.
 
-    Without a writable folder there is no lock, and nothing to repair either.
+    If the folder cannot be written, there is no lock; no process can repair anything there.
     """
     descriptor = None
     with suppress(OSError):

@@ -1,8 +1,8 @@
-"""The schema of the transcript database, as a list of migrations that only ever grows.
+"""The schema of the transcript database, as an append-only list of migrations.
 
-Each migration is one transaction together with the new `user_version`, so that a database is
-never half migrated. Before an existing database is changed, a copy is put beside it. New columns
-go to the end of their table: `salvage` reads rows of a damaged file by position.
+Each migration and its new `user_version` are committed in one transaction, so that a database is
+never half migrated. Before an existing database is changed, a copy is made beside it. Add new
+columns at the end of their table: `salvage` reads the rows of a damaged file by position.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ APPLICATION_ID = 0x54434854
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema."""
+    """One change of the schema."""
 
     name: str
     statements: tuple[str, ...]
-    """Run one by one: `executescript` would commit before it starts."""
+    """SQL statements, run one by one: `executescript` would first commit the transaction."""
 
 
 MIGRATIONS: tuple[Migration, ...] = (
-    # A chat is a tree of messages from the first version on, with one active leaf.
+    # A chat is a tree of messages with one active leaf.
     Migration(
         "chats and messages",
         (
@@ -50,8 +50,8 @@ MIGRATIONS: tuple[Migration, ...] = (
                 messages INTEGER NOT NULL DEFAULT 0,
                 deleted_at TEXT
             )""",
-            # `seq` keeps the order in which messages were added. `owner` names the process that
-            # still writes to an unfinished message.
+            # `seq` keeps the order in which messages were added. `owner` is the lease of the
+            # process that is writing an unfinished message, and empty for a finished one.
             """CREATE TABLE messages (
                 seq INTEGER PRIMARY KEY,
                 chat_id TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
@@ -75,16 +75,17 @@ MIGRATIONS: tuple[Migration, ...] = (
                 UNIQUE (chat_id, id)
             )""",
             "CREATE INDEX chats_by_update ON chats (updated)",
-            # Few rows are unfinished, so that finding them at start costs nothing.
+            # Few messages are unfinished, so this partial index finds them at once at the start.
             "CREATE INDEX messages_unfinished ON messages (owner) WHERE owner <> ''",
-            # Files with unsaved changes that were read in, so that each is read in once.
+            # Spill files that have been imported, so that none is imported twice.
             """CREATE TABLE imported_files (
                 name TEXT NOT NULL PRIMARY KEY,
                 imported TEXT NOT NULL
             )""",
         ),
     ),
-    # What the user says about messages and chats, the steps that can be undone, and a draft.
+    # `marks` and `details`: what the user says about messages and chats. `history`: the steps that
+    # can be undone. `working`: the draft and the parameters in use.
     Migration(
         "marks, details, history and work under way",
         (
@@ -94,9 +95,9 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE chats ADD COLUMN working TEXT NOT NULL DEFAULT '{}'",
         ),
     ),
-    # Finished messages are found by their words. The index reads the texts where they are; words
-    # of which one or two letters are typed have an index of their own, as what is known of
-    # messages beside their words.
+    # Full-text search over finished messages. The FTS5 table has no copy of the texts: it reads
+    # them from `messages`. `prefix` speeds up words of which one or two letters are typed; the two
+    # indexes at the end serve the filters.
     Migration(
         "search",
         (
@@ -113,8 +114,8 @@ MIGRATIONS: tuple[Migration, ...] = (
                 INSERT INTO messages_found (messages_found, rowid, text)
                 VALUES ('delete', old.seq, old.text);
             END""",
-            # A reply is not in the index while it is written. Both steps in one trigger: the order
-            # of two is not defined.
+            # A reply enters the index when it is finished. One trigger does both steps, because
+            # SQLite does not define the order of two triggers.
             """CREATE TRIGGER found_updated AFTER UPDATE OF text, owner ON messages
             WHEN old.text <> new.text OR old.owner <> new.owner BEGIN
                 INSERT INTO messages_found (messages_found, rowid, text)
@@ -132,17 +133,17 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
-    """The number of migrations that a database has seen."""
+    """Return the number of migrations that a database has had."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def refuse_foreign(
     connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
-    """Refuse a database that a newer program wrote, or that is not a transcript database.
+    """Check that a database is a transcript database that this version of the program knows.
 
     Raises:
-        StoreError: In both cases; the file stays as it is.
+        StoreError: If a newer version of the program or another program made it.
     """
     version = schema_version(connection)
     if version > len(migrations):
@@ -167,20 +168,20 @@ def migrate(
     moment: datetime,
     migrations: Sequence[Migration] = MIGRATIONS,
 ) -> Path | None:
-    """Bring a database to the newest version.
+    """Run the migrations that a database has not had yet.
 
     Args:
-        connection: In autocommit mode (`isolation_level=None`).
-        path: The database file; None for one in memory, which needs no copy.
-        moment: Dates the name of the copy.
+        connection: A connection in autocommit mode (`isolation_level=None`).
+        path: The database file; None for a new or in-memory database, which needs no copy.
+        moment: Time for the name of the copy.
         migrations: All migrations, oldest first.
 
     Returns:
-        The copy that was made before an existing database was changed; None if none was needed.
+        The copy of an existing database from before the change; None if there was nothing to copy.
 
     Raises:
-        StoreError: If the copy cannot be made; nothing is changed then.
-        sqlite3.Error: If a migration fails; the database is as the last good one left it.
+        StoreError: If the copy cannot be made; the database is unchanged.
+        sqlite3.Error: If a migration fails; the migrations before it stay committed.
     """
     version = schema_version(connection)
     copy = None
@@ -188,7 +189,8 @@ def migrate(
         copy = _copy_beside(connection, path, version, moment)
     while version < len(migrations):
         with transaction(connection):
-            # Another process may have migrated while this one waited for the lock.
+            # Read the version again: another process may have migrated while this one waited for
+            # the write lock.
             version = schema_version(connection)
             if version < len(migrations):
                 for statement in migrations[version].statements:
@@ -201,7 +203,7 @@ def migrate(
 def _copy_beside(
     connection: sqlite3.Connection, path: Path, version: int, moment: datetime
 ) -> Path:
-    """Copy a database to a dated file in the same folder."""
+    """Copy a database to a file in the same folder, named after its version and the time."""
     copy = path.with_name(f"{path.name}.v{version}-{moment:%Y%m%d-%H%M%S}.bak")
     partial = copy.with_name(copy.name + ".part")
     try:

@@ -1,7 +1,7 @@
-"""Saved chats as they are listed, found and loaded.
+"""Reading of saved chats: list, find, search and load them.
 
-`read_transcripts(path)` opens a short-lived connection in whatever thread asks, and sees what is
-committed. Refuses to change anything.
+`read_transcripts(path)` opens a short-lived connection in the calling thread, which sees all
+committed data. Changes are in `database.writing`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,17 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 FOUND_AT_MOST = 50
-"""Messages that a search finds, unless said otherwise."""
+"""Default limit for the number of messages that a search returns."""
 
 
 class TranscriptReader:
-    """Reads saved chats through one connection, which the caller opens and closes."""
+    """A reader of saved chats on a connection that the caller opens and closes.
+
+    A text that is not valid UTF-8, as in a damaged database, is read with replacement characters.
+
+    Args:
+        connection: To a database of the newest schema version, with `sqlite3.Row` as row factory.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -51,13 +57,14 @@ class TranscriptReader:
         include_deleted: bool = False,
         query: Query | None = None,
     ) -> list[ChatSummary]:
-        """Saved chats, the one changed last first.
+        """Return summaries of saved chats, the most recently changed first.
 
         Args:
-            limit: At most so many.
-            offset: Without so many of the first.
-            include_deleted: Whether deleted chats count; never with a query.
-            query: Only chats with a message that it finds; see `search.of_chats`.
+            limit: Maximum number of chats; None for all.
+            offset: Number of chats to skip at the beginning.
+            include_deleted: Include deleted chats. With a query this has no effect, because a query
+                never matches deleted chats.
+            query: Return only chats that match; see `search.of_chats`.
         """
         condition, values = _of_query(query)
         rows = self._rows(
@@ -72,9 +79,10 @@ class TranscriptReader:
         return [_summary(row) for row in rows]
 
     def chat_ids(self, query: Query | None = None) -> list[str]:
-        """The ids of the saved chats, or of those with a message that a query finds.
+        """Return the ids of the saved chats, or of those that match a query.
 
-        The one changed last is the last one: in this order they are exported, and imported again.
+        The most recently changed chat comes last. An export uses this order, so that an import of
+        the exported file adds the chats in the same order.
         """
         condition, values = _of_query(query)
         rows = self._rows(
@@ -85,15 +93,16 @@ class TranscriptReader:
         return [as_text(row["id"]) for row in rows]
 
     def find(self, name: str, include_deleted: bool = False) -> str:
-        """The full id of a chat, by its id, the beginning of its id, or `last`.
+        """Return the full id of a chat, given its id, the beginning of its id, or `last`.
 
         Args:
-            name: `last` means the chat changed last. Case does not matter in ids.
-            include_deleted: Whether deleted chats count.
+            name: An id as it is stored, or its beginning, which is compared in lower case. `last`
+                means the most recently changed chat.
+            include_deleted: Include deleted chats.
 
         Raises:
             TranscriptNotFoundError: If no chat matches.
-            StoreError: If several do.
+            StoreError: If several chats match.
         """
         if name == "last":
             newest = self.list_chats(limit=1, include_deleted=include_deleted)
@@ -130,10 +139,13 @@ class TranscriptReader:
         return str(rows[0]["id"])
 
     def load(self, chat_id: str) -> Conversation:
-        """A whole chat: every message, deleted ones too, in order, with its active leaf.
+        """Load a whole chat: all messages, deleted ones included, the active leaf and the history.
+
+        Args:
+            chat_id: The full id.
 
         Raises:
-            TranscriptNotFoundError: If there is no chat with that full id.
+            TranscriptNotFoundError: If there is no chat with that id.
         """
         header = self._row(chat_id)
         conversation = Conversation(
@@ -144,7 +156,7 @@ class TranscriptReader:
         rows = self._rows(query, chat_id)
         plant(conversation, map(message_from_row, rows))
         leaf = header["leaf"]
-        if leaf is not None and leaf not in conversation:  # its row was lost
+        if leaf is not None and leaf not in conversation:  # its row is lost: use the last message
             leaf = rows[-1]["id"] if rows else None
         conversation.set_leaf(leaf)
         conversation.created = as_moment(header["created"])
@@ -155,23 +167,31 @@ class TranscriptReader:
         return conversation
 
     def stored_update(self, chat_id: str) -> datetime | None:
-        """When a saved chat was changed last; None if it is not saved."""
+        """Return the time of the last change of a chat; None if it is not saved."""
         row = self._connection.execute(
             "SELECT updated FROM chats WHERE id = ?", (storable(chat_id),)
         ).fetchone()
         return None if row is None else as_moment(row["updated"])
 
     def search(self, query: Query, limit: int = FOUND_AT_MOST) -> list[Found]:
-        """The messages that a query finds: the best first, or the newest where it has no words."""
-        from tui_chat.storage.database.search import search  # not needed to start
+        """Return the messages that match a query, the best first.
+
+        Args:
+            query: If it has filters but no words, the newest messages come first.
+            limit: Maximum number of messages, at least 1.
+        """
+        from tui_chat.storage.database.search import search  # here: the start does not need it
 
         return self._tolerating(lambda: search(self._connection, query, limit))
 
     def params(self, chat_id: str) -> dict[str, Any]:
-        """The sampling parameters saved with a chat; empty if there are none.
+        """Return the sampling parameters saved with a chat; empty if there are none.
+
+        Args:
+            chat_id: The full id.
 
         Raises:
-            TranscriptNotFoundError: If there is no chat with that full id.
+            TranscriptNotFoundError: If there is no chat with that id.
         """
         return json_values(self._row(chat_id)["params"])
 
@@ -190,7 +210,7 @@ class TranscriptReader:
         return self._tolerating(lambda: self._connection.execute(query, values).fetchall())
 
     def _tolerating(self, read: Callable[[], list[R]]) -> list[R]:
-        """All rows; a byte in a text that is not UTF-8 costs that byte only."""
+        """Call `read`, and once more with replacement characters if a text is not valid UTF-8."""
         try:
             return read()
         except sqlite3.OperationalError as error:
@@ -201,10 +221,10 @@ class TranscriptReader:
 
 
 def _of_query(query: Query | None) -> tuple[str, list[str]]:
-    """What must hold of a row of `chats`, as SQL, with its values."""
+    """Return an SQL condition on a row of `chats` for a query, and its parameters."""
     if query is None:
         return "1", []
-    from tui_chat.storage.database.search import of_chats  # not needed to start
+    from tui_chat.storage.database.search import of_chats  # here: the start does not need it
 
     return of_chats(query)
 
@@ -227,10 +247,16 @@ def _summary(row: sqlite3.Row) -> ChatSummary:
 
 @contextmanager
 def read_transcripts(path: Path) -> Iterator[TranscriptReader]:
-    """Read saved chats in any thread; without a database there are none.
+    """Open a short-lived reader for the calling thread.
+
+    If there is no database file yet, the reader finds no chats.
+
+    Args:
+        path: The database file.
 
     Raises:
-        StoreError: If the database cannot be read, is damaged or belongs to a newer version.
+        StoreError: If the database cannot be read, is damaged, or belongs to another program or to
+            a newer version of this one.
     """
     with open_reader(path) as connection:
         yield TranscriptReader(connection)

@@ -1,8 +1,8 @@
-"""How chats and messages are written down as rows, and read back.
+"""The mapping between chats and messages and the columns of their database rows.
 
-Owns the mapping between the frozen values of `chat.conversation` and the columns of the database.
-Writing never fails because of what a message holds: lone surrogates are replaced, odd values in
-`params` and `stats` become text. Refuses to know connections and transactions.
+No content of a message makes writing fail: lone surrogates are replaced, and values that JSON
+cannot express become text. Reading tolerates damaged values: a bad value is replaced, and the rest
+of the message stays. Nothing here needs a connection or a transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tui_chat.safe_text import storable
 
 @dataclass(frozen=True, slots=True)
 class ChatHeader:
-    """What is saved of a chat beside its messages."""
+    """Everything that is saved of a chat apart from its messages."""
 
     id: str
     title: str
@@ -31,19 +31,19 @@ class ChatHeader:
     created: datetime
     updated: datetime
     leaf: str | None
-    """End of the active path; None while the chat is empty."""
+    """Id of the last message of the active path; None while the path is empty."""
     params: Mapping[str, Any] | None = None
-    """Sampling parameters of the chat; None leaves what is stored."""
+    """Sampling parameters of the chat; None keeps the stored ones."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """As `ChatDetails.to_values` gives them."""
+    """The result of `ChatDetails.to_values`."""
     history: Mapping[str, Any] = field(default_factory=dict)
-    """As `Conversation.history_values` gives it."""
+    """The result of `Conversation.history_values`."""
     working: Mapping[str, Any] = field(default_factory=dict)
-    """As `Conversation.working`."""
+    """A copy of `Conversation.working`."""
 
     @classmethod
     def of(cls, conversation: Conversation, params: Mapping[str, Any] | None = None) -> ChatHeader:
-        """The header of a conversation as it is now."""
+        """Return the header of a conversation in its present state."""
         return cls(
             conversation.id,
             conversation.title,
@@ -61,7 +61,7 @@ class ChatHeader:
 
 @dataclass(frozen=True, slots=True)
 class ChatSummary:
-    """One line of the list of chats."""
+    """One row of the list of chats."""
 
     id: str
     title: str
@@ -69,11 +69,11 @@ class ChatSummary:
     created: datetime
     updated: datetime
     turns: int
-    """The user's messages on the active path."""
+    """Number of the user's messages on the active path."""
     messages: int
-    """All messages of the tree that are not deleted."""
+    """Number of messages in the tree that are not deleted."""
     deleted_at: datetime | None = field(default=None)
-    """When the chat was deleted; None for one that was not."""
+    """Time of deletion; None for a chat that is not deleted."""
     tags: tuple[str, ...] = ()
     archived: bool = False
 
@@ -85,7 +85,7 @@ MESSAGE_COLUMNS = (
     "finish_reason", "error", "token_ids", "tokenizer", "model", "precision", "seed",
     "params", "stats", "marks",
 )  # fmt: skip
-"""Columns of `messages` in the order of `message_row`."""
+"""Columns of the table `messages`, in the order of `message_row`."""
 
 
 RECOUNT_CHAT = """
@@ -102,30 +102,34 @@ RECOUNT_CHAT = """
         messages = (SELECT count(*) FROM messages WHERE chat_id = :chat AND NOT deleted)
     WHERE id = :chat
 """
-"""Counts again what the list of chats shows of a chat."""
+"""SQL that recounts the turns and messages of the chat `:chat`.
+
+`UNION`, not `UNION ALL`, makes the recursion end even if damaged parents form a cycle.
+"""
 
 
 def utc_text(moment: datetime) -> str:
-    """A moment as ISO 8601 in UTC with microseconds, so that text order is time order.
+    """Format a time as ISO 8601 in UTC with microseconds, so that texts sort like times.
 
-    A moment without a zone is taken as UTC.
+    A time without a time zone is taken as UTC.
     """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def utc_time(text: str) -> datetime:
-    """Read what `utc_text` wrote.
+    """Parse the result of `utc_text`, or any other ISO 8601 time; return it in UTC.
 
     Raises:
-        ValueError: If the text is not a moment.
+        ValueError: If the text is not such a time.
+        OverflowError: If the time in UTC is out of range.
     """
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def json_text(values: Mapping[str, Any]) -> str:
-    """A mapping as compact JSON; values that JSON does not know become their text."""
+    """Format a mapping as compact JSON; values that JSON cannot express become text."""
     text = json.dumps(
         dict(values), ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True
     )
@@ -133,7 +137,7 @@ def json_text(values: Mapping[str, Any]) -> str:
 
 
 def json_values(text: str) -> dict[str, Any]:
-    """Read what `json_text` wrote; empty where a rotten byte made it unreadable."""
+    """Parse the result of `json_text`; return an empty mapping for damaged text."""
     if text == "{}":
         return {}
     try:
@@ -144,7 +148,7 @@ def json_values(text: str) -> dict[str, Any]:
 
 
 def pack_token_ids(token_ids: Sequence[int]) -> bytes | str:
-    """Token ids as unsigned 32-bit little-endian integers; as JSON text if one does not fit."""
+    """Pack token ids as unsigned 32-bit little-endian integers; as JSON text if one is larger."""
     try:
         return struct.pack(f"<{len(token_ids)}I", *token_ids)
     except struct.error:
@@ -152,7 +156,7 @@ def pack_token_ids(token_ids: Sequence[int]) -> bytes | str:
 
 
 def unpack_token_ids(stored: bytes | str | None) -> tuple[int, ...]:
-    """Read what `pack_token_ids` wrote."""
+    """Unpack the result of `pack_token_ids`; None gives no ids."""
     if not stored:
         return ()
     if isinstance(stored, str):
@@ -161,9 +165,10 @@ def unpack_token_ids(stored: bytes | str | None) -> tuple[int, ...]:
 
 
 def message_row(chat_id: str, message: Message) -> tuple[Any, ...]:
-    """The values of a message in the order of `MESSAGE_COLUMNS`.
+    """Return the values of a message in the order of `MESSAGE_COLUMNS`.
 
-    The seed is text because it may need 64 bits without a sign, one more than SQLite has.
+    The seed is stored as text, because it can be an unsigned 64-bit integer and SQLite's integers
+    are signed.
     """
     return (
         storable(chat_id),
@@ -188,9 +193,10 @@ def message_row(chat_id: str, message: Message) -> tuple[Any, ...]:
 
 
 def message_from_row(row: sqlite3.Row) -> Message:
-    """The message of a row that has the columns of `MESSAGE_COLUMNS`, in their order.
+    """Return the message of a row that has the columns of `MESSAGE_COLUMNS`, in that order.
 
-    A rotten value becomes its text or a neutral one: it costs itself, not the chat.
+    If any value is damaged, wrong types become text, an unknown role or status gets a default, and
+    the token ids and seed are dropped, so that the rest of the chat can still be loaded.
     """
     try:
         return _message(row)
@@ -199,7 +205,8 @@ def message_from_row(row: sqlite3.Row) -> Message:
 
 
 def _message(values: Iterable[Any]) -> Message:
-    # By place: SQLite's rows look for a name among all of them, for each of thousands of rows.
+    # Unpack by position: `sqlite3.Row` searches its column names on every access by name, which is
+    # slow for a chat of thousands of messages.
     (
         _, own_id, parent_id, role, created, status, deleted, text,
         finish_reason, error, token_ids, tokenizer, model, precision, seed,
@@ -229,7 +236,7 @@ def _message(values: Iterable[Any]) -> Message:
 
 
 def _mended(row: sqlite3.Row) -> dict[str, Any]:
-    """A row in which every value is one that `message_row` could have written, in its order."""
+    """Return the values of a damaged row, each replaced by one that `message_row` could write."""
     values = {name: row[name] for name in MESSAGE_COLUMNS}
     texts = {
         name: as_text(value)
@@ -246,14 +253,14 @@ def _mended(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def as_text(value: object) -> str:
-    """A stored value as text, whatever a rotten byte made of its type."""
+    """Return a stored value as text, whatever its type in a damaged row; "" for NULL."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return "" if value is None else str(value)
 
 
 def as_moment(value: object) -> datetime:
-    """A stored moment; the beginning of 1970 where it cannot be read."""
+    """Return a stored time; the beginning of 1970 if it cannot be parsed."""
     try:
         return utc_time(as_text(value))
     except (ValueError, OverflowError):
@@ -261,10 +268,11 @@ def as_moment(value: object) -> datetime:
 
 
 def plant(conversation: Conversation, messages: Iterable[Message]) -> None:
-    """Add messages to a conversation, whatever their order, losing none.
+    """Add messages in any order to a conversation, without losing any.
 
-    A message whose parent comes later waits for it. One whose parent is lost, as after a damaged
-    file was salvaged, hangs below the message added before it, so that the path stays readable.
+    A message that precedes its parent is added after it. A message whose parent does not exist, as
+    in a salvaged database, becomes a child of the message added before it, so that it stays on a
+    readable path. The same happens to a message in a cycle. The active leaf does not change.
     """
     waiting: dict[str, list[Message]] = {}
     newest: str | None = None
@@ -283,6 +291,7 @@ def plant(conversation: Conversation, messages: Iterable[Message]) -> None:
             add(message)
         else:
             waiting.setdefault(message.parent_id, []).append(message)
+    # What still waits has no parent or is in a cycle. Adding one message can release others.
     while waiting:
         lost = waiting.pop(next(iter(waiting)))
         for message in lost:

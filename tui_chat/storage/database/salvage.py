@@ -1,8 +1,8 @@
-"""A damaged transcript database: recognised, set aside whole, and its readable rows saved.
+"""Rescue from a damaged transcript database: detect damage, set the file aside, save its rows.
 
-The damaged file is never changed, only renamed. Rows are read from a copy of it, so that a
-transaction which was under way can be rolled back first. Refuses to guess: a row that is not
-intact is left out, and the count of what was saved is told.
+The damaged file is renamed but never changed. Rows are read from a copy of it, on which SQLite can
+first roll back an unfinished transaction. Rows that are not intact are left out rather than
+guessed, and the caller gets the number of chats and messages that were saved.
 """
 
 from __future__ import annotations
@@ -37,26 +37,33 @@ _CHAT_COLUMNS = (
 _STORED_MESSAGE_COLUMNS = ("seq", *(name for name in MESSAGE_COLUMNS if name != "marks"), "owner")
 _LATER_CHAT_COLUMNS = ("details", "history", "working")
 _LATER_MESSAGE_COLUMNS = ("marks",)
-"""Columns that came with a migration; older rows end before them."""
+"""Columns added by a migration. A row that was written before ends without them."""
 _TABLES = {"chats": _CHAT_COLUMNS, "messages": _STORED_MESSAGE_COLUMNS}
-"""Columns that every version has, in their order in the file."""
+"""Columns of every schema version, in their order in the file."""
 _HIGHEST_FORMAT = 2
-"""File format write version: 1 for a rollback journal, 2 for a write-ahead log."""
+"""Highest file format write version: 1 is a rollback journal, 2 a write-ahead log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What was saved from a damaged database."""
+    """Numbers of the chats and messages saved from a damaged database."""
 
     chats: int
     messages: int
 
 
 def damage_of(connection: sqlite3.Connection, path: Path, newest_version: int) -> str:
-    """Why a database file cannot be trusted, as one clause; empty for a sound one.
+    """Return how a database file is damaged, as one clause; empty if it is not.
+
+    Args:
+        connection: A connection to the file.
+        path: The file.
+        newest_version: The highest schema version that this program knows. A file with a higher
+            version is not checked.
 
     Raises:
-        sqlite3.Error: If it cannot be read for another reason, as when it is locked.
+        sqlite3.Error: If the file cannot be read for another reason, for example a lock.
+        OSError: If the file cannot be opened.
     """
     with path.open("rb") as file:
         header = file.read(100)
@@ -64,12 +71,12 @@ def damage_of(connection: sqlite3.Connection, path: Path, newest_version: int) -
         return "it is empty (0 bytes)"
     if len(header) < 100:
         return "it is too short"
-    if header[18] > _HIGHEST_FORMAT:  # SQLite would silently refuse to write
+    if header[18] > _HIGHEST_FORMAT:  # SQLite would open the file as read-only
         return "its header is damaged"
     try:
         version = schema_version(connection)
         if version > newest_version:
-            return ""  # judged by the newer program only
+            return ""  # only the newer program knows what is right
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if version <= 0:
             application_id = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -89,9 +96,13 @@ def damage_of(connection: sqlite3.Connection, path: Path, newest_version: int) -
 def set_aside(path: Path, moment: datetime, successor: Path) -> Path:
     """Give a damaged database a dated name and put its successor in its place.
 
+    Args:
+        path: The damaged database.
+        moment: Time for the dated name.
+        successor: The new database, in the same folder.
+
     Returns:
-        The dated name. The rollback journal goes with it: a fresh database must never find a
-        journal that is not its own.
+        The new path of the damaged file.
 
     Raises:
         OSError: If a file cannot be renamed.
@@ -102,10 +113,10 @@ def set_aside(path: Path, moment: datetime, successor: Path) -> Path:
         count += 1
         aside = base.with_name(f"{base.name}-{count}")
     journal = path.with_name(path.name + "-journal")
-    if journal.exists():
+    if journal.exists():  # SQLite would roll the new database back with the old journal
         os.rename(journal, aside.with_name(aside.name + "-journal"))
     try:
-        os.link(path, aside)  # so that there is no moment without a database
+        os.link(path, aside)  # a link and a replace leave no moment without a database
     except OSError:
         os.rename(path, aside)
     os.replace(successor, path)
@@ -116,13 +127,17 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, moment: datetime) -> Salva
     """Save the readable chats and messages of a damaged file into a fresh database.
 
     Args:
-        damaged: The damaged file; it is only read.
-        fresh: A migrated, empty database, inside a transaction of the caller.
-        moment: The time given to chats whose own row is lost.
+        damaged: The damaged file, which is only read.
+        fresh: A connection to an empty database of the newest schema version, inside a transaction
+            of the caller.
+        moment: The time for a chat whose own times are lost.
+
+    Returns:
+        The numbers of saved chats and messages.
     """
     with tempfile.TemporaryDirectory(prefix="tui-chat-") as folder:
         source = damaged
-        with suppress(OSError):  # without room for a copy, the file itself is read
+        with suppress(OSError):  # if there is no room for a copy, read the file itself
             source = _rolled_back_copy(damaged, Path(folder))
         for row_id, values in rows_on_leaf_pages(source):
             _save_row(fresh, row_id, values)
@@ -137,7 +152,7 @@ def salvage(damaged: Path, fresh: sqlite3.Connection, moment: datetime) -> Salva
 
 
 def _rolled_back_copy(damaged: Path, folder: Path) -> Path:
-    """Copy a database and let SQLite undo the transaction that was under way, if it can."""
+    """Copy a database with its journal and let SQLite roll back an unfinished transaction."""
     copy = folder / "copy.db"
     shutil.copyfile(damaged, copy)
     journal = damaged.with_name(damaged.name + "-journal")
@@ -149,7 +164,10 @@ def _rolled_back_copy(damaged: Path, folder: Path) -> Path:
 
 
 def _save_row(fresh: sqlite3.Connection, row_id: int, values: list[Any]) -> None:
-    """Put a row back if it is one of ours; the newest version of a chat wins."""
+    """Insert a row if it has the shape of a message or a chat; ignore any other row.
+
+    If a chat occurs several times, the most recently updated row wins.
+    """
     row = _as_message(row_id, values)
     table = "messages"
     if row is None:
@@ -161,6 +179,8 @@ def _save_row(fresh: sqlite3.Connection, row_id: int, values: list[Any]) -> None
     marks = ", ".join("?" * len(row))
     with suppress(sqlite3.Error):
         if table == "messages":
+            # The chat's row may come later or be lost. This placeholder satisfies the foreign key:
+            # with its empty times, any real row replaces it, and `_adopt_orphans` finds it.
             fresh.execute(
                 "INSERT OR IGNORE INTO chats (id, created, updated) VALUES (?, '', '')",
                 (row["chat_id"],),
@@ -178,6 +198,7 @@ def _save_row(fresh: sqlite3.Connection, row_id: int, values: list[Any]) -> None
 
 
 def _as_message(row_id: int, values: list[Any]) -> dict[str, Any] | None:
+    # SQLite stores the INTEGER PRIMARY KEY `seq` as NULL, because it is the row id.
     if len(values) < len(_STORED_MESSAGE_COLUMNS) or values[0] is not None:
         return None
     columns = (*_STORED_MESSAGE_COLUMNS, *_LATER_MESSAGE_COLUMNS)
@@ -205,7 +226,7 @@ def _is_moment(value: object) -> bool:
 
 
 def _adopt_orphans(fresh: sqlite3.Connection, moment: datetime) -> None:
-    """Give a leaf to chats that lost theirs, and a header to those of which messages are left."""
+    """Replace missing leaves, and fill in the rows of chats of which only messages are left."""
     fresh.execute(
         "UPDATE chats SET leaf = (SELECT id FROM messages WHERE chat_id = chats.id"
         " ORDER BY seq DESC LIMIT 1) WHERE leaf IS NOT NULL AND NOT EXISTS"

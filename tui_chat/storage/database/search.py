@@ -1,8 +1,8 @@
-"""Messages of all saved chats, found by their words and by what is known of them.
+"""Full-text search over the messages of all saved chats, and the SQL for a `Query`.
 
-Owns the way from a `Query` to rows of the index, best first, and where in a text the words are; and
-which chats a query means, for lists and exports.
-Deleted messages and chats are never found. Refuses to parse what was typed, and to mark text up.
+`search` returns matching messages with snippets, the best first; `of_chats` selects the chats that
+match, for lists and exports. Deleted messages and chats are never found. `chat.query` parses what
+the user types.
 """
 
 from __future__ import annotations
@@ -16,42 +16,44 @@ from tui_chat.chat.query import Query
 from tui_chat.storage.database.records import as_moment, as_text, utc_text
 
 RANKED = 1000
-"""Of so many matching messages, the newest, the best are looked for.
+"""Number of matching messages that are ranked, the newest ones.
 
-Ranking reads every match. A word that stands in most messages says little about which is meant, so
-that the newest of them are as good as any.
+Ranking reads every match, which is slow for a common word. A word that occurs in most messages says
+little about which of them the user wants, so the newest are as good as any.
 """
 _OPENING_CHARACTERS = 400
+"""Characters read of a message for its snippet, if the query has no words to look for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One message that matches."""
+    """One message that matches a query."""
 
     chat_id: str
     title: str
-    """Of the chat."""
+    """Title of the chat."""
     message_id: str
     role: str
     model: str
-    """What wrote the reply; empty for other messages."""
+    """Name of the model that wrote the reply; empty for other messages."""
     created: datetime
     snippet: str
-    """The part of its text with the words in it, as stored; `…` where it is cut."""
+    """The part of the message that contains the words, unescaped, with `…` where it is cut."""
     ranges: tuple[Range, ...]
-    """Where the words are in the snippet: first character, and the one after the last."""
+    """Positions of the words in the snippet, as half-open ranges of characters."""
 
 
 def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> list[Found]:
-    """The messages that a query finds: the best first, or the newest where it has no words.
+    """Return the messages that match a query, the best first.
 
     Args:
-        connection: To a database of the newest version, with `sqlite3.Row` as its row factory.
-        query: What to look for; an empty one finds nothing.
-        limit: At most so many, at least 1.
+        connection: To a database of the newest schema version, with `sqlite3.Row` as row factory.
+        query: If it has filters but no words, the newest messages come first. An empty query
+            finds nothing.
+        limit: Maximum number of messages, at least 1.
 
     Raises:
-        sqlite3.Error: If the database cannot be read; no query causes it.
+        sqlite3.Error: If the database cannot be read.
     """
     if not query:
         return []
@@ -66,8 +68,8 @@ def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> lis
         )
         return [_found(row, snippet(as_text(row["text"]), ())) for row in rows]
     if query.rated is not None or query.tags or query.archived:
-        # Few messages have these, and they are found without the index of words. The plus keeps
-        # SQLite from asking that index once for each of them.
+        # Few messages pass these filters, so it is fastest to collect their row ids first. The
+        # unary plus keeps SQLite from querying the full-text index once for each of those ids.
         joined, condition = "", f"+f.rowid IN (SELECT m.seq FROM messages AS m WHERE {conditions})"
     else:
         joined, condition = "JOIN messages AS m ON m.seq = f.rowid", conditions
@@ -86,10 +88,10 @@ def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> lis
 
 
 def of_chats(query: Query) -> tuple[str, list[str]]:
-    """What must hold of a row of `chats`, as SQL, with its values: that a search finds it.
+    """Return an SQL condition on a row of `chats` that a query matches, and its parameters.
 
-    A chat is found if one of its messages is, all in one. Where only tags and the archive are asked
-    for, a chat without messages is found too.
+    A chat matches if one of its messages passes all filters and has all words. If the query has
+    only filters on chats (tags, archived), a chat without messages can match too.
     """
     about_chats = Query(tags=query.tags, archived=query.archived)
     if query == about_chats:
@@ -116,7 +118,10 @@ _CHAT = "JOIN chats AS c ON c.id = m.chat_id"
 
 
 def _filters(query: Query) -> tuple[str, list[str]]:
-    """What must hold of a message `m` beside the words, as SQL, with its values."""
+    """Return the SQL condition of the filters on a message `m`, and its parameters.
+
+    The words and the filters of `_indexed_filters` are not in it.
+    """
     conditions, values = ["NOT m.deleted"], []
     chats, chat_values = _chat_filters(query)
     if chats:
@@ -124,7 +129,7 @@ def _filters(query: Query) -> tuple[str, list[str]]:
             f"m.chat_id IN (SELECT id FROM chats WHERE deleted_at IS NULL AND {chats})"
         )
         values += chat_values
-    else:  # most often there is none
+    else:  # few chats are deleted, so this is the smaller set
         conditions.append("m.chat_id NOT IN (SELECT id FROM chats WHERE deleted_at IS NOT NULL)")
     if query.role:
         conditions.append("m.role = ?")
@@ -139,7 +144,10 @@ def _filters(query: Query) -> tuple[str, list[str]]:
 
 
 def _indexed_filters(query: Query) -> tuple[str, list[str]]:
-    """What must hold of a message and stands in the index by time; empty for nothing."""
+    """Return the SQL condition of the filters that the index `messages_by_time` answers.
+
+    It is empty if the query has none of them. The parameters come second.
+    """
     conditions, values = [], []
     if query.after is not None:
         conditions.append("m.created >= ?")
@@ -154,7 +162,7 @@ def _indexed_filters(query: Query) -> tuple[str, list[str]]:
 
 
 def _chat_filters(query: Query) -> tuple[str, list[str]]:
-    """What must hold of a chat, as SQL, with its values; empty for nothing."""
+    """Return the SQL condition of the filters on a chat, and its parameters; empty for none."""
     wanted = [
         "EXISTS (SELECT 1 FROM json_each(details, '$.tags') WHERE lower(value) = lower(?))"
     ] * len(query.tags)
@@ -173,7 +181,10 @@ _ARCHIVED = "json_extract(details, '$.archived')"
 
 
 def _start_of(day: date) -> str:
-    """When a day begins on this machine, as it is stored; the first days of time as they are."""
+    """Return the beginning of a day in local time, in the form of the column `created`.
+
+    A day at either end of the calendar, which has no such time in UTC, is taken as UTC.
+    """
     moment = datetime.combine(day, time())
     try:
         return utc_text(moment.astimezone())

@@ -1,10 +1,11 @@
-"""Saved chats as they are written, in the terms of `chat.conversation`.
+"""Writing of chats and messages to the database, through `TranscriptStore`.
 
-A `TranscriptStore` belongs to one thread, in the program to that of `writer.TranscriptWriter`.
-Refuses to know queues, retries and file formats.
+A `TranscriptStore` belongs to one thread; during a chat that is the thread of
+`saving.writer.TranscriptWriter`, which adds the queue and the retries.
 
-Statuses survive a crash: a message that is `streaming` or `waiting` carries the lease of the
-process that writes it, and `recover_interrupted` marks it `interrupted` once that process ended.
+A crash leaves no message unfinished for ever: a row that is `streaming` or `waiting` carries the
+lease of the process that writes it, and `recover_interrupted` marks it `interrupted` after that
+process has ended.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ from tui_chat.storage.database.records import (
 from tui_chat.storage.save_state import Notice
 
 KEEP_DELETED = timedelta(days=30)
-"""How long a deleted chat can be brought back."""
+"""How long a deleted chat can be restored."""
 
 
 class TranscriptStore(TranscriptReader):
-    """The open database of one thread. Changes go inside `with store.change():`.
+    """The open database of one thread. Call the methods that write in `with store.change():`.
 
     Args:
-        path: The database file; made, repaired and migrated as `db.open_database` says.
-        clock: The current time in UTC.
-        lease: Says that this process lives; by default the store takes one and gives it back.
-        factory: The connection class, where a test wants faults.
+        path: The database file; `database.file.open_database` creates, repairs and migrates it.
+        clock: Returns the current time in UTC.
+        lease: Shows other processes that this one is running. By default the store makes its own
+            and releases it in `close`.
+        factory: The connection class; tests inject faults with it.
 
     Raises:
         StoreError: If the database cannot be opened.
@@ -63,7 +65,7 @@ class TranscriptStore(TranscriptReader):
         self.notices: tuple[Notice, ...] = database.notices
         self.is_read_only = database.is_read_only
         self.failed_write = database.failed_write
-        """Why writing failed when the file was opened, though it might succeed later."""
+        """The error of the trial write at opening, if a later write may succeed; else None."""
         self._clock = clock
         self._lease = lease or ProcessLease(self.path)
         self._lends_lease = lease is not None
@@ -72,7 +74,7 @@ class TranscriptStore(TranscriptReader):
         self._recount: set[str] = set()
 
     def close(self) -> None:
-        """Close the connection, and give back the lease if it is the store's own."""
+        """Close the connection, and release the lease if the store made it."""
         self._connection.close()
         if not self._lends_lease:
             self._lease.release()
@@ -85,10 +87,12 @@ class TranscriptStore(TranscriptReader):
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """One transaction: all changes in it are committed together, or none.
+        """Commit all changes of the block in one transaction, or none if the block raises.
+
+        The turns and messages of the changed chats are recounted before the commit.
 
         Raises:
-            sqlite3.Error: If it cannot be committed.
+            sqlite3.Error: If the transaction cannot be committed.
         """
         self._recount.clear()
         with transaction(self._connection):
@@ -97,7 +101,7 @@ class TranscriptStore(TranscriptReader):
                 self._connection.execute(RECOUNT_CHAT, {"chat": chat_id})
 
     def save_header(self, header: ChatHeader) -> None:
-        """Write everything of a chat beside its messages; makes the chat if it is new."""
+        """Write everything of a chat apart from its messages; create the chat if it is new."""
         values = (
             utc_text(header.created),
             utc_text(header.updated),
@@ -121,7 +125,7 @@ class TranscriptStore(TranscriptReader):
         self._recount.add(chat_id)
 
     def save_message(self, chat_id: str, message: Message) -> None:
-        """Write a message, new or changed. A chat that is not there yet is made."""
+        """Insert or update a message; create its chat if that is new."""
         row = message_row(chat_id, message)
         chat_id = row[0]
         before = self._connection.execute(
@@ -137,13 +141,18 @@ class TranscriptStore(TranscriptReader):
     def save_conversation(
         self, conversation: Conversation, params: Mapping[str, Any] | None = None
     ) -> None:
-        """Write a whole chat, as after an import."""
+        """Write a whole chat, for example an imported one.
+
+        Args:
+            conversation: The chat.
+            params: Its sampling parameters; None keeps the stored ones.
+        """
         self.save_header(ChatHeader.of(conversation, params))
         for message in conversation.messages():
             self.save_message(conversation.id, message)
 
     def mark_deleted(self, chat_id: str, message_ids: Iterable[str], deleted: bool = True) -> None:
-        """Mark messages as deleted, or as not deleted."""
+        """Mark messages as deleted, or restore them if `deleted` is false."""
         self._connection.executemany(
             "UPDATE messages SET deleted = ? WHERE chat_id = ? AND id = ?",
             [(int(deleted), storable(chat_id), storable(i)) for i in message_ids],
@@ -151,7 +160,7 @@ class TranscriptStore(TranscriptReader):
         self._recount.add(storable(chat_id))
 
     def discard_message(self, chat_id: str, message_id: str) -> None:
-        """Forget a message that was never answered, as `Conversation.discard` does."""
+        """Remove the row of a message that has no replies, as `Conversation.discard` does."""
         self._connection.execute(
             "DELETE FROM messages WHERE chat_id = ? AND id = ?",
             (storable(chat_id), storable(message_id)),
@@ -159,26 +168,29 @@ class TranscriptStore(TranscriptReader):
         self._recount.add(storable(chat_id))
 
     def set_leaf(self, chat_id: str, leaf: str | None) -> None:
-        """Save which message ends the active path."""
+        """Save which message is the end of the active path; None for an empty path."""
         self._set(chat_id, "leaf", None if leaf is None else storable(leaf))
         self._recount.add(storable(chat_id))
 
     def rename(self, chat_id: str, title: str) -> None:
-        """Give a chat another title."""
+        """Save a new title of a chat."""
         self._set(chat_id, "title", storable(title))
 
     def delete(self, chat_id: str) -> None:
-        """Delete a chat; `undelete` brings it back for `KEEP_DELETED`."""
+        """Mark a chat as deleted; `undelete` can restore it for `KEEP_DELETED`."""
         self._set(chat_id, "deleted_at", utc_text(self._clock()))
 
     def undelete(self, chat_id: str) -> None:
-        """Bring a deleted chat back."""
+        """Restore a deleted chat."""
         self._set(chat_id, "deleted_at", None)
 
     def purge(self, older_than: timedelta = KEEP_DELETED) -> int:
-        """Remove for good what was deleted longer ago than that; return how many chats.
+        """Remove the chats for good that were deleted longer ago than `older_than`.
 
-        A transaction of its own.
+        This runs in its own transaction; do not call it inside `change`.
+
+        Returns:
+            The number of removed chats.
         """
         condition = "deleted_at IS NOT NULL AND deleted_at < ?"
         limit = (utc_text(self._clock() - older_than),)
@@ -191,9 +203,13 @@ class TranscriptStore(TranscriptReader):
             return removed.rowcount
 
     def recover_interrupted(self) -> int:
-        """Mark what ended processes were writing as interrupted; return how many messages.
+        """Mark the messages that ended processes were writing as interrupted.
 
-        Their text stays. What a living process writes is left alone. A transaction of its own.
+        Their text stays, and messages of running processes are left alone. This runs in its own
+        transaction; do not call it inside `change`.
+
+        Returns:
+            The number of marked messages.
         """
         own = self._lease.owner
         sweep(self.path)
@@ -216,7 +232,14 @@ class TranscriptStore(TranscriptReader):
         return count
 
     def claim_import(self, name: str) -> bool:
-        """Note that a file is read in, in the transaction that does it; False if it was before."""
+        """Record that a file is being imported, in the transaction of that import.
+
+        Args:
+            name: A name that identifies the file and its content.
+
+        Returns:
+            False if the file was imported before.
+        """
         changed = self._connection.execute(
             "INSERT OR IGNORE INTO imported_files (name, imported) VALUES (?, ?)",
             (name, utc_text(self._clock())),
@@ -224,7 +247,7 @@ class TranscriptStore(TranscriptReader):
         return changed.rowcount == 1
 
     def stored_status(self, chat_id: str, message_id: str) -> str | None:
-        """The status of a saved message; None if it is not saved."""
+        """Return the status of a saved message; None if it is not saved."""
         row = self._connection.execute(
             "SELECT status FROM messages WHERE chat_id = ? AND id = ?",
             (storable(chat_id), storable(message_id)),
@@ -237,7 +260,7 @@ class TranscriptStore(TranscriptReader):
         )
 
     def _ensure_chat(self, chat_id: str, created: datetime) -> None:
-        """Make the chat that a message or header came for, if it is new."""
+        """Create the row of a chat if it does not exist."""
         moment = utc_text(created)
         self._connection.execute(
             "INSERT OR IGNORE INTO chats (id, created, updated) VALUES (?, ?, ?)",

@@ -1,8 +1,8 @@
-"""Chats from a file of another program or of this one: recognised by content, read one by one.
+"""Import of chats from a file: recognise its format by content and read the chats one by one.
 
 A file of JSON lines is read line by line, so that memory holds one chat at a time; Markdown and
-JSON values that span lines are read as a whole. What cannot be read is refused with the number of
-its line, and the rest goes on. Refuses to know where chats are kept.
+JSON values that span lines are read as a whole. A chat that cannot be read is reported with the
+number of its line, and the import continues with the next one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from tui_chat.storage.formats.ours.json_format import FORMAT, from_json
 from tui_chat.storage.formats.ours.markdown_reading import from_markdown
 
 Progress = Callable[[Literal["reading", "importing"], int, int], None]
-"""Told what is going on, and how far it is: of how many bytes, or of how many messages.
+"""Callback with the stage, the amount done and the total amount.
 
-Messages that stand alone are all read first, and imported as trees after that.
+Both amounts count bytes of the file or, while the trees of flat messages are built, messages. Flat
+messages are all read first (`reading`) and then imported (`importing`); other chats are imported
+as they are read.
 """
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Conversation]] = MappingProxyType(
     {
@@ -40,15 +42,15 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Conversation]] = MappingPro
     }
 )
 IMPORT_FORMATS = ("md", "json", "oasst", "chatgpt", "sharegpt", "openai", "chatml")
-"""What `--format` can name. `oasst` stands for trees, threads and flat messages."""
+"""Names for the option `--format`. `oasst` covers trees, threads and flat messages."""
 _LOOKED_AT = 1000
-"""Lines at the beginning of a file that may be broken before it is taken for something else."""
+"""Number of malformed lines at the beginning of a file that may still be JSON lines."""
 _KEYS = (
     ("message_id", "oasst-message"), ("thread_id", "oasst-thread"), ("message_tree_id", "oasst"),
     ("mapping", "chatgpt"), ("conversations", "sharegpt"), ("messages", "openai"),
     ("text", "chatml"),
 )  # fmt: skip
-"""The key that tells what a JSON object is; the first that is there counts."""
+"""Keys that identify the kind of a JSON object, most specific first; the first match counts."""
 
 
 def read_chats(
@@ -57,17 +59,18 @@ def read_chats(
     refuse: Refuse,
     progress: Progress = lambda stage, done, total: None,
 ) -> Iterator[tuple[int, Conversation]]:
-    """The chats of a file, each with the number of the line where it begins.
+    """Yield the chats of a file, each with the number of the line on which it begins.
 
     Args:
-        path: The file; one compressed with gzip too.
-        form: One of `IMPORT_FORMATS`; None recognises it by content.
-        refuse: Told what is not imported.
-        progress: Told how far the reading is.
+        path: The file, which may be compressed with gzip.
+        form: One of `IMPORT_FORMATS` or `oasst-messages`, in any case; None recognises the format
+            by content.
+        refuse: Called for each line or message that is not imported.
+        progress: Called as the import advances.
 
     Raises:
-        UsageError: If the format is none.
-        StoreError: If the file cannot be read, or is none that is known.
+        UsageError: If there is no such format.
+        StoreError: If the file cannot be read or is not in a known format.
     """
     form = form.lower() if form else None
     form = "oasst" if form == "oasst-messages" else form
@@ -88,7 +91,7 @@ def read_chats(
 
 
 class _Reading:
-    """One file on its way in."""
+    """The import of one file."""
 
     def __init__(
         self, file: LineFile, form: str | None, refuse: Refuse, flat: FlatMessages
@@ -99,7 +102,7 @@ class _Reading:
         self._flat = flat
 
     def markdown(self) -> Conversation:
-        """The chat of a Markdown file."""
+        """Return the chat of a Markdown file."""
         self._file.begin()
         try:
             return from_markdown(self._file.whole(LONGEST_LINE))
@@ -107,7 +110,7 @@ class _Reading:
             raise self._unknown(str(error)) from None
 
     def values(self) -> Iterator[tuple[int, Any, str]]:
-        """The JSON values of the file, each with its line and its text."""
+        """Yield the JSON values of the file, each with the number of its line and its text."""
         if self._is_lines():
             self._file.begin()
             for number, text in self._file.lines(self._refuse):
@@ -131,7 +134,10 @@ class _Reading:
             raise self._unknown(str(error)) from None
 
     def chats_of(self, number: int, value: Any, text: str) -> Iterator[tuple[int, Conversation]]:
-        """The chat that a JSON value says; flat messages are collected instead."""
+        """Yield the chat in a JSON value, if it is one; collect a flat message for later.
+
+        A value that is neither is reported to `refuse`.
+        """
         kind = _kind(value, self._form)
         if kind is None:
             self._refuse(number, "It is no chat in a known format")
@@ -162,9 +168,10 @@ class _Reading:
         yield number, conversation
 
     def _is_lines(self) -> bool:
-        """Whether each line is a value by itself: the first one that is whole or broken off says.
+        """Return whether the file is JSON lines, that is, whether each line is a value by itself.
 
-        A line that is neither, because something in it is wrong, says nothing.
+        The first line that parses, or that ends in the middle of a value, decides. A line with any
+        other error does not, so one malformed line does not hide the format of the rest.
         """
         self._file.begin()
         lines = self._file.lines(lambda number, reason: None)
@@ -175,16 +182,16 @@ class _Reading:
                 parse_json(text)
                 return True
             except json.JSONDecodeError as error:
-                if error.pos >= len(text):
+                if error.pos >= len(text):  # the value continues on the next line
                     return False
             except ValueError:
-                return True  # it is whole, and not allowed
+                return True  # a complete value with a constant that is not allowed, as NaN
             if looked_at == _LOOKED_AT:
                 break
         return False
 
     def _items(self, text: str) -> Iterator[tuple[int, Any, str]]:
-        """The items of a list with the lines on which they begin."""
+        """Yield the items of a JSON list, each with the number of its line and its text."""
         place, line, counted = text.index("[") + 1, 1, 0
         while True:
             while text[place : place + 1] in (" ", "\t", "\r", "\n", ","):
@@ -208,7 +215,7 @@ class _Reading:
 
 
 def _is_markdown(file: LineFile) -> bool:
-    """Whether a file is text and not JSON, as its first line says."""
+    """Return whether the first line of a file begins front matter or a Markdown heading."""
     file.begin()
     for _, text in file.lines(lambda number, reason: None):
         return text.startswith(("---", "#"))
@@ -216,7 +223,7 @@ def _is_markdown(file: LineFile) -> bool:
 
 
 def _kind(value: object, form: str | None) -> str | None:
-    """What a JSON value is; None for nothing that is known or was asked for."""
+    """Return the kind of a JSON value; None if it is unknown or does not fit the format `form`."""
     if not isinstance(value, Mapping):
         return None
     if value.get("format") == FORMAT:

@@ -1,7 +1,7 @@
-"""Files from outside, read a line at a time in bounded memory, compressed or not.
+"""A reader for plain or gzip-compressed text files from outside, line by line in bounded memory.
 
-Owns the limits on what is read: a longer line is skipped and told, a longer file is refused where
-it has to be read as a whole. Refuses to know what the lines mean.
+Lines longer than a limit are skipped and reported. A file that has to be read as a whole raises an
+error if it is longer than a limit.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line
 
 LONGEST_LINE = 16 * 2**20
-"""Bytes of a line; one more is too many."""
+"""Maximum length of a line, in bytes."""
 LARGEST_WHOLE = 256 * 2**20
-"""Bytes of a file that has to be read as a whole."""
+"""Maximum length of a file that is read as a whole, in bytes after decompression."""
 Refuse = Callable[[int, str], None]
-"""Told the number of a line, counted from 1, and why what it says is not imported."""
+"""Callback with the number of a line, from 1, and the reason why it is not imported."""
 
 
 class LineFile:
-    """A file that is read in lines; `with` closes it.
+    """A text file that is open for reading; the `with` statement closes it.
 
     Args:
-        path: The file. Whether it is compressed is seen from what it begins with.
+        path: The file. Its first bytes show whether it is compressed with gzip.
 
     Raises:
-        StoreError: If it cannot be opened.
+        StoreError: If the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class LineFile:
         except OSError as error:
             raise self._unreadable(error.strerror or type(error).__name__) from None
         self._line = 0
-        """The line that is read; 0 where lines are not counted."""
+        """Number of the current line for error messages; 0 while lines are not counted."""
         self._file: IO[bytes] = self._raw
         if magic == b"\x1f\x8b":
             self._file = io.BufferedReader(gzip.GzipFile(fileobj=self._raw))
@@ -58,19 +58,23 @@ class LineFile:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file have been read, of `size`."""
+        """Number of bytes read so far of the `size` bytes on the disk, before decompression."""
         return min(self._raw.tell(), self.size)
 
     def begin(self) -> None:
-        """Read from the beginning again."""
+        """Go back to the beginning of the file."""
         self._line = 0
         self._file.seek(0)
 
     def lines(self, refuse: Refuse, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
-        """Each line that is not empty with its number; those that cannot be read are refused.
+        """Yield the number and the text of each line that is not blank.
+
+        Args:
+            refuse: Called for each line that is too long or not UTF-8.
+            longest: Maximum length of a line, in bytes.
 
         Raises:
-            StoreError: If the file cannot be read on.
+            StoreError: If reading or decompressing the file fails.
         """
         number = 0
         while True:
@@ -95,10 +99,13 @@ class LineFile:
                 yield number, text
 
     def whole(self, largest: int = LARGEST_WHOLE) -> str:
-        """The whole text.
+        """Return the rest of the text from the current position.
+
+        Args:
+            largest: Maximum length, in bytes after decompression.
 
         Raises:
-            StoreError: If it is too long, not UTF-8, or cannot be read.
+            StoreError: If the text is too long or not UTF-8, or reading it fails.
         """
         pieces: list[bytes] = []
         room = largest
@@ -113,7 +120,7 @@ class LineFile:
             raise self._unreadable("It is not UTF-8") from None
 
     def _piece(self, limit: int) -> bytes:
-        """The next line, or as much of it as the limit allows."""
+        """Read the next line, but at most `limit` bytes; return nothing at the end of the file."""
         try:
             return self._file.readline(limit)
         except (OSError, EOFError, zlib.error) as error:

@@ -1,7 +1,7 @@
-"""JSON from outside, however deeply it is nested.
+"""A JSON parser for input of any nesting depth.
 
-The parser of the standard library stops at the depth of the interpreter's stack, which a tree of
-some hundred messages reaches. Refuses `NaN`, `Infinity` and numbers too long to be meant.
+The parser of the standard library fails at the recursion limit of the interpreter, which a tree of
+some hundred messages reaches. This module falls back to a loop with a stack of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ _ATOM = re.compile(r"[-+.0-9A-Za-z]+")
 
 
 def parse_json(text: str) -> Any:
-    """The value that a JSON text says.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: If it is not JSON; the message says where.
+        ValueError: If the text is not JSON, with the position in the message, or if it contains
+            `NaN`, `Infinity` or an integer with more digits than Python converts.
     """
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -31,12 +32,13 @@ def parse_json(text: str) -> Any:
 
 
 def parse_item(text: str, place: int) -> tuple[Any, int]:
-    """The value that begins at a place of a text, and where it ends.
+    """Parse the JSON value that begins at an index of a text; return it and the index after it.
 
-    `NaN` and `Infinity` are read, so that what follows can be: `storable_values` refuses them.
+    Unlike `parse_json`, this accepts `NaN` and `Infinity` where the standard parser can read the
+    value, so that the caller can go on with the next item. `storable_values` rejects them later.
 
     Raises:
-        ValueError: If there is none; the message says where.
+        ValueError: If no value begins there, with the position in the message.
     """
     try:
         return _decoder.raw_decode(text, place)
@@ -48,7 +50,10 @@ _decoder = json.JSONDecoder()
 
 
 def _parse_deep(text: str, position: int) -> tuple[Any, int]:
-    """The same without recursion; some times slower."""
+    """Do the same as `parse_item` without recursion, a few times more slowly.
+
+    `stack` holds the open containers, each with the key for its next value ("" in a list).
+    """
     stack: list[tuple[Any, str]] = []
     while True:
         position = _after_space(text, position)
@@ -75,7 +80,12 @@ def _parse_deep(text: str, position: int) -> tuple[Any, int]:
 
 
 def _closed(text: str, position: int, value: Any, stack: list[tuple[Any, str]]) -> tuple[Any, int]:
-    """Put a value into its container, and close what ends after it."""
+    """Put a value into its container, and close every container that ends after it.
+
+    Returns:
+        The last value completed, and the position where the next value begins or, if the stack is
+        empty, where the whole value ends.
+    """
     while stack:
         container, key = stack[-1]
         if isinstance(container, dict):
@@ -99,7 +109,7 @@ def _closed(text: str, position: int, value: Any, stack: list[tuple[Any, str]]) 
 
 
 def _key(text: str, position: int) -> tuple[str, int]:
-    """The name of a field, and where its value begins."""
+    """Parse the key of an object and the colon; return the key and the position after them."""
     if text[position : position + 1] != '"':
         raise json.JSONDecodeError("Expecting property name", text, position)
     key, position = _scan_string(text, position + 1, True)
@@ -110,7 +120,7 @@ def _key(text: str, position: int) -> tuple[str, int]:
 
 
 def _atom(text: str, position: int) -> tuple[Any, int]:
-    """A number, true, false or null."""
+    """Parse a number, `true`, `false` or `null`."""
     match = _ATOM.match(text, position)
     if match is None:
         raise json.JSONDecodeError("Expecting value", text, position)

@@ -1,4 +1,4 @@
-"""The formats in which a chat can be exported, by name and by file suffix."""
+"""The export formats, found by name or by file suffix, and the writing of export files."""
 
 from __future__ import annotations
 
@@ -22,30 +22,35 @@ from tui_chat.storage.formats.ours.markdown import to_markdown
 from tui_chat.storage.formats.training import ExportOptions, require_data_use
 
 COMPRESSED = ".gz"
-"""Ends the name of a file that is written compressed."""
+"""Suffix of a file that is written with gzip compression."""
 _PLAIN = ExportOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format of export."""
+    """An export format."""
 
     name: str
-    """As in `--format md`."""
+    """Name for the option `--format`, for example `md`."""
     suffixes: tuple[str, ...]
-    """File names that mean this format; the first is used for new files."""
+    """Suffixes of file names in this format; new files get the first."""
     help: str
-    """One sentence."""
+    """One sentence for the user about the format."""
     write: Callable[[Conversation, ExportOptions], str]
-    """The chat as text."""
+    """Function that returns a chat as the text of a file."""
     is_training: bool = False
-    """Whether it is for training: such a file is lines, without chats that must not be in it."""
+    """Whether the format is for training data.
+
+    Such a file is JSON lines, and `export` rejects chats whose data use is off.
+    """
 
     def export(self, conversation: Conversation, options: ExportOptions = _PLAIN) -> str:
-        """The chat as the text of a file.
+        """Return a chat as the text of a file; empty if the chat has nothing for the format.
 
         Raises:
-            StoreError: If the chat must not be exported so.
+            StoreError: If the format is for training and the data use of the chat is off. The Open
+                Assistant formats also raise it if `as_training` is set and the chat is not
+                reviewed.
         """
         if self.is_training:
             require_data_use(conversation)
@@ -114,14 +119,14 @@ FORMATS = MappingProxyType(
         )
     }
 )
-"""Every format by name."""
+"""All export formats by name."""
 
 
 def format_named(name: str) -> Format:
-    """The format with that name.
+    """Return the format with a name, in any case and with or without a leading dot.
 
     Raises:
-        StoreError: If there is none.
+        StoreError: If there is no such format.
     """
     try:
         return FORMATS[name.lower().removeprefix(".")]
@@ -132,10 +137,10 @@ def format_named(name: str) -> Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file name means, whether it is compressed or not.
+    """Return the format of a file name with or without `.gz`; the longest matching suffix wins.
 
     Raises:
-        StoreError: If its end means none.
+        StoreError: If the name has none of the suffixes.
     """
     name = path.name.lower().removesuffix(COMPRESSED)
     meant = {
@@ -159,18 +164,21 @@ def export_to_file(
     overwrite: bool = False,
     options: ExportOptions = _PLAIN,
 ) -> Path:
-    """Write a chat to a file, whole or not at all; compressed if the name ends in `.gz`.
+    """Write a chat to a file atomically, with gzip compression if the name ends in `.gz`.
 
     Args:
         conversation: The chat.
-        path: The file; its folder has to exist.
-        form: The format; by default the one that the file name means.
-        overwrite: Replace a file that is there.
-        options: What the format leaves a choice in.
+        path: The file; its folder must exist.
+        form: The format; by default the one of the file name.
+        overwrite: Replace an existing file.
+        options: Options for the format.
+
+    Returns:
+        `path`, unchanged.
 
     Raises:
-        StoreError: If the format is unknown, the chat must not be exported so, holds nothing for
-            the format, the file is there, or it cannot be written.
+        StoreError: If the format is unknown, `Format.export` rejects the chat, the chat has nothing
+            for the format, the file exists and `overwrite` is false, or it cannot be written.
     """
     form = form or format_of(path)
     text = form.export(conversation, options)
@@ -179,10 +187,14 @@ def export_to_file(
 
 
 def require_content(text: str, form: Format) -> None:
-    """Refuse to write a file that says nothing.
+    """Check that an export is not empty.
+
+    Args:
+        text: The result of `form.export`.
+        form: The format.
 
     Raises:
-        StoreError: If a chat has nothing for a format.
+        StoreError: If the text is empty, with the reason for that format.
     """
     if not text:
         raise StoreError(
@@ -193,14 +205,22 @@ def require_content(text: str, form: Format) -> None:
 
 
 def write_texts(texts: Iterable[str], path: Path, overwrite: bool = False) -> Path:
-    """Write texts to a file one after the other, whole or not at all.
+    """Write texts one after the other to a file atomically, with gzip if its name ends in `.gz`.
+
+    Args:
+        texts: The texts, written as UTF-8.
+        path: The file; its folder must exist.
+        overwrite: Replace an existing file.
+
+    Returns:
+        `path`, unchanged.
 
     Raises:
-        StoreError: If the file is there, or it cannot be written.
+        StoreError: If the file exists and `overwrite` is false, or it cannot be written.
     """
     with open_atomically(path, overwrite=overwrite) as file:
         if path.name.lower().endswith(COMPRESSED):
-            # Neither name nor time are in it: the same chat makes the same file.
+            # Leave name and time out of the gzip header: equal chats then give equal files.
             with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
                 for piece in _encoded(texts):
                     packed.write(piece)

@@ -1,6 +1,6 @@
-"""What of a chat may go into training data: whether it may at all, and which messages are finished.
+"""Rules for training data: whether a chat may be exported, and which of its messages are finished.
 
-Owns the options that exports for training share. Refuses to know how a format writes a message.
+All training formats share these rules and the options in `ExportOptions`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line
 
 UNKNOWN_LANGUAGE = "und"
-"""What BCP 47 calls a language that nobody has determined."""
+"""BCP 47 tag for an undetermined language."""
 _GONE_ON_FROM = frozenset({"stopped", "interrupted"})
+"""Statuses of a reply that counts as finished if the chat continued after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How a chat is exported, where the format leaves a choice."""
+    """Options for an export; each format uses those that apply to it."""
 
     anonymize: str | None = None
-    """Replace the ids of messages and users by hashes with this seed; None keeps them."""
+    """Seed for the hashes that replace the ids of messages and users; None keeps the ids."""
     as_training: bool = False
-    """Mark what its owner has reviewed as ready to be trained on."""
+    """Mark a reviewed chat as ready for training."""
     lang: str = UNKNOWN_LANGUAGE
-    """The language of messages of which it is not known, as a BCP 47 tag."""
+    """Language of messages whose language is not known, as a BCP 47 tag."""
 
 
 def require_data_use(conversation: Conversation) -> None:
-    """Refuse a chat whose owner does not want it to be trained on.
+    """Check that the owner of a chat allows training on it.
 
     Raises:
         StoreError: If `allow_data_use` is off.
@@ -43,10 +44,10 @@ def require_data_use(conversation: Conversation) -> None:
 
 
 def require_review(conversation: Conversation) -> None:
-    """Refuse to call a chat ready for training before its owner did.
+    """Check that the owner of a chat has reviewed it for training.
 
     Raises:
-        StoreError: If it is not marked as reviewed.
+        StoreError: If the chat is not marked as reviewed.
     """
     if not conversation.details.reviewed:
         raise StoreError(
@@ -57,12 +58,13 @@ def require_review(conversation: Conversation) -> None:
 
 
 def finished_messages(conversation: Conversation) -> list[Message]:
-    """The messages that stand, deleted ones too, parents before children.
+    """Return the finished messages, deleted ones included, parents before children.
 
-    Left out is what is not finished, with all below it: what waits, streams or failed, and what
-    was stopped or interrupted and nobody went on from.
+    Messages that are waiting, streaming or failed are left out, and so are stopped or interrupted
+    ones after which the chat did not continue. All messages below these are left out as well.
     """
     messages = list(conversation.messages())
+    # Children come before their parents here, so each message knows whether it has a finished one.
     standing: set[str] = set()
     gone_on_from: set[str | None] = set()
     for message in reversed(messages):
@@ -79,14 +81,14 @@ def finished_messages(conversation: Conversation) -> list[Message]:
 
 
 def finished_path(conversation: Conversation, leaf_id: str | None = None) -> list[Message]:
-    """The messages of a path that can be learnt from, oldest first, ending with a reply.
+    """Return the messages of a path that are fit for training, oldest first.
 
-    Without what is deleted, excluded from the prompt or empty; cut before the first message that
-    is not finished. Empty where there is no reply.
+    Deleted, excluded and empty messages are left out. The path is cut before its first unfinished
+    message and then after its last reply; without a reply the result is empty.
 
     Args:
         conversation: The chat.
-        leaf_id: The end of the path; by default the active one.
+        leaf_id: The last message of the path; by default the active leaf.
     """
     standing = {message.id for message in finished_messages(conversation)}
     path: list[Message] = []

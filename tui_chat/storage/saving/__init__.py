@@ -1,1 +1,1 @@
-"""Saving while the chat goes on: a queue of changes and the thread that writes them."""
+"""Saving in the background: a queue of changes and the thread that writes them."""

@@ -1,8 +1,8 @@
-"""Changes that wait to be saved: one value for each kind, and the queue that keeps their order.
+"""Changes that wait to be saved: a class for each kind of change, and the queue that orders them.
 
-A newer version of the same message or header takes the place of the one that still waits, so that
-a reply that streams for minutes while the disk is full is kept once. Refuses to know threads; the
-writer guards the queue with its lock.
+A newer version of a message or header replaces the version that is still queued, so that a reply
+that streams for minutes while the disk is full is queued only once. The queue is not thread-safe;
+`SavingThread` guards it with its lock.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from tui_chat.storage.database.writing import TranscriptStore
 
 
 class Change(Protocol):
-    """One change of the saved chats."""
+    """One change to the saved chats."""
 
     @property
     def chat_id(self) -> str:
-        """The chat it belongs to; empty for none."""
+        """Id of the chat that it changes; empty for none."""
 
     @property
     def key(self) -> str | None:
-        """What it replaces entirely, within its chat; None if it is a step from what was before."""
+        """Name of the part of the chat that it replaces as a whole.
+
+        A newer change with the same key supersedes this one. None for a step, which depends on the
+        changes before it and is never superseded.
+        """
 
     def apply(self, store: TranscriptStore) -> None:
-        """Write it, inside a transaction of the caller."""
+        """Write the change, inside a transaction of the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class SaveHeader:
-    """Everything of a chat beside its messages."""
+    """Save everything of a chat apart from its messages."""
 
     header: ChatHeader
 
@@ -52,7 +56,7 @@ class SaveHeader:
 
 @dataclass(frozen=True, slots=True)
 class SaveMessage:
-    """A message, new or changed."""
+    """Save a new or changed message."""
 
     chat_id: str
     message: Message
@@ -67,7 +71,7 @@ class SaveMessage:
 
 @dataclass(frozen=True, slots=True)
 class MarkDeleted:
-    """Messages were removed from the chat, or brought back."""
+    """Mark messages as deleted, or restore them."""
 
     chat_id: str
     message_ids: tuple[str, ...]
@@ -80,7 +84,7 @@ class MarkDeleted:
 
 @dataclass(frozen=True, slots=True)
 class DiscardMessage:
-    """A message that was never answered is forgotten."""
+    """Remove a message that has no replies."""
 
     chat_id: str
     message_id: str
@@ -92,7 +96,7 @@ class DiscardMessage:
 
 @dataclass(frozen=True, slots=True)
 class SetLeaf:
-    """Another message ends the active path."""
+    """Make another message the end of the active path."""
 
     chat_id: str
     leaf: str | None
@@ -104,7 +108,7 @@ class SetLeaf:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A chat has another title."""
+    """Give a chat a new title."""
 
     chat_id: str
     title: str
@@ -116,7 +120,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class DeleteChat:
-    """A chat was deleted, or brought back."""
+    """Delete a chat, or restore it."""
 
     chat_id: str
     deleted: bool
@@ -131,46 +135,50 @@ class DeleteChat:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Changes nothing; it is done when everything before it is saved."""
+    """A marker that writes nothing; its future completes when everything before it is saved."""
 
     chat_id: str = ""
     key: None = field(default=None, init=False)
 
     def apply(self, store: TranscriptStore) -> None:
-        """Nothing to write."""
+        """Do nothing."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A change in the queue, and everyone who waits for it."""
+    """A change in the queue, with the futures to complete when it is saved."""
 
     change: Change
     futures: list[Future[None]]
 
 
 class PendingChanges:
-    """The changes that wait, oldest first."""
+    """The queue of changes, oldest first."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._newest: dict[str, dict[str, Entry]] = {}
 
     def __len__(self) -> int:
-        """How many changes wait; markers are none."""
+        """Return the number of queued changes, not counting markers."""
         return sum(not isinstance(entry.change, Checkpoint) for entry in self._entries)
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def entries(self) -> list[Entry]:
-        """What waits, oldest first."""
+        """Return the queued changes and markers, oldest first."""
         return list(self._entries)
 
     def add(self, change: Change, futures: Iterable[Future[None]] = ()) -> None:
-        """Append a change, or let it take the place of the version that waits.
+        """Queue a change, in place of the queued version that it supersedes if there is one.
 
-        A step, such as a new title, ends the time in which earlier versions of its chat can be
-        replaced: what comes after it must stay after it.
+        After a step, such as a new title, changes queued before it can no longer be superseded,
+        because a newer version must not move ahead of the step.
+
+        Args:
+            change: The change.
+            futures: Futures to complete when it is saved.
         """
         if not change.chat_id:
             self._entries.append(Entry(change, list(futures)))
@@ -188,19 +196,19 @@ class PendingChanges:
             replaceable[change.key] = entry
 
     def take(self) -> list[Entry]:
-        """Everything that waits; the queue is empty afterwards."""
+        """Empty the queue and return its entries, oldest first."""
         taken, self._entries = self._entries, []
         self._newest.clear()
         return taken
 
     def put_back(self, taken: list[Entry]) -> None:
-        """Return what could not be saved to its place before everything newer."""
+        """Put entries that could not be saved back, before all newer ones."""
         newer = self.take()
         for entry in (*taken, *newer):
             self.add(entry.change, entry.futures)
 
     def remove(self, future: Future[None]) -> None:
-        """Forget a marker that nobody waits for any more."""
+        """Remove the marker with a future for which the caller no longer waits."""
         self._entries = [
             entry
             for entry in self._entries
@@ -209,7 +217,10 @@ class PendingChanges:
 
 
 def _merged(waiting: Change, newer: Change) -> Change:
-    """The newer version of a change, with the parameters that only the waiting one has."""
+    """Return the newer version of a change.
+
+    A newer header without parameters takes over those of the queued one, which would be lost.
+    """
     if (
         isinstance(waiting, SaveHeader)
         and isinstance(newer, SaveHeader)

@@ -1,8 +1,9 @@
-"""Changes that could not be saved, kept in a file until the database can take them.
+"""Spill files: changes that could not be saved, kept until the database accepts them.
 
-The file lies beside the database, else in the cache folder, else in the folder for temporary
-files, whichever can be written. The next start reads it in, once. Nothing in it replaces
-something newer in the database.
+A spill file lies in the first of these folders that can be written: that of the database, the cache
+folder, the folder for temporary files. The next start of the program imports it, once. On import, a
+chat header does not replace a newer one, nor an unfinished message a finished one; all other
+changes are applied as they are.
 """
 
 from __future__ import annotations
@@ -39,26 +40,37 @@ from tui_chat.storage.saving.pending import (
 )
 
 VERSION = 1
+"""Version of the file format; other versions are not imported."""
 
 
 def spill_file_name(database: Path, owner: str) -> str:
-    """Name of the file of one process for one database."""
+    """Return the name of the spill file of one process for one database.
+
+    Args:
+        database: The database file.
+        owner: `ProcessLease.owner` of the process.
+    """
     return f"{_prefix(database)}{owner}.json"
 
 
 def write_spill(
     database: Path, owner: str, changes: Iterable[Change], before: Path | None = None
 ) -> Path:
-    """Write changes to a file, in place of the one written before.
+    """Write changes to a spill file, replacing the earlier one of this process.
 
     Args:
-        database: The database that they are for.
-        owner: The lease of this process.
-        changes: Oldest first.
-        before: The file that this process wrote before, if any.
+        database: The database to which the changes belong.
+        owner: `ProcessLease.owner` of this process.
+        changes: The changes, oldest first.
+        before: The earlier spill file of this process, if any. It is removed if the new one is in
+            another folder.
+
+    Returns:
+        The file.
 
     Raises:
-        StoreError: If no folder can be written.
+        StoreError: If none of the folders can be written.
+        TypeError: If a change is a `Checkpoint`, which writes nothing.
     """
     operations = [_values(change) for change in changes]
     text = json.dumps({"tui_chat_unsaved": VERSION, "changes": operations}, default=str)
@@ -79,7 +91,7 @@ def write_spill(
 
 
 def waiting_spills(database: Path) -> list[Path]:
-    """Files with changes for a database, of processes that ended, oldest first."""
+    """Return the spill files for a database whose processes have ended, oldest first."""
     found: list[tuple[float, Path]] = []
     prefix = _prefix(database)
     for folder in _folders(database):
@@ -92,7 +104,8 @@ def waiting_spills(database: Path) -> list[Path]:
             owner = name.removeprefix(prefix).removesuffix(".json")
             with suppress(OSError):
                 facts = path.lstat()
-                # In a folder that others can write to, only a file of our own is believed.
+                # Others can write to the folder for temporary files: trust only regular files that
+                # belong to this user.
                 own = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.getuid()
                 if name.endswith(".json") and own and not is_live(database, owner):
                     found.append((facts.st_mtime, path))
@@ -100,13 +113,19 @@ def waiting_spills(database: Path) -> list[Path]:
 
 
 def import_spill(store: TranscriptStore, path: Path) -> int:
-    """Save the changes of a file in one transaction, and remove it; return how many there were.
+    """Save the changes of a spill file in one transaction and remove the file.
 
-    A file that was read in before, and could not be removed, counts as having none.
+    Args:
+        store: The open database.
+        path: The spill file.
+
+    Returns:
+        The number of changes; 0 for a file that was imported before but could not be removed.
 
     Raises:
-        StoreError: If the file cannot be read; it is renamed, so that it is tried once only.
-        sqlite3.Error: If the changes cannot be committed; the file stays.
+        StoreError: If the file cannot be read or its changes are invalid. It is renamed, so that
+            the next start does not try it again.
+        sqlite3.Error: If the disk or the database prevents the commit; the file stays.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -121,7 +140,7 @@ def import_spill(store: TranscriptStore, path: Path) -> int:
                     _apply_unless_older(store, change)
             else:
                 changes = []
-    except Exception as error:  # whatever is wrong with it, the file must not stop the start
+    except Exception as error:  # no error in the file may stop the start of the program
         if isinstance(error, sqlite3.Error) and is_environment(error):
             raise
         aside = path.with_suffix(".unreadable")
@@ -136,7 +155,7 @@ def import_spill(store: TranscriptStore, path: Path) -> int:
 
 
 def _apply_unless_older(store: TranscriptStore, change: Change) -> None:
-    """Save a change of an ended process, unless another one has saved something newer since."""
+    """Apply a change of an ended process, unless the database has a newer header or message."""
     if isinstance(change, SaveHeader):
         stored = store.stored_update(change.chat_id)
         if stored is not None and stored > change.header.updated:
@@ -159,7 +178,7 @@ def _prefix(database: Path) -> str:
 
 
 def _values(change: Change) -> dict[str, Any]:
-    """A change as JSON values."""
+    """Return a change as JSON values."""
     kind = type(change).__name__
     if isinstance(change, SaveHeader):
         header = change.header
@@ -229,5 +248,5 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Change]] = {
 
 
 def _change(values: Mapping[str, Any]) -> Change:
-    """The change that `_values` described."""
+    """Return the change of a result of `_values`."""
     return _READERS[values["kind"]](values)

@@ -1,8 +1,8 @@
-"""One thread that owns the database, and a queue of changes that loses nothing.
+"""The thread that writes queued changes to the database, and retries until they are saved.
 
-What is queued together is committed together. When the disk is full, the file read-only or the
-database locked, the changes stay in memory in their order, a copy of them goes to another file,
-and saving is tried again until it works. Refuses to know what the changes mean.
+The thread commits everything that is queued in one transaction. If the disk is full, the file
+read-only or the database locked, the changes stay in memory in their order, the thread copies them
+to a spill file, and it retries until saving works.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _Told = TypeVar("_Told", SaveState, Notice)
 
 
 class SavingThread:
-    """The thread that saves queued changes.
+    """A thread that saves queued changes.
 
     Args:
-        path: The database file; made, repaired and migrated as `db.open_database` says.
-        on_state: Told in the writer's thread whenever the state changes. Must not block.
-        on_notice: Told in the writer's thread of each new notice, as of a damaged file. A notice
-            of kind `damaged` or `replaced` after the start means that chats that are open should
-            be saved again with `save_conversation`.
-        clock: The current time in UTC.
-        backoff: Seconds before the first retry, and at most.
-        factory: The connection class, where a test wants faults.
+        path: The database file; `database.file.open_database` creates, repairs and migrates it.
+        on_state: The saving thread calls it with every new state. It must not block.
+        on_notice: The saving thread calls it with every new notice. After the start, a notice of
+            kind `damaged` or `replaced` means that the caller should save its open chats again,
+            with `TranscriptWriter.save_conversation`.
+        clock: Returns the current time in UTC.
+        backoff: Delay before the first retry, and the maximum delay, in seconds.
+        factory: The connection class; tests inject faults with it.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class SavingThread:
     def listen(
         self, on_state: Callable[[SaveState], None], on_notice: Callable[[Notice], None]
     ) -> None:
-        """Say who is told; before `start`, so that nothing is missed."""
+        """Set the callbacks; call this before `start`, so that they miss nothing."""
         self._on_state = on_state
         self._on_notice = on_notice
 
     def start(self) -> Self:
-        """Open the database in the thread and begin to save."""
+        """Start the thread, which opens the database and saves what is queued."""
         self._thread.start()
         return self
 
@@ -98,40 +98,64 @@ class SavingThread:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # How saving goes
+    # State and waiting
 
     @property
     def state(self) -> SaveState:
-        """The state now."""
+        """The present state of saving."""
         with self._changed:
             return SaveState(self._state.ok, self._waiting(), self._state.detail)
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What the user should be told about the database, in order."""
+        """All notices for the user so far, oldest first."""
         with self._changed:
             return tuple(self._notices)
 
     def wait_ready(self, timeout: float) -> bool:
-        """Wait until the database is open, or turned out not to open; False after `timeout` s."""
+        """Wait until the thread has opened the database or failed to.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False if neither happened in time.
+        """
         return self._ready.wait(timeout)
 
     def wait_saved(self, saved: Future[None], timeout: float) -> bool:
-        """Wait for a change; False as soon as saving fails, or after `timeout` seconds."""
+        """Wait until a change is saved.
+
+        Args:
+            saved: The future of the change.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False if it was not saved in time, or as soon as saving fails.
+        """
         with self._changed:
             self._changed.wait_for(lambda: saved.done() or not self._state.ok, timeout)
         return saved.done() and saved.exception() is None
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Have what is queued within committed at once: a program that dies leaves all or none."""
+        """Commit the changes queued in the block together, so that a crash saves all or none.
+
+        The block holds the lock of the queue, so the thread cannot take only some of them.
+        """
         with self._changed:
             yield
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything queued so far is on the disk; False after `timeout` seconds.
+        """Wait until everything queued so far is on the disk.
 
-        While saving fails, it is tried at once instead of at the next retry.
+        If saving is failing, the thread retries at once instead of after its delay.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False if something is still not saved.
         """
         marker = self._submit(Checkpoint(), hurry=True)
         try:
@@ -143,14 +167,15 @@ class SavingThread:
         return True
 
     def close(self, timeout: float = 2.0) -> Path | None:
-        """Save what waits and end the thread.
+        """Save what is queued and end the thread.
 
         Args:
             timeout: Seconds to wait for the thread.
 
         Returns:
-            A file with the changes that could not be saved, which the next start reads in; None
-            if all are saved. If even that file cannot be written, `state` says so.
+            The spill file with the changes that could not be saved, which the next start of the
+            program imports. None if everything is saved, or if the file could not be written
+            either, which is logged.
         """
         with self._changed:
             self._closing = True
@@ -167,11 +192,11 @@ class SavingThread:
             _finish(future, error)
         return self._spill
 
-    # The thread
+    # The saving thread
 
     def _submit(self, change: Change, hurry: bool = False) -> Future[None]:
         future: Future[None] = Future()
-        future.set_running_or_notify_cancel()  # a waiting thread can't cancel the saving
+        future.set_running_or_notify_cancel()  # from now on, `cancel` has no effect
         with self._changed:
             if self._closed:
                 _finish(future, StoreError("The transcripts are closed"))
@@ -186,7 +211,7 @@ class SavingThread:
         while self._await_work(delay):
             try:
                 self._step()
-            except Exception as error:  # the thread holds what is not saved; it must not end
+            except Exception as error:  # if the thread ended, nothing would be saved any more
                 delay = min(max(2 * delay, self._backoff[0]), self._backoff[1])
                 self._fail(error)
                 if self._closing:
@@ -198,11 +223,18 @@ class SavingThread:
         self._lease.release()
 
     def _await_work(self, delay: float) -> bool:
-        """Wait for something to do, or for the next retry; False when all is done and closed."""
+        """Wait for the next step of the thread.
+
+        Args:
+            delay: Seconds until the next retry; 0 if the last step succeeded.
+
+        Returns:
+            False if the thread should end, because it is closing and nothing is queued.
+        """
         with self._changed:
             if delay:
                 self._changed.wait_for(lambda: self._closing or self._hurry, delay)
-            elif self._store is not None:
+            elif self._store is not None:  # without a store, the first step must open it at once
                 self._changed.wait_for(lambda: self._closing or bool(self._pending))
             self._hurry = False
             return bool(self._pending) or not self._closing
@@ -236,16 +268,17 @@ class SavingThread:
                 self._refuse(entries[0], error)
 
     def _commit_one_by_one(self, entries: list[Entry]) -> None:
-        """Save each change alone, so that one that cannot be saved holds up none of the others."""
+        """Save each change in its own transaction, so that a bad one does not block the others."""
         for entry in list(entries):
             self._commit([entry])
+            # This change is saved or refused: `_step` must not queue it again if a later one fails.
             with self._changed:
                 self._in_flight = [other for other in self._in_flight if other is not entry]
             for future in entry.futures:
                 _finish(future)
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
-        """Keep a change that the database will never take for the file that `close` writes."""
+        """Give up a change that the database will never accept; keep it for the spill file."""
         log.error("a change could not be saved", exc_info=error)
         self._refused.append(entry.change)
         text = (
@@ -256,10 +289,11 @@ class SavingThread:
             _finish(future, StoreError("A change could not be saved", str(error)))
 
     def _connect(self) -> None:
-        """Open the database, and bring in what an earlier run left behind.
+        """Open the database, mark interrupted messages and import the spill files of earlier runs.
 
         Raises:
-            sqlite3.OperationalError: If it is open, and a first write in it failed.
+            StoreError: If the database cannot be opened or is read-only.
+            sqlite3.OperationalError: If the database is open, but the trial write failed.
         """
         store = TranscriptStore(self.path, self._clock, lease=self._lease, factory=self._factory)
         try:
@@ -273,7 +307,7 @@ class SavingThread:
         except BaseException:
             store.close()
             raise
-        self._store = store
+        self._store = store  # keep it open even if the write failed: a retry may succeed
         if store.failed_write is not None:
             raise store.failed_write
 
@@ -288,7 +322,7 @@ class SavingThread:
     def _import_spills(self, store: TranscriptStore) -> None:
         for path in waiting_spills(store.path):
             if path == self._spill:
-                continue  # what is in it waits in the queue
+                continue  # its changes are still in the queue of this process
             try:
                 count = import_spill(store, path)
             except StoreError as error:
@@ -304,8 +338,10 @@ class SavingThread:
             store.close()
 
     def _fail(self, error: Exception) -> None:
-        """Keep everything, say why, and reopen the file next time unless it is sure to be fine."""
+        """Copy the unsaved changes to the spill file and publish why saving fails."""
         was_open = self._store is not None
+        # Open the database again for the next try, because it may be damaged or replaced. With a
+        # full disk or a lock, the connection is still good.
         if primary_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
             self._disconnect()
         if not is_environment(error):
@@ -324,7 +360,7 @@ class SavingThread:
         self._set_state(True, "", [future for entry in saved for future in entry.futures])
 
     def _mirror(self) -> None:
-        """Keep a copy of what is not saved in another file, in case the program is killed."""
+        """Write the unsaved changes to the spill file, in case the program is killed."""
         with self._changed:
             entries = [*self._in_flight, *self._pending.entries()]
         changes = [e.change for e in entries if not isinstance(e.change, Checkpoint)]
@@ -342,7 +378,11 @@ class SavingThread:
         return len(self._pending) + in_flight
 
     def _set_state(self, ok: bool, detail: str, saved: Iterable[Future[None]] = ()) -> None:
-        """Change the state, then complete what was saved, then tell; never under the lock."""
+        """Set the state, complete the futures of saved changes, then call the listener.
+
+        The order matters: whoever waits for a future or is called back must see the new state.
+        Futures and the listener run foreign code, so the lock is not held meanwhile.
+        """
         with self._changed:
             state = SaveState(ok, self._waiting(), detail)
             is_new = state != self._state or not self._ready.is_set()
@@ -365,7 +405,7 @@ class SavingThread:
 
 
 def _call(listener: Callable[[_Told], None] | None, told: _Told) -> None:
-    """Tell a listener; what goes wrong in it must not stop the saving."""
+    """Call a listener and log any error in it, so that saving goes on."""
     if listener is not None:
         try:
             listener(told)
@@ -374,7 +414,7 @@ def _call(listener: Callable[[_Told], None] | None, told: _Told) -> None:
 
 
 def _finish(future: Future[None], error: StoreError | None = None) -> None:
-    """Complete a future, unless `close` or the thread did it before."""
+    """Complete a future, unless `close` or the thread has already done so."""
     with suppress(InvalidStateError):
         if error is None:
             future.set_result(None)

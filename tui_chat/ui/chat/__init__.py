@@ -1,1 +1,1 @@
-"""The chat screen and its parts."""
+"""The main chat screen and the parts it is built from."""

@@ -1,7 +1,7 @@
-"""What is saved with a chat besides its messages: what is typed, and where it is read.
+"""Saving and restoring the draft and the reading position of the chat on screen.
 
-Owns when that is saved and how a draft comes back. Both are of the chat that is on the screen;
-what becomes of them on disk, the session knows.
+This module decides when to save them and how to put a draft back into the prompt. The session
+stores them with the chat.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
 DRAFT_S = 1.0
-"""Without a key, after which a draft is saved."""
+"""Seconds without a change after which the draft is saved."""
 PLACE_S = 1.0
-"""Without scrolling, after which the place is saved."""
+"""Seconds without scrolling after which the reading position is saved."""
 
 
 class DraftSaver:
-    """Keeps the draft and the place of the chat that is shown.
+    """Saves and restores the draft and the reading position of the chat on screen.
 
     Args:
-        page: Where it is shown.
+        page: The page that shows the chat.
     """
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self._shown_id = ""
-        """The chat that is on the page, which may not be the session's any more."""
+        """Id of the chat on the page. The session may already have opened another one."""
         self._draft_timer: Timer | None = None
         self._place_timer: Timer | None = None
         self._brought = ""
 
     def chat_opened(self) -> None:
-        """Take note that the session's chat is on the page now, and show what was typed in it."""
+        """Record that the page now shows the session's chat, and restore its draft."""
         self._shown_id = self._page.session.conversation.id
         self.bring_draft_back()
 
     def draft_changed(self) -> None:
-        """Save the draft when the typing rests."""
+        """Save the draft after `DRAFT_S` seconds without a further change."""
         if self._draft_timer is not None:
             self._draft_timer.stop()
         self._draft_timer = self._page.screen.set_timer(DRAFT_S, self.keep_draft)
 
     def keep_draft(self) -> None:
-        """Save what is typed, with its chat; an edit of a message is none."""
+        """Save the prompt's text as the draft of the chat, unless the user is editing a message."""
         bar = self._page.bar
         if bar.editing is None:
             self._page.session.keep_draft(bar.draft.full)
 
     def scrolled(self) -> None:
-        """Save the place when the scrolling rests."""
+        """Save the reading position after `PLACE_S` seconds without further scrolling."""
         if self._place_timer is None:
             self._place_timer = self._page.screen.set_timer(PLACE_S, self.keep_place)
         else:
             self._place_timer.reset()
 
     def keep_place(self) -> None:
-        """Save where the chat is read, with it."""
+        """Save the reading position now, if the page still shows the session's chat."""
         if self._place_timer is not None:
             self._place_timer.stop()
             self._place_timer = None
@@ -69,11 +69,12 @@ class DraftSaver:
             session.keep_place(self._page.transcript.place)
 
     def bring_draft_back(self, joins: bool = False) -> None:
-        """Show what was typed when the chat was left, unless something is typed already.
+        """Put the saved draft back into the prompt, if the prompt is empty.
 
         Args:
-            joins: Show it also then, before what is typed, unless that is the same text; for a
-                chat that was left in another window.
+            joins: If the prompt is not empty, put the saved draft before its text, unless both are
+                the same. Used when another window of the program has released the chat. A text
+                that this method restored earlier, and that nobody has changed since, is replaced.
         """
         bar = self._page.bar
         kept = self._page.session.conversation.working.get("draft")

@@ -1,7 +1,4 @@
-"""What an empty chat shows: three lines that teach enough to begin, or why nobody listens.
-
-Owns the words of the three lines; those of a failure are given to it.
-"""
+"""What an empty chat shows: a three-line introduction, or why no model could be loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from tui_chat.ui.plain_text import plain, plain_line
 
 
 class EmptyState(Widget):
-    """A few lines in the middle of the transcript; gone with the first message."""
+    """A few lines in the middle of the transcript, shown until the first message."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -30,12 +27,15 @@ class EmptyState(Widget):
     model: reactive[str] = reactive("")
     """The model that will answer."""
     is_builtin: reactive[bool] = reactive(False)
-    """Whether it is the small model that knows this program."""
+    """Whether `model` is the built-in guide, which answers questions about this program."""
     problem: reactive[TuiChatError | None] = reactive(None)
-    """Why there is no model."""
+    """Why the model could not be loaded; None if it was or still may be."""
 
     def render(self) -> Content:
-        """Who listens, what to press, what the bar below means; or what failed and what to do."""
+        """Return the introduction: the model, the first keys and the meaning of the meter.
+
+        If loading has failed, return the error instead.
+        """
         if self.problem is not None:
             return self._failure(self.problem)
         key = "$primary bold"

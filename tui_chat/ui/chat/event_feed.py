@@ -1,8 +1,8 @@
-"""The way of session events onto the UI loop: collected on any thread, handed over in batches.
+"""Delivery of session events from any thread to the UI loop, in paced batches.
 
-Owns the pace. A model may write a thousand tokens a second, and what the screen takes of the
-processor is missing for the next one: growing text is handed over so rarely that showing it stays
-within `SHARE`. Everything else comes with the next frame.
+A model may decode a thousand tokens a second, and the processor time that the screen takes is lost
+to decoding. The feed therefore delivers growing text so rarely that showing it takes about `SHARE`
+of the UI thread's time. All other events are delivered with the next frame.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from tui_chat.chat.events import Delta
 from tui_chat.session import EngineUpdate, SessionEvent
 
 LEAST_PAUSE_S = 1 / 30
-"""From one batch to the next, at least; also for the end of a reply."""
+"""Least seconds from one batch to the next, even for urgent events such as the end of a reply."""
 LONGEST_PAUSE_S = 0.5
-"""Growing text is kept back so long at most, so that it reads as a stream."""
+"""Seconds for which `SHARE` may hold back growing text, so that it still reads as a stream."""
 SHARE = 0.02
-"""How much of the UI thread's time showing growing text may take."""
+"""Fraction of the UI thread's time that showing growing text may take."""
 _LEAST_REST = 2.0
-"""However long a frame takes, so many times that long the thread is left to the keys."""
+"""Least pause, as a multiple of the last batch's cost.
+
+On a slow machine it overrides `LONGEST_PAUSE_S`, so that the UI thread still has time for keys.
+"""
 
 
 class EventFeed:
-    """Collects events from the session's threads and hands them to the UI loop.
+    """Collects events from the session's threads and delivers them on the UI loop.
 
     Args:
-        hand_over: Takes a batch, on the loop; what it begins counts until the next batch.
+        hand_over: Called with each batch, on the loop. All processor time of the UI thread until
+            the next batch counts as its cost.
     """
 
     def __init__(self, hand_over: Callable[[tuple[SessionEvent, ...]], object]) -> None:
@@ -46,7 +50,7 @@ class EventFeed:
         self._spent_s = 0.0
 
     def start(self) -> None:
-        """Hand over from now on, on the running loop; what has been collected comes first."""
+        """Start delivering on the running loop, beginning with the events collected so far."""
         with self._lock:
             self._loop = asyncio.get_running_loop()
             self._has_woken = bool(self._events)
@@ -54,20 +58,26 @@ class EventFeed:
             self._look()
 
     def listen(self, event: SessionEvent) -> None:
-        """Take an event; the listener for `ChatSession.subscribe`. Any thread."""
+        """Add an event. This is the listener for `ChatSession.subscribe`; any thread may call it.
+
+        Args:
+            event: The event. Everything but a `Delta` is urgent.
+        """
         is_urgent = not (isinstance(event, EngineUpdate) and isinstance(event.event, Delta))
         with self._lock:
             self._events.append(event)
             loop = self._loop
+            # Wake the loop once per batch, and once more if the first urgent event arrives while
+            # a longer pause is running.
             wakes = loop is not None and (not self._has_woken or is_urgent > self._is_urgent)
             self._is_urgent |= is_urgent
             self._has_woken |= wakes
         if wakes and loop is not None:
-            with suppress(RuntimeError):  # the screens have ended, and the loop with them
+            with suppress(RuntimeError):  # the app has exited and its loop is closed
                 loop.call_soon_threadsafe(self._look)
 
     def _look(self) -> None:
-        """Hand over what waits if it is due, else look again when it may be."""
+        """Deliver the waiting events if the pause is over; otherwise set a timer for its end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -84,7 +94,7 @@ class EventFeed:
             self._hand_over(events)
 
     def _pause(self) -> float:
-        """Seconds from the last batch to the next, by what the last one has cost so far."""
+        """Return the seconds from the last batch to the next, from its cost so far."""
         if self._is_urgent:
             return LEAST_PAUSE_S
         cost = time.thread_time() - self._spent_s

@@ -1,7 +1,8 @@
-"""Finding something in the open chat: what matches, which match the reader is at, and going there.
+"""Find in the open chat: searching the active path and moving between the matches.
 
-Owns the search over what the whole active path shows, mounted or not, in a thread. The bar shows
-how far it is, the transcript selects and marks.
+The search runs in a worker thread over the displayed text of all messages on the path, including
+those that have no mounted widget. `FindBar` shows the count, and the transcript selects and marks
+the current match.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ if TYPE_CHECKING:
     from tui_chat.ui.transcript.shown_text import ShownTexts
 
 MOST = 9999
-"""Places that are counted."""
+"""Most matches that are collected; the bar shows `9999+` beyond."""
 REST_S = 0.3
-"""Seconds between two looks at a chat that changes."""
+"""Seconds from a change of the chat to the next search."""
 LONG_S = 0.3
-"""Seconds after which a search says that it goes on."""
+"""Seconds after which the bar shows that a search is still running."""
 
 
 class Find:
-    """Finds in the open chat.
+    """Controls the find bar and the search of a page.
 
     Args:
-        page: Where it is shown.
+        page: The page whose transcript is searched.
     """
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self.bar: FindBar | None = None
-        """The line to type in; made when it is first asked for."""
+        """The find bar; None until it is first opened."""
         self._texts: ShownTexts | None = None
         self._text = ""
         self._found: list[Occurrence] = []
@@ -48,19 +49,19 @@ class Find:
 
     @property
     def is_open(self) -> bool:
-        """Whether the bar is shown."""
+        """Whether the bar is visible."""
         return self.bar is not None and self.bar.display
 
     @property
     def has_focus(self) -> bool:
-        """Whether keys go to the bar."""
+        """Whether the bar or its field has the focus."""
         return self.bar is not None and self.bar.has_focus_within
 
     async def open(self, text: str = "") -> None:
-        """Show the bar and type into it.
+        """Show the bar, focus its field and search.
 
         Args:
-            text: What to look for; what was looked for last by default.
+            text: The text to search for; the previous one if empty.
         """
         if self.bar is None:
             from tui_chat.ui.chat.find_bar import FindBar
@@ -77,7 +78,7 @@ class Find:
         self._look(field.value, moves=True)
 
     async def close(self) -> None:
-        """Hide the bar; the message that was found stays selected."""
+        """Hide the bar and remove the marks; the message with the current match stays selected."""
         if self.bar is None:
             return
         self.bar.display = False
@@ -90,12 +91,12 @@ class Find:
             self._page.focus_prompt()
 
     def typed(self, text: str) -> None:
-        """Look for something else."""
+        """Search for a new text and go to its nearest match."""
         if self.is_open and text != self._text:
             self._look(text, moves=True)
 
     def chat_changed(self) -> None:
-        """Look again, not too often, while the chat grows."""
+        """Search again after `REST_S` seconds if the chat has changed since the last search."""
         if not self.is_open or self._is_due:
             return
         if self._page.session.conversation.version != self._seen_version:
@@ -114,7 +115,12 @@ class Find:
         self._page.run(find, "find", exclusive=True, exit_on_error=False)
 
     async def _find(self, text: str, moves: bool) -> None:
-        """Find, show how often, and go to the place nearest to where the reader is."""
+        """Search the path, show the count and mark the match nearest to the reader.
+
+        Args:
+            text: The text to search for.
+            moves: Whether to select the match and scroll to it; False for a repeated search.
+        """
         from tui_chat.chat.matching import pattern_of
 
         transcript = self._page.transcript
@@ -137,7 +143,10 @@ class Find:
     async def _places(
         self, path: Sequence[Message], text: str, pattern: re.Pattern[str]
     ) -> list[Occurrence]:
-        """Every place in what a path shows; a search that nobody waits for any more ends."""
+        """Return every match in the displayed text of a path, at most `MOST`.
+
+        Cancelling the coroutine also stops the search thread, before its next message.
+        """
         from tui_chat.chat.matching import occurrences
         from tui_chat.ui.transcript.shown_text import ShownTexts
 
@@ -155,7 +164,11 @@ class Find:
             over.set()
 
     def _nearest(self, order: dict[str, int], before: Occurrence | None) -> int:
-        """The place to be at: the same as before, else the first from the selected message on."""
+        """Return the index of the match to show; -1 if there is none.
+
+        This is the previous match if it still exists, else the first one at or after the selected
+        message, else the first. If no message is selected it is the last match.
+        """
         if not self._found:
             return -1
         if before in self._found:
@@ -167,14 +180,14 @@ class Find:
         return next((i for i, o in enumerate(self._found) if order[o.message_id] >= start), 0)
 
     async def step(self, step: int) -> None:
-        """Go to the next place (+1) or the one before (-1), round the ends."""
+        """Go to the next match (+1) or the previous one (-1), wrapping at both ends."""
         if self._found:
             self._at = (self._at + step) % len(self._found)
             self._show()
             await self.go()
 
     async def go(self) -> None:
-        """Select the message of the current place and bring that into view."""
+        """Select the message with the current match, and scroll the match into view."""
         from tui_chat.chat.matching import pattern_of
 
         transcript, pattern = self._page.transcript, pattern_of(self._text)

@@ -1,6 +1,6 @@
-"""The line above the prompt in which something is looked for in the open chat.
+"""The find bar above the prompt: a field for the text and the count of its matches.
 
-Owns the field, the count and their keys. Looks for nothing; `Finding` does.
+The bar posts what the user types and which way they step; `find.Find` does the search.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_chat.ui.widgets.field import Field
 
 
 class FindBar(Horizontal):
-    """`find ▏words          3/17`."""
+    """A line such as `find ▏words          ↑ ↓  3/17`."""
 
     HELP = (
         "Type what to find in this chat. Enter and Down go to the next place, Up to the one before."
@@ -31,36 +31,36 @@ class FindBar(Horizontal):
     ]
 
     class Typed(Message):
-        """Something else is looked for."""
+        """Posted when the text in the field changes."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Stepped(Message):
-        """The next place (+1) or the one before (-1) is asked for."""
+        """Posted when the user asks for the next match (+1) or the previous one (-1)."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
             self.step = step
 
     def compose(self) -> ComposeResult:
-        """What it is, the field, and the count."""
+        """Compose the label, the field and the count."""
         yield Static("find", id="find-mark", markup=False)
         yield Field(placeholder="in this chat", compact=True, select_on_focus=False, id="find-text")
         yield Static("", id="find-count", markup=False)
 
     @property
     def field(self) -> Field:
-        """Where it is typed."""
+        """The field for the search text."""
         return self.query_one("#find-text", Field)
 
     def show_count(self, text: str, is_none: bool = False) -> None:
-        """Show how many places there are.
+        """Show the number of matches.
 
         Args:
-            text: As `3/17`.
-            is_none: Whether there is none, though something is looked for.
+            text: The text to show, such as `3/17`.
+            is_none: Whether to style the bar for a search without a match.
         """
         self.query_one("#find-count", Static).update(Content(text))
         self.set_class(is_none, "-none")
@@ -71,5 +71,5 @@ class FindBar(Horizontal):
         self.post_message(self.Typed(event.value))
 
     def action_step(self, step: int) -> None:
-        """Go on, or back."""
+        """Ask for the next match (+1) or the previous one (-1)."""
         self.post_message(self.Stepped(step))

@@ -1,6 +1,6 @@
-"""The strip over the end of the transcript that says how much was written out of sight.
+"""The strip at the bottom of the transcript that counts the new lines below the visible part.
 
-Owns its wording. Going there is up to the screen.
+The widget only shows the count; the chat screen scrolls when the user clicks it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tui_chat.ui.widgets.numbers import grouped
 
 
 class FollowStrip(Widget):
-    """`↓ 34 new lines`; hidden while the end is in view."""
+    """A line such as `↓ 34 new lines   End`; hidden while there are none."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -35,19 +35,20 @@ class FollowStrip(Widget):
     """
 
     lines: reactive[int] = reactive(0)
+    """Number of new lines below the visible part."""
 
     class Pressed(Message):
-        """The strip was clicked."""
+        """Posted when the user clicks the strip."""
 
     def watch_lines(self, lines: int) -> None:
-        """Appear with the first line."""
+        """Show the strip while there are new lines."""
         self.set_class(lines > 0, "-shown")
 
     def render(self) -> Content:
-        """How many lines, and the key that leads there."""
+        """Return the number of lines, and the key that scrolls to the end."""
         return Content(f"↓ {grouped(self.lines)} new line{'s' if self.lines != 1 else ''}   End")
 
     def on_click(self, event: events.Click) -> None:
-        """Ask to follow again."""
+        """Post `Pressed`, which makes the screen follow the end again."""
         event.stop()
         self.post_message(self.Pressed())

@@ -1,7 +1,7 @@
-"""The line over the prompt while a model is loaded: stage, bytes, bar and time left.
+"""The progress line above the prompt while a model loads: stage, bytes, bar and time left.
 
-Owns the estimate of the time left, the seconds that pass meanwhile, and the drawing. What is loaded
-and what follows is told to it.
+The chat screen sets the loading step; the widget counts the seconds in between and estimates the
+time that is left.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ STAGES = {
     "quantise": "quantising",
     "check": "checking",
 }
+"""The words for each loading stage."""
 _LEAST_BAR = 8
+"""Least width of the bar, in cells, for which the words are shortened."""
 _SETTLED_S = 1.5
-"""Seconds after which the speed so far is worth an estimate."""
+"""Seconds after which the speed so far is good enough for an estimate."""
 _TICK_S = 0.2
 _GLIDE = 8
-"""Cells that the bar of a stage without a size moves in a second."""
+"""Speed of the indeterminate bar, in cells per second."""
 _TIME = 10
-"""Cells of the time at the end of the line, so that the bar keeps its length."""
+"""Width of the time at the end of the line, in cells; fixed, so that the bar keeps its length."""
 _WAITING = "You can type; it is sent when the model is ready."
 
 
 class LoadingLine(Widget):
-    """Two lines, one in low terminals; hidden while nothing loads.
+    """The loading progress, with a hint below; one line in low terminals, hidden when idle.
 
     Args:
-        clock: Seconds that only go forward.
+        clock: Returns seconds from a monotonic clock.
     """
 
     ALLOW_SELECT = False
@@ -58,11 +60,11 @@ class LoadingLine(Widget):
 
     step: reactive[Loading | None] = reactive(None)
     freed: reactive[str] = reactive("")
-    """What was freed for it, in words."""
+    """A sentence about the previous model that was freed; empty if none was."""
     passed_s: reactive[int] = reactive(0)
-    """Whole seconds since the loading began."""
+    """Whole seconds since loading began."""
     glide: reactive[int] = reactive(0)
-    """How far the bar of a stage without a size has moved, in cells."""
+    """Distance that the indeterminate bar has moved, in cells."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -72,22 +74,22 @@ class LoadingLine(Widget):
         self._timer: Timer | None = None
 
     def on_mount(self) -> None:
-        """Let the seconds pass while there is something to see."""
+        """Create the timer that updates the line; it runs only while a model loads."""
         self._timer = self.set_interval(_TICK_S, self._tick, pause=self.step is None)
 
     def expect(self, model: str, precision: str, stage: str = "start") -> None:
-        """Begin before the engine has anything to say.
+        """Show a first step before the engine reports one.
 
         Args:
-            model: Its name.
-            precision: As it was asked for.
-            stage: One of `STAGES`.
+            model: The name of the model.
+            precision: The requested precision.
+            stage: A key of `STAGES`.
         """
-        self.step, self.freed = None, ""
+        self.step, self.freed = None, ""  # None first, so that `watch_step` restarts the clock
         self.step = Loading(model, precision, stage, 0, 0)
 
     def watch_step(self, before: Loading | None, step: Loading | None) -> None:
-        """Appear while something loads."""
+        """Show or hide the line, and restart the seconds when a load begins."""
         self.set_class(step is not None, "-shown")
         self._told_at = self._clock()
         if before is None:
@@ -103,7 +105,7 @@ class LoadingLine(Widget):
             self.glide = int(passed * _GLIDE)
 
     def render(self) -> Content:
-        """Stage and bytes, a bar in the room that is left, the time left; below it a hint."""
+        """Return the progress and, below it, a hint."""
         loading = self.step
         if loading is None:
             return Content("")
@@ -137,7 +139,7 @@ class LoadingLine(Widget):
         return Content.assemble(words, "   ", self._bar(bar, loading), f"  {left}")
 
     def _bar(self, width: int, loading: Loading) -> Content:
-        """The share that is done; where there is no size, a piece that goes to and fro."""
+        """Return the bar: filled in proportion, or with a moving piece if the size is unknown."""
         start = 0
         if loading.total:
             filled = min(width, round(width * loading.done / loading.total))
@@ -156,7 +158,7 @@ class LoadingLine(Widget):
 
 
 def _of(done: int, total: int) -> str:
-    """`7.9 of 22.1 GiB`: the unit once, and numbers of the same width throughout."""
+    """Return a text such as `7.9 of 22.1 GiB`, padded to the same width throughout a stage."""
     whole = format_bytes(total)
     number, unit = whole.split()
     divisor = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}[unit]
@@ -165,11 +167,11 @@ def _of(done: int, total: int) -> str:
 
 
 def _time_left(loading: Loading, since_s: float = 0.0) -> str:
-    """How long this stage will still take at the speed so far; empty while that is a guess.
+    """Return the time that the stage still needs at the speed so far; empty if too early to say.
 
     Args:
         loading: The newest step.
-        since_s: Seconds since it was told.
+        since_s: Seconds since the engine reported that step.
     """
     elapsed = loading.elapsed_s + since_s
     if not loading.total or not loading.done or elapsed < _SETTLED_S:

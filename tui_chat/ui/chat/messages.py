@@ -1,6 +1,7 @@
-"""Textual messages that carry values from outside the widgets to the screens.
+"""Textual messages that carry session events and token counts to the screens.
 
-Owns nothing but their shape; what a widget says of itself is declared in the widget.
+They do not originate in a widget. Messages that a widget posts about itself are declared in the
+widget's class.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from tui_chat.session import SessionEvent
 
 @dataclass
 class EngineBatch(Message):
-    """What the session has said since the last batch, in order."""
+    """The session events since the last batch, in order."""
 
     events: tuple[SessionEvent, ...]
 
 
 @dataclass
 class ContextCounted(Message):
-    """How the context would be used if the draft were sent now."""
+    """The use of the context if the draft were sent now."""
 
     draft: str
     """The text that was counted."""
     view: ContextView
     pushed_turns: int
-    """How many of the dropped turns this draft pushes out; 0 where they are out anyway."""
+    """How many more turns are dropped with this draft than without it; 0 or more."""

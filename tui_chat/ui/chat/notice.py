@@ -1,6 +1,7 @@
-"""A notice over the prompt: what failed, why, and what to press. It stays until it is read.
+"""The notice above the prompt that shows an error: what failed, why, and what to do.
 
-Owns the laying out of the three parts of an error. When it goes is up to the screen.
+It stays until the user presses a key after having had time to read it, or until the screen clears
+it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from tui_chat.errors import TuiChatError
 from tui_chat.ui.plain_text import plain, plain_line
 
 READING_S = 1.0
-"""A key does not send a notice away before it has been there this long."""
+"""Seconds during which a key does not dismiss a new notice."""
 
 
 class Notice(Widget):
-    """Title, detail and hint; hidden while there is nothing to say."""
+    """Title, detail and hint of an error; hidden while `error` is None."""
 
     DEFAULT_CSS = """
     Notice {
@@ -36,7 +37,7 @@ class Notice(Widget):
 
     error: reactive[TuiChatError | None] = reactive(None, layout=True)
     reading_s = READING_S
-    """Least seconds that it stays."""
+    """Seconds during which `dismiss_if_read` keeps a new notice."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - the name Textual uses
         super().__init__(id=id)
@@ -46,19 +47,19 @@ class Notice(Widget):
         """Show an error.
 
         Args:
-            error: What to show.
-            is_quiet: Whether it is worth knowing rather than a failure.
+            error: The error to show.
+            is_quiet: Whether to show it as a warning rather than a failure.
         """
         self.set_class(is_quiet, "-quiet")
         self._shown_at = time.monotonic()
         self.error = error
 
     def watch_error(self, error: TuiChatError | None) -> None:
-        """Appear while there is something to say."""
+        """Show the notice while it has an error."""
         self.set_class(error is not None, "-shown")
 
     def render(self) -> Content:
-        """The parts below each other, without those that are empty."""
+        """Return title, detail and hint on separate lines, without the empty ones."""
         if self.error is None:
             return Content("")
         colour = "$warning" if self.has_class("-quiet") else "$error"
@@ -70,6 +71,6 @@ class Notice(Widget):
         return Content("\n").join(part for part in parts if part)
 
     def dismiss_if_read(self) -> None:
-        """Go, unless it has only just come."""
+        """Clear the notice if it has been visible for at least `reading_s` seconds."""
         if self.error is not None and time.monotonic() - self._shown_at >= self.reading_s:
             self.error = None

@@ -1,7 +1,8 @@
-"""Drafts on their way into the session: in order, off the loop, and back if they are refused.
+"""Sending of drafts to the session, in order and in a worker thread.
 
-Owns that nothing typed is ever lost. Sending counts tokens, which takes a moment for a long draft,
-so it happens in a thread; the prompt is free at once.
+`ChatSession.send` counts tokens, which takes a moment for a long draft. The outbox calls it in a
+thread, so that the prompt is free at once. If the session rejects a draft, the outbox puts it back
+into the prompt, so nothing the user has typed is lost.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from tui_chat.ui.widgets.numbers import grouped
 
 
 class Outbox:
-    """Sends drafts.
+    """Sends drafts one after the other.
 
     Args:
-        page: Whose prompt and session it is.
+        page: The page with the prompt and the session.
     """
 
     def __init__(self, page: Page) -> None:
@@ -32,15 +33,15 @@ class Outbox:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something typed is still on its way."""
+        """Whether a draft or an action is still waiting or being sent."""
         return self._underway > 0
 
     def after(self, act: Callable[[], Awaitable[object]]) -> None:
-        """Do something once all that was typed before it is sent, and before what comes after."""
+        """Queue an action to run after all drafts and actions that were queued before it."""
 
         async def in_turn() -> None:
             try:
-                async with self._lock:  # serves in the order of asking
+                async with self._lock:  # asyncio.Lock is fair, so the order of calls is kept
                     await act()
             finally:
                 self._underway -= 1
@@ -49,16 +50,16 @@ class Outbox:
         self._page.run(in_turn, "outbox")
 
     async def emptied(self) -> None:
-        """Wait until everything is sent."""
+        """Wait until everything queued so far is done."""
         async with self._lock:
             pass
 
     def send(self, draft: Draft, counted: ContextCounted | None) -> None:
-        """Send a message, unless it is known to be too long.
+        """Send a draft as a message, unless its count already says that it is too long.
 
         Args:
-            draft: As typed.
-            counted: The newest count of a draft, which may be an older one.
+            draft: The draft as the user typed it.
+            counted: The latest count, which may belong to an earlier draft.
         """
         text = literal(draft.full)
         if counted is not None and counted.draft == text and counted.view.is_too_long:
@@ -72,12 +73,12 @@ class Outbox:
     def send_for_best(
         self, draft: Draft, count: int, show: Callable[[Sequence[Message]], object]
     ) -> None:
-        """Have a message answered several times.
+        """Request several candidate replies to a message.
 
         Args:
-            draft: As typed; empty for the last message that was sent.
-            count: How many times.
-            show: Takes the candidates once they are begun.
+            draft: The message as the user typed it; empty for the last user message of the chat.
+            count: The number of candidates.
+            show: Called with the candidates, still without text, once the session has queued them.
         """
         session, text = self._page.session, literal(draft.full)
 
@@ -92,7 +93,7 @@ class Outbox:
         self.after(deliver)
 
     def send_edit(self, draft: Draft, message_id: str) -> None:
-        """Put an edited message beside the old one."""
+        """Send an edited message, which the session adds as a new version of the old one."""
         self._page.transcript.follow()
         text = draft.full
         self._deliver(draft, lambda: self._page.session.edit(message_id, text), message_id)
@@ -109,7 +110,7 @@ class Outbox:
         self.after(deliver)
 
     def _refused(self, draft: Draft, editing: str | None, error: TuiChatError) -> None:
-        """Put a refused draft back where it came from."""
+        """Put a rejected draft back into the prompt, as an edit if it was one, and show why."""
         bar = self._page.bar
         if editing is not None and self._page.session.is_here(editing):
             message = self._page.session.message(editing)

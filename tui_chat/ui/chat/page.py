@@ -1,7 +1,8 @@
-"""What the parts of the chat screen share: the session, the widgets and the clock.
+"""The context object that the parts of the chat screen share.
 
-The parts (status, outbox, find, side panel...) are given a page and know nothing of `ChatScreen`,
-which stands above them.
+A `Page` holds the session, the main widgets and the clock. The status view, outbox, find, side
+panel and the other parts take a `Page` rather than the `ChatScreen`, so they can be used without
+importing the screen that composes them.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ if TYPE_CHECKING:
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 NARROW = 50
-"""With fewer columns there is room for the most important things only."""
+"""Below this many columns the screen shows the essentials only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The two times of the screen; tests hold them still."""
+    """The wall clock and the monotonic clock of the screen, which tests replace."""
 
     now: Callable[[], datetime] = lambda: datetime.now().astimezone()
-    """The time of day, in the user's zone."""
+    """Returns the current local time, with its time zone."""
     monotonic: Callable[[], float] = time.monotonic
-    """Seconds that only go forward."""
+    """Returns seconds from a clock that never goes backwards."""
 
 
 class Page:
-    """The widgets of the chat screen, and what is done with several of them.
+    """The session and widgets of the chat screen, with helpers that several parts need.
 
     Args:
-        screen: Which composes them.
-        session: What they show.
-        clock: The times.
+        screen: The screen that composes the widgets.
+        session: The session that the widgets show.
+        clock: The clocks to use.
     """
 
     def __init__(self, screen: Screen[None], session: ChatSession, clock: Clock) -> None:
@@ -61,7 +62,7 @@ class Page:
         self.title_line = SplitLine(id="title-line")
         self.transcript = Transcript(session.versions, clock.now, id="transcript")
         self.empty = EmptyState()
-        """Stands in place of the transcript while there is nothing to read."""
+        """Shown in place of the transcript while the chat has no messages."""
         self.notice = Notice(id="notice")
         self.loading_line = LoadingLine(clock.monotonic)
         self.bar = PromptBar(id="prompt-bar")
@@ -69,50 +70,61 @@ class Page:
 
     @property
     def width(self) -> int:
-        """Columns of the screen; 0 before it has a size."""
+        """Width of the screen in columns; 0 before the first layout."""
         return self.screen.size.width
 
     @property
     def is_narrow(self) -> bool:
-        """Whether there is room for the most important things only."""
+        """Whether the screen is narrower than `NARROW` columns."""
         return self.width < NARROW
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to read."""
+        """Whether the transcript has no messages."""
         return not self.transcript.path
 
     def tell(
         self, text: str, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
-        """Show a short notice that goes away by itself."""
+        """Show a toast, which disappears on its own.
+
+        Args:
+            text: The plain text to show; markup is not interpreted.
+            severity: The severity of the notification.
+            timeout: Seconds until it disappears; Textual's default if None.
+        """
         notify_plain(self.screen, text, severity=severity, timeout=timeout)
 
     def say(self, error: TuiChatError) -> None:
-        """Show an error above the prompt, where it stays until it is read."""
+        """Show an error above the prompt, where it stays until the user dismisses it."""
         self.notice.say(in_screens(error, self.screen.app))
 
     def focus(self, widget: Widget) -> None:
-        """Give the keys to a widget, at once: the next key may be here before any message."""
+        """Focus a widget immediately.
+
+        `Widget.focus` only schedules the change; by then the next key may already have gone to the
+        widget that had the focus before.
+        """
         self.screen.set_focus(widget, scroll_visible=False)
 
     def focus_prompt(self) -> None:
-        """Go on typing."""
+        """Focus the prompt and clear the selection in the transcript."""
         self.transcript.selected = None
         self.focus(self.bar.prompt)
 
     def run(
         self, work: Callable[[], Coroutine[Any, Any, None]], group: str, **options: Any
     ) -> None:
-        """Run a coroutine beside the handlers, until the screen closes.
+        """Run a coroutine in a worker of the screen, which Textual cancels when the screen closes.
 
         Args:
-            work: Makes it; a coroutine that never began would be complained about.
-            group: Of workers, for `cancel`.
-            options: Of `Widget.run_worker`.
+            work: Returns the coroutine. A coroutine object that never starts would cause a
+                "never awaited" warning.
+            group: The worker group, for `cancel`.
+            options: Further arguments of `Widget.run_worker`.
         """
         self.screen.run_worker(work, group=group, **options)  # type: ignore[arg-type]
 
     def cancel(self, group: str) -> None:
-        """Cancel what runs in a group."""
+        """Cancel all workers of a group."""
         self.screen.workers.cancel_group(self.screen, group)

@@ -1,7 +1,8 @@
-"""The main screen: transcript, prompt, budget, status and keys.
+"""The main chat screen: it composes the parts, lays them out and routes their messages.
 
-Owns the layout at every size, where the focus goes, and what is asked of the parts. What a key
-does is decided in `commands`; how events reach the widgets, in `session_view`.
+Look here for the layout at each terminal size, for focus handling and for the Textual message
+handlers. `ui.commands` implements what each key does, and `session_view` updates the widgets from
+session events.
 """
 
 from __future__ import annotations
@@ -44,34 +45,37 @@ if TYPE_CHECKING:
     from tui_chat.ui.parameters.panel import ParameterPanel
 
 COMPACT, LOW = 80, 16
-"""Below so many columns and rows things are left out."""
+"""Below this many columns and rows the screen hides the less important widgets."""
 LEAST_WIDTH, LEAST_HEIGHT = 20, 5
-"""Below this there is nothing to be shown."""
+"""Below this many columns or rows the screen shows "terminal too small" and nothing else."""
 
 
 class Host(Protocol):
-    """What the screen needs of the app."""
+    """The part of the app's interface that the screen calls."""
 
     def label_of(self, action: Action) -> str:
-        """The footer's word for an action as things are; empty leaves it out."""
+        """Return the footer label of an action in the current state; empty to leave it out."""
 
     async def run_command(self, action_id: str, argument: str = "") -> None:
-        """Do an action, as its key or its slash command with that argument would."""
+        """Run an action as its key, or its slash command with `argument`, would."""
 
     async def ask_about_link(self, url: str) -> None:
-        """Ask before a link of a reply is opened."""
+        """Ask the user before opening a link from a reply."""
 
     def prepare_rest(self) -> None:
-        """The first model is there, or cannot be; called once."""
+        """Begin idle-time preparation.
+
+        The screen calls this once, when the first model is ready or has failed to load.
+        """
 
 
 class ChatScreen(Screen[None]):
-    """One chat.
+    """The screen with the open chat.
 
     Args:
-        session: What it shows and drives.
-        host: What does actions and opens links.
-        clock: The times.
+        session: The session to show and to drive.
+        host: The app, which runs actions and opens links.
+        clock: The clocks to use; the system's if None.
     """
 
     AUTO_FOCUS = "#prompt"
@@ -83,7 +87,7 @@ class ChatScreen(Screen[None]):
         self._host = host
         self.clock = clock or Clock()
         self.counted: ContextCounted | None = None
-        """The newest count of a draft."""
+        """The latest token count of a draft; None before the first."""
         page = self.page = Page(self, session, self.clock)
         self.transcript, self.bar = page.transcript, page.bar
         self.notice, self.meter = page.notice, page.meter
@@ -102,7 +106,7 @@ class ChatScreen(Screen[None]):
         self._is_settled = False
 
     def compose(self) -> ComposeResult:
-        """Title, page, meter, keys. The panel beside the page is mounted later."""
+        """Compose everything but the parameter panel and the find bar, which are mounted later."""
         yield Static("terminal too small", id="too-small", markup=False)
         yield self.page.title_line
         with Horizontal(id="body"), Vertical(id="page"):
@@ -118,15 +122,15 @@ class ChatScreen(Screen[None]):
         yield ToastList()
 
     async def on_mount(self) -> None:
-        """Show the session as it is."""
+        """Show the current state of the session."""
         await self._view.open()
 
     def on_unmount(self) -> None:
-        """Stop counting."""
+        """Stop the token counter."""
         self.counter.stop()
 
     def _settle(self) -> None:
-        """Take note that a model is there, or cannot be."""
+        """Let the host begin idle-time preparation, the first time a load ends."""
         if not self._is_settled:
             self._is_settled = True
             self._host.prepare_rest()
@@ -134,7 +138,7 @@ class ChatScreen(Screen[None]):
     # Size -----------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        """Leave out what there is no room for; nothing of the state changes."""
+        """Set the classes and detail levels for the new size; the session is unaffected."""
         width, height = event.size
         self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-tiny")
         self.set_class(width < COMPACT, "-compact")
@@ -154,24 +158,25 @@ class ChatScreen(Screen[None]):
 
     # The panel ------------------------------------------------------------------------------------
 
-    # Handlers by name, not by class: the class is imported with the panel.
+    # Textual finds these handlers by name. With @on they would need the panel's class, which is
+    # imported only when the panel is first mounted.
 
     def on_parameter_panel_changed(self, event: ParameterPanel.Changed) -> None:
-        """Take a value; it counts from the next token on."""
+        """Set a parameter; decoding uses the new value from the next token on."""
         event.stop()
         self.panel.take(event.name, event.value)
 
     def on_parameter_panel_preset_chosen(self, event: ParameterPanel.PresetChosen) -> None:
-        """Take a preset."""
+        """Apply a preset."""
         event.stop()
         self.panel.take_preset(event.name)
 
     def on_parameter_panel_closed(self, event: ParameterPanel.Closed) -> None:
-        """Hide the panel and go back to the prompt."""
+        """Hide the panel and return the focus to the prompt."""
         event.stop()
         self.panel.set_open(False)
 
-    # What the session says ------------------------------------------------------------------------
+    # Session events -------------------------------------------------------------------------------
 
     @on(EngineBatch)
     async def _batch(self, event: EngineBatch) -> None:
@@ -181,11 +186,11 @@ class ChatScreen(Screen[None]):
         self.find.chat_changed()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
-        """Show that a model is about to be loaded.
+        """Show that the session is about to load a model.
 
         Args:
-            model: Its name; the present one if None.
-            precision: As it is asked for; the present one if None.
+            model: The name of the model; the session's wanted model if None.
+            precision: The requested precision; the session's wanted precision if None.
         """
         self._view.expect_model(model, precision)
 
@@ -223,7 +228,7 @@ class ChatScreen(Screen[None]):
         self.drafts.scrolled()
 
     def _counted_text(self, draft: Draft) -> str:
-        """What of a draft would be sent; nothing of a command."""
+        """Return the text of a draft that would be sent: nothing for a slash command."""
         text = draft.full
         if self.bar.editing is not None:
             return text
@@ -264,24 +269,25 @@ class ChatScreen(Screen[None]):
 
     # Finding --------------------------------------------------------------------------------------
 
-    # Handlers by name: the bar is imported when it is first opened.
+    # Textual finds these handlers by name too: the bar is imported when it is first opened.
 
     def on_find_bar_typed(self, event: FindBar.Typed) -> None:
-        """Find something else."""
+        """Search for the new text."""
         event.stop()
         self.find.typed(event.text)
 
     async def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
-        """Go on to another match."""
+        """Move to another match."""
         event.stop()
         await self.find.step(event.step)
 
     async def go_to(self, message_id: str, takes_focus: bool = True) -> None:
-        """Go to a message of the session's path, as soon as that is what is shown.
+        """Go to a message on the active path, once the transcript shows that path.
 
         Args:
-            message_id: Which.
-            takes_focus: Whether it is selected; else it is only brought into view.
+            message_id: The message to go to.
+            takes_focus: Whether to select the message and focus the transcript; if False, the
+                transcript only scrolls it into view.
         """
         self._sought = message_id, takes_focus
         await self._go_to_sought()
@@ -291,7 +297,7 @@ class ChatScreen(Screen[None]):
             return
         path = self.session.messages()
         if [m.id for m in path] != [m.id for m in self.transcript.path]:
-            return  # the event that brings it is on its way
+            return  # `_batch` tries again when the event with the new path arrives
         (message_id, takes_focus), self._sought = self._sought, None
         if not takes_focus:
             self.transcript.bring_into_view(message_id)
@@ -301,11 +307,11 @@ class ChatScreen(Screen[None]):
     # Focus and selection --------------------------------------------------------------------------
 
     def focus_prompt(self) -> None:
-        """Go on typing."""
+        """Focus the prompt and clear the selection in the transcript."""
         self.page.focus_prompt()
 
     def focus_transcript(self) -> None:
-        """Go to the last message."""
+        """Focus the transcript, and select the last message if none is selected."""
         if self.transcript.path:
             self.set_focus(self.transcript, scroll_visible=False)
             if self.transcript.selected is None:
@@ -322,7 +328,10 @@ class ChatScreen(Screen[None]):
         self._strip.lines = self.transcript.unseen_lines
 
     def on_key(self, event: events.Key) -> None:
-        """Type into the prompt where nothing has the focus, as after a click beside the window."""
+        """Send a typed character to the prompt when no widget has the focus.
+
+        A click outside the focusable widgets, for example, removes the focus.
+        """
         if self.focused is None and event.is_printable and event.character is not None:
             event.stop()
             self.focus_prompt()
@@ -335,7 +344,7 @@ class ChatScreen(Screen[None]):
         self.bar.prompt.insert(event.character)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """A paste that nothing took belongs to the prompt."""
+        """Send a paste that no widget handled to the prompt."""
         event.stop()
         self.focus_prompt()
         self.bar.prompt.post_message(events.Paste(event.text))
@@ -347,11 +356,11 @@ class ChatScreen(Screen[None]):
         self.transcript.follow()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """A selection belongs to the transcript's focus."""
+        """Clear the selection in the transcript when the prompt gets the focus."""
         if event.widget is self.bar.prompt:
             self.transcript.selected = None
 
-    # What is pressed in messages ------------------------------------------------------------------
+    # Clicks in messages ---------------------------------------------------------------------------
 
     @on(MessageList.CopyClicked)
     async def _copy_clicked(self, event: MessageList.CopyClicked) -> None:
@@ -361,6 +370,6 @@ class ChatScreen(Screen[None]):
 
     @on(MessageList.LinkClicked)
     async def _link_clicked(self, event: MessageList.LinkClicked) -> None:
-        """Ask before a link is opened."""
+        """Ask the user before opening a link."""
         event.stop()
         await self._host.ask_about_link(event.address)

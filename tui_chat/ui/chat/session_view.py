@@ -1,7 +1,7 @@
-"""What the session says, brought onto the chat screen, batch by batch.
+"""Updating the widgets of the chat screen from batches of session events.
 
-Owns the way from an event to the widgets that show it. Asks the session for texts and paths rather
-than adding up what has passed by, so that what is shown is what is stored.
+The view reads texts and paths from the session instead of accumulating the events, so that the
+screen always shows what the session stores.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ if TYPE_CHECKING:
 
 
 class SessionView:
-    """Shows what a session says.
+    """Applies session events to the widgets of a page.
 
     Args:
-        page: Where.
-        status: What stands in the title line and beside the meter.
-        panel: The parameters beside the page.
-        drafts: Bring back what was typed in a chat that is opened.
-        counter: Counts the context again.
-        on_settled: Called when a model is there or could not be loaded; more than once.
+        page: The page to update.
+        status: The title line and the status beside the meter.
+        panel: The parameter panel.
+        drafts: Restores the draft of a chat that is opened.
+        counter: Counts the draft again when the chat or the model changes.
+        on_settled: Called each time a model is ready or has failed to load.
     """
 
     def __init__(
@@ -81,20 +81,23 @@ class SessionView:
         self._on_settled = on_settled
         self._streaming: set[str] = set()
         self.failure: TuiChatError | None = None
-        """Why there is no model, after one could not be loaded."""
+        """Why no model is loaded, after loading has failed; None otherwise."""
         self._is_first_load = True
         self._is_freed = False
         self._coming_back: tuple[str, str] | None = None
         self._why_not_saved = ""
 
     async def open(self) -> None:
-        """Show the session as it is."""
+        """Show the current state of the session."""
         await self._open_chat()
         self._panel.show_params()
         self._status.refresh()
 
     async def apply(self, events: Iterable[SessionEvent]) -> None:
-        """Show what has happened, in order, with one look at the chat for all of it."""
+        """Apply a batch of events, in order.
+
+        Changes of the chat are collected first and shown once for the whole batch.
+        """
         is_opened = is_changed = is_free = False
         grown: set[str] = set()
         failed: list[RequestFailed] = []
@@ -154,7 +157,8 @@ class SessionView:
         self._counter.recount()
 
     def _path(self) -> list[Message]:
-        """The active path, with the text of what is being written as far as it has arrived."""
+        """Return the active path, with the text of unfinished replies up to date."""
+        # `message` writes the text that has arrived so far into the conversation.
         for message_id in self._streaming:
             if self._session.is_here(message_id):
                 self._session.message(message_id)
@@ -165,9 +169,9 @@ class SessionView:
             self._page.transcript.show_message(self._session.message(message_id))
 
     def _on_saving(self, state: SaveState) -> None:
-        """Say that saving works again; while it does not, the title line says so.
+        """Show a toast when saving works again.
 
-        A disk that failed for a moment only would otherwise go unseen.
+        The title line shows a failure while it lasts, so a short one could go unnoticed.
         """
         if not state.ok:
             self._why_not_saved = why_not_saved(state.detail)
@@ -179,7 +183,7 @@ class SessionView:
     # Replies --------------------------------------------------------------------------------------
 
     def _on_reply(self, message_id: str, event: EngineEvent) -> bool:
-        """Take what the engine says about a reply; True if its text has grown."""
+        """Apply an engine event of a reply; return whether its text has grown."""
         if isinstance(event, Prefill):
             if not self._streaming:
                 self._status.begin()
@@ -218,12 +222,16 @@ class SessionView:
             self._page.tell("The note is sent in place of the turns above it.")
 
     def _say_broken_off(self, message_id: str, event: Failed) -> None:
-        """Say why a reply ended in the middle. Without any text, `RequestFailed` follows."""
+        """Show why a reply ended early. If it has no text, a `RequestFailed` event shows it."""
         if self._session.message(message_id).text:
             self._page.say(event.error)
 
     def _take_back(self, failed: RequestFailed) -> None:
-        """Give the draft of a message that got no answer back, and say why."""
+        """Take back a request that got no reply, and show why it failed.
+
+        A failed retry loses only its empty version of the reply. A new message goes back into the
+        prompt, unless the prompt is in use; then the message stays in the chat.
+        """
         failure = failed.failure
         bar = self._page.bar
         is_retry = False
@@ -237,14 +245,14 @@ class SessionView:
             self._page.tell("The message was taken back.")
             return
         if self._session.state == "empty" and self._page.notice.error is not None:
-            return  # it says already why there is no model
+            return  # the notice already says why there is no model
         self._page.say(failure.error)
 
     # The model ------------------------------------------------------------------------------------
 
     def _on_load(self, event: EngineEvent) -> None:
         if isinstance(event, TurboState):
-            return  # the status shows it
+            return  # `StatusView` shows it
         line = self._page.loading_line
         if isinstance(event, Loading):
             line.step = event
@@ -262,7 +270,12 @@ class SessionView:
         self._counter.recount()
 
     def expect_model(self, model: str | None = None, precision: str | None = None) -> None:
-        """Show that a model is about to be loaded, before there is anything to measure."""
+        """Show the loading line before the engine reports its first step.
+
+        Args:
+            model: The name of the model; the session's wanted model if None.
+            precision: The requested precision; the session's wanted precision if None.
+        """
         wanted = self._session.wanted
         is_first = self._is_first_load and self.failure is None
         stage = "libraries" if is_first else "start"
@@ -291,7 +304,7 @@ class SessionView:
         detail = event.detail
         is_gone = self._is_freed and self._coming_back is not None and self._session.info is None
         is_left_empty = self._is_first_load or is_gone
-        if not is_left_empty:  # the runner brings back what was there
+        if not is_left_empty:  # the engine goes back to the previous model
             before = self._session.wanted
             self._coming_back = (before.model, before.precision)
             kept = f"{safe_line(before.model, 60)} in {before.precision} is used again."
@@ -305,7 +318,7 @@ class SessionView:
             self._page.say(error)
 
     def _in_screens(self, error: TuiChatError) -> TuiChatError:
-        """An error of loading; one without a hint is told how to choose something else."""
+        """Adapt a loading error to the screens: without a hint, add how to choose another model."""
         app = self._page.screen.app
         if error.hint:
             return in_screens(error, app)
@@ -315,13 +328,13 @@ class SessionView:
         return TuiChatError(error.title, error.detail, hint)
 
     def _show_failure(self, failure: TuiChatError | None) -> None:
-        """Say in an empty chat why nobody listens."""
+        """Record why no model is loaded (None if one is), and show it in an empty chat."""
         self.failure = failure
         self._status.is_failed = failure is not None
         self._show_emptiness()
 
     def _show_emptiness(self) -> None:
-        """Teach while there is nothing to read, or say why nobody listens."""
+        """Show the introduction, or the loading failure, while the chat has no messages."""
         page, wanted = self._page, self._session.wanted.model
         page.empty.model = wanted
         page.empty.is_builtin = wanted == "guide"

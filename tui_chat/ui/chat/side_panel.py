@@ -1,7 +1,7 @@
-"""The parameters beside the chat: when they are shown, where, and what is taken from them.
+"""The parameter panel of the chat screen: mounting it, showing it and applying its values.
 
-Owns the panel, which is made when it is needed or nobody waits, and its place. What the values are,
-the session knows; how they are changed, the panel does.
+The panel widget itself is `ui.parameters.panel.ParameterPanel`. It is imported and mounted when
+the user first opens it or when the app is idle, whichever comes first.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tui_chat.ui.parameters.panel import ParameterPanel
 
 BESIDE = 90
-"""From this many columns on the parameters stand beside the text; below they cover it."""
+"""From this many columns the panel stands beside the transcript; below, it covers it."""
 
 
 class SidePanel:
-    """Shows the parameters of the session.
+    """Controls the parameter panel of a page.
 
     Args:
-        page: Beside what they are shown.
-        counter: Counts again when they leave other room in the context.
+        page: The page that the panel stands beside.
+        counter: Counts the draft again when a parameter changes the room in the context.
     """
 
     def __init__(self, page: Page, counter: TokenCounter) -> None:
@@ -34,21 +34,25 @@ class SidePanel:
 
     @property
     def is_open(self) -> bool:
-        """Whether the parameters are shown."""
+        """Whether the panel is visible."""
         return self._panel is not None and self._panel.display
 
     @property
     def has_focus(self) -> bool:
-        """Whether keys go to the parameters."""
+        """Whether the panel or a widget in it has the focus."""
         return self._panel is not None and self._panel.has_focus_within
 
     @property
     def can_mount(self) -> bool:
-        """Whether there is a page to stand beside; when the program ends it goes first."""
+        """Whether the panel's container exists; False once the app has begun to shut down."""
         return bool(self._page.screen.query("#body"))
 
     def mount(self) -> ParameterPanel:
-        """Mount the panel, once; it begins hidden. It has as many widgets as all else."""
+        """Mount the panel, hidden, unless it is mounted already, and return it.
+
+        The panel has about as many widgets as the rest of the screen, so it is not part of the
+        screen's `compose`.
+        """
         if self._panel is None:
             from tui_chat.ui.parameters.panel import ParameterPanel
 
@@ -61,11 +65,11 @@ class SidePanel:
         return self._panel
 
     def set_open(self, is_open: bool, chosen: str = "") -> None:
-        """Show or hide the parameters.
+        """Show or hide the panel, and move the focus with it.
 
         Args:
-            is_open: Whether they are shown.
-            chosen: The row to go to.
+            is_open: Whether to show the panel.
+            chosen: The name of the row to highlight; the highlight stays if empty.
         """
         panel = self.mount()
         had_focus = panel.has_focus_within
@@ -79,10 +83,10 @@ class SidePanel:
             self._page.focus(self._page.bar.prompt)
 
     def lay_out(self, width: int) -> None:
-        """Put the panel beside the page, or over it where there is no room for both.
+        """Put the panel beside the page, or in its place where there is no room for both.
 
         Args:
-            width: Columns of the screen; 0 before it has a size.
+            width: Width of the screen in columns; 0 before the first layout.
         """
         covers = self.is_open and 0 < width < BESIDE
         if self._panel is not None:
@@ -90,7 +94,7 @@ class SidePanel:
         self._page.screen.query_one("#page").display = not covers
 
     def show_params(self) -> None:
-        """Show the session's parameters, and what they leave of the context."""
+        """Update the panel with the session's parameters, and count the draft again."""
         session, panel = self._page.session, self._panel
         if panel is not None:
             panel.presets = session.presets
@@ -105,14 +109,17 @@ class SidePanel:
         return info.context if info is not None else 2048
 
     def take(self, name: str, value: object) -> None:
-        """Take a value; it counts from the next token on."""
+        """Set a parameter of the session; decoding uses the new value from the next token on.
+
+        A toast says why if the session rejects the value.
+        """
         try:
             self._page.session.set_param(name, value)
         except ParameterError as error:
             self._page.tell(error.one_line, "warning")
 
     def take_preset(self, name: str) -> None:
-        """Take a preset; the panel goes back to the one before if it can't be."""
+        """Apply a preset; if the session rejects it, show the previous one again."""
         try:
             self._page.session.apply_preset(name)
         except ParameterError as error:

@@ -1,7 +1,4 @@
-"""A line with something at each end, the left part giving way; the title line is one.
-
-Owns the fitting alone.
-"""
+"""A one-line widget with a text at each end, used for the title line."""
 
 from __future__ import annotations
 
@@ -11,7 +8,10 @@ from textual.widget import Widget
 
 
 class SplitLine(Widget):
-    """One line: `left` and `right`, at least two cells apart."""
+    """One line with `left` and `right` at its ends, at least two cells apart.
+
+    Where both do not fit, `right` is cut to half the width at most, and `left` to the rest.
+    """
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -22,7 +22,7 @@ class SplitLine(Widget):
     right: reactive[Content] = reactive(Content(""))
 
     def render(self) -> Content:
-        """Both parts, each cut where there is no room for it."""
+        """Return both texts, cut to the width of the line."""
         width = self.size.width
         right = self.right.truncate(max(0, width // 2), ellipsis=True)
         if self.left.cell_length + 2 + right.cell_length <= width:

@@ -1,7 +1,7 @@
-"""The title line and the status beside the meter: which model, which chat, what is going on.
+"""The title line and the status beside the meter: the model, the chat and the engine's activity.
 
-Owns what changes all the time and how often it is shown, so that it can be read. What has happened
-is told to it by `session_view`; the words are those of `status_text`.
+`StatusView` limits how often numbers that change constantly are redrawn, so that they stay
+readable. `session_view` reports the events to it, and `status_text` words the texts.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from tui_chat.ui.chat.status_text import (
 from tui_chat.ui.plain_text import plain_line
 
 INTERVAL_S = 0.25
-"""Figures that change all the time are shown anew this often."""
+"""Least seconds between two updates of numbers that change constantly."""
 MEMORY_INTERVAL_S = 1.0
-"""The memory in use is read at most this often, and only when something happens."""
+"""Least seconds between two readings of the memory in use; only `refresh` triggers them."""
 _NARROW_STATUS = 20
-"""Cells for the status in the title line, where there is none below."""
+"""Width of the status in the title line, in cells, on a narrow screen, whose meter has none."""
 _LEAST_STATUS = 22
-"""Cells for what the engine is doing, before the meter's legend."""
+"""Width that the engine's activity may take from the meter's legend, in cells."""
 
 
 class StatusView:
-    """Shows what a session is doing.
+    """Updates the title line and the status of a page.
 
     Args:
-        page: Where.
+        page: The page to update.
     """
 
     def __init__(self, page: Page) -> None:
@@ -50,24 +50,24 @@ class StatusView:
         self._doing: object = None
         self._shown_at = float("-inf")
         self.is_failed = False
-        """Whether the wanted model could not be loaded, and there is none."""
+        """Whether the wanted model failed to load, so that no model is loaded."""
 
     # What has happened ----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A request has begun."""
+        """Start measuring a new request."""
         self._speed.begin(self._page.clock.monotonic())
 
     def read(self, prefill: Prefill) -> None:
-        """The prompt has been read so far."""
+        """Record the progress of the prefill."""
         self._prefill = prefill
 
     def write(self, tokens: int) -> None:
-        """Tokens of the reply have arrived."""
+        """Record that `tokens` tokens of the reply have arrived."""
         self._speed.add(tokens, self._page.clock.monotonic())
 
     def end(self) -> None:
-        """The reply is over; the memory in use is worth another look."""
+        """Record the end of the reply, and let the next refresh read the memory in use again."""
         self._prefill = None
         self._memory_read_at = float("-inf")
 
@@ -80,7 +80,7 @@ class StatusView:
 
     @property
     def status(self) -> Status:
-        """What there is to say about the engine."""
+        """The facts for the status text."""
         session = self._session
         return Status(
             state=session.state,
@@ -93,7 +93,7 @@ class StatusView:
         )
 
     def refresh(self) -> None:
-        """Show everything: at once where something begins or ends, else now and then."""
+        """Update title and status, at once if the state has changed, else every `INTERVAL_S`."""
         now, session = self._page.clock.monotonic(), self._session
         saving = session.save_state
         is_saving = saving is None or saving.ok
@@ -111,18 +111,22 @@ class StatusView:
         self._read_memory()
 
     def show(self) -> None:
-        """Show title and status anew, as when there is another room for them."""
+        """Update title and status now, for example after a resize."""
         self.show_title()
         self.show_status()
 
     def show_status(self) -> None:
-        """Say what the engine is doing, in the room beside the meter's legend."""
+        """Update the status beside the meter's legend."""
         meter = self._page.meter
         status = status_text(self.status, meter.status_room, _LEAST_STATUS)
         meter.status = Content(status).stylize("$text-muted")
 
     def show_title(self) -> None:
-        """Say which model it is, and which chat; where there is little room, what it is doing."""
+        """Update the title line: model, chat title and save mark.
+
+        On a narrow screen the engine's activity takes the place of title and mark, unless the chat
+        is read-only or not saved.
+        """
         session, line = self._session, self._page.title_line
         models = self._models()
         saving = session.save_state
@@ -152,7 +156,7 @@ class StatusView:
         )
 
     def _models(self) -> tuple[str, str]:
-        """The model with everything, and in short."""
+        """Return the text for the model in full, and in short."""
         info, wanted = self._session.info, self._session.wanted.model
         if self.is_failed:
             wanted = f"{safe_line(wanted, 40)} · not loaded"

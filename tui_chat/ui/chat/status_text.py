@@ -1,7 +1,7 @@
-"""The words of the title line and of the status beside the meter's legend.
+"""The texts of the title line and of the status beside the meter's legend.
 
-Pure functions from what is known to short texts of steady width, so that nothing beside a number
-moves when the number does.
+These are pure functions. They pad numbers that change, so that the text around a number does not
+move when the number does.
 """
 
 from __future__ import annotations
@@ -19,33 +19,43 @@ from tui_chat.ui.transcript.message_notes import rate_text, seconds_text
 from tui_chat.ui.widgets.numbers import grouped
 
 _WINDOW_S = 2.0
-"""The live speed is that of this many last seconds."""
+"""The live speed is averaged over this many seconds."""
 _WORTH_SAYING_S = 0.005
+"""Least time to the first token, in seconds, that the status shows."""
 _LEAST_TITLE = 16
-"""Cells that the title of a chat keeps before other things give way."""
+"""Cells of the chat's title that are kept while the save mark still has a reason to shorten."""
 _LEAST_REASON = 26
-"""Cells that a mark keeps before the title of the chat gives way: words and a bit of why."""
+"""Cells of the save mark (the state and some words of its reason) kept before the title is cut."""
 _TELLING = 32
-"""Cells of either for which the device and the memory of the model give way."""
+"""Cells of the title, and of the mark, for which the model's device and memory are left out."""
 
 
 @dataclass
 class LiveSpeed:
-    """Tokens per second of the reply that is being written, over the last moments."""
+    """Decode speed of the current reply, averaged over the last `_WINDOW_S` seconds."""
 
     began: float = 0.0
-    """When the request began, by a monotonic clock."""
+    """When the request began, in seconds of a monotonic clock."""
     first_s: float = 0.0
-    """Seconds until the first token; 0 before it."""
+    """Seconds from the request to the first token; 0 before it has arrived."""
     _arrivals: deque[tuple[float, int]] = field(default_factory=deque)
 
     def begin(self, now: float) -> None:
-        """A request has begun."""
+        """Start measuring a new request.
+
+        Args:
+            now: Seconds of a monotonic clock.
+        """
         self.began, self.first_s = now, 0.0
         self._arrivals.clear()
 
     def add(self, tokens: int, now: float) -> None:
-        """Tokens have arrived."""
+        """Record the arrival of tokens.
+
+        Args:
+            tokens: How many tokens have arrived.
+            now: Seconds of the same clock as for `begin`.
+        """
         if not self.first_s:
             self.first_s = max(now - self.began, 1e-6)
         self._arrivals.append((now, tokens))
@@ -54,38 +64,41 @@ class LiveSpeed:
 
     @property
     def rate(self) -> float:
-        """Tokens per second; 0 while there is too little to say."""
+        """Tokens per second; 0 until two arrivals are more than 50 ms apart."""
         if len(self._arrivals) < 2:
             return 0.0
         span = self._arrivals[-1][0] - self._arrivals[0][0]
+        # The tokens of the first arrival were decoded before the span begins.
         return sum(tokens for _, tokens in list(self._arrivals)[1:]) / span if span > 0.05 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is to say about the engine."""
+    """The facts about the engine that the status text is made from."""
 
     state: State = "empty"
     loading: Loading | None = None
     prefill: Prefill | None = None
-    """Of the reply that is being written."""
+    """Prefill progress of the current reply."""
     rate: float = 0.0
+    """Decode speed in tokens per second; 0 if not known."""
     first_s: float = 0.0
+    """Seconds to the first token of the current reply; 0 before it."""
     last: Stats | None = None
-    """Of the last reply."""
+    """Statistics of the last finished reply."""
     waiting: int = 0
-    """Replies that wait for their turn."""
+    """Number of queued replies. Not shown at present."""
     turbo: TurboStage = "off"
-    """How far the compiled path is."""
+    """State of the compiled decode path."""
 
 
 def status_text(status: Status, room: int, least: int = 0) -> str:
-    """What the engine is doing, and what the last prompt cost, as far as there is room.
+    """Return what the engine is doing, followed by as much of the prompt's cost as fits.
 
     Args:
-        status: The facts.
-        room: Cells.
-        least: Cells that it may have for what the engine is doing, if that needs them.
+        status: The facts to show.
+        room: Width available, in cells.
+        least: Width that the engine's activity may take, in cells, even if `room` is smaller.
     """
     doing, cost = _doing(status), [*_path(status), *_cost(status)]
     for count in range(len(cost), -1, -1):
@@ -110,7 +123,7 @@ def _doing(status: Status) -> str:
 
 
 def _path(status: Status) -> list[str]:
-    """Whether the compiled path is there, or on its way."""
+    """Return the word for the compiled decode path, if it is ready or being compiled."""
     if status.turbo == "compiling":
         return ["compiling turbo"]
     is_worth_saying = status.state == "decoding" or status.last is not None
@@ -118,7 +131,11 @@ def _path(status: Status) -> list[str]:
 
 
 def _cost(status: Status) -> list[str]:
-    """Reused and new prompt tokens of this or the last turn, and the time to the first token."""
+    """Return what the prompt of the current or last turn cost, as separate texts.
+
+    These are its reused and new tokens, the time to the first token, and the number of turns left
+    out because they did not fit the context.
+    """
     dropped = 0
     if status.state in ("prefill", "decoding") and status.prefill is not None:
         reused, new, first_s = status.prefill.reused, status.prefill.new, status.first_s
@@ -137,13 +154,13 @@ def _cost(status: Status) -> list[str]:
 
 
 def model_text(info: ModelInfo | None, wanted: str, memory_bytes: int, is_short: bool) -> str:
-    """The loaded model, its precision and device, and the memory in use.
+    """Return the loaded model with its precision, device and memory use.
 
     Args:
-        info: The loaded model; None if there is none.
-        wanted: The model that is being loaded.
+        info: The loaded model; None if no model is loaded.
+        wanted: The text to return if no model is loaded, usually the model that is loading.
         memory_bytes: Device memory in use; 0 if not known.
-        is_short: Only the model and its precision.
+        is_short: Whether to leave out the device and the memory.
     """
     if info is None:
         return safe_line(wanted, 60)
@@ -156,7 +173,7 @@ def model_text(info: ModelInfo | None, wanted: str, memory_bytes: int, is_short:
 
 
 def why_not_saved(detail: str) -> str:
-    """The reason alone of what storage says, to be put after words of one's own."""
+    """Return the reason in a storage message, without its introduction ("Nothing is saved: ")."""
     for said in ("Nothing is saved: ", "Not saved yet: "):
         detail = detail.removeprefix(said)
     return safe_line(detail)
@@ -164,26 +181,28 @@ def why_not_saved(detail: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TitleTexts:
-    """What the title line says, fitted."""
+    """The three texts of the title line, fitted to its width."""
 
     model: str
     title: str
     mark: str
+    """Whether the chat is saved, and why not."""
 
 
 def title_texts(
     models: tuple[str, str], title: str, mark: tuple[str, str], room: int
 ) -> TitleTexts:
-    """Fit the title line: the model at the left, the chat and whether it is saved at the right.
+    """Fit the title line: the model at the left, the chat's title and save mark at the right.
 
-    First the device and the memory go, then the reason of the mark gets shorter, then the title
-    down to a few words, then the reason goes altogether, and only then the title gives way.
+    With less room the texts are shortened in this order: the device and memory are left out, the
+    reason in the mark is cut, the title is cut to a few words, the reason is left out, and at last
+    the title is cut to nothing.
 
     Args:
-        models: The model with everything, and without its device and memory.
-        title: Of the chat.
-        mark: Whether the chat is saved, and why not; each may be empty.
-        room: Cells.
+        models: The model with its device and memory, and without them.
+        title: The title of the chat.
+        mark: The save state and the reason for it; either may be empty.
+        room: Width available, in cells.
     """
     state, why = mark
     whole_mark = f"{state}: {why}" if why else state
@@ -201,7 +220,7 @@ def title_texts(
 
 
 def _cut(text: str, room: int) -> str:
-    """A text in so many cells, with a mark where something is missing."""
+    """Cut a text to `room` cells, ending in `…` if it was too long."""
     if cell_len(text) <= room:
         return text
     return f"{set_cell_size(text, room - 1).rstrip()}…" if room > 0 else ""

@@ -1,7 +1,8 @@
-"""Counting what a draft would cost, beside the UI loop: the newest draft wins.
+"""Background counting of the tokens of the draft.
 
-Owns when to count. The counting itself is `ChatSession.context_view`, which tokenizes and may take
-a while with a long paste, so it runs in a thread and never twice at once.
+`ChatSession.context_view` does the counting. It tokenizes the draft, which may take a while for a
+long paste, so it runs in a worker thread. Only one count of the draft runs at a time, and the
+newest draft replaces one that is waiting.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from tui_chat.session import ChatSession
 from tui_chat.ui.chat.messages import ContextCounted
 
 DEBOUNCE_S = 0.04
-"""Typing has to pause this long before the draft is counted."""
+"""Seconds without a change before the draft is counted."""
 BUSY_INTERVAL_S = 1.0
-"""While a reply is written the history grows; it is counted this often."""
+"""Least seconds between two counts while a growing reply changes the history."""
 
 
 class TokenCounter:
-    """Counts drafts in the background and posts the newest result.
+    """Counts drafts in the background and posts each result as a `ContextCounted`.
 
     Args:
-        session: Whose context it is.
-        post: Takes a `ContextCounted`, as `MessagePump.post_message` does.
+        session: The session whose context is counted.
+        post: Called with a `ContextCounted` on the UI loop, such as `MessagePump.post_message`.
     """
 
     def __init__(self, session: ChatSession, post: Callable[[Message], object]) -> None:
@@ -39,27 +40,30 @@ class TokenCounter:
         self._counted_at = 0.0
 
     def count(self, draft: str) -> None:
-        """Count a draft soon; a newer one takes its place."""
+        """Schedule the count of a draft; a later call replaces one that is waiting."""
         self._draft = draft
         self._is_stale = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
     def recount(self) -> None:
-        """Count the same draft again, since the chat or the model has changed."""
+        """Schedule another count of the same draft, after the chat or the model has changed."""
         self.count(self._draft)
 
     def recount_at_leisure(self) -> None:
-        """The same while a reply grows: only if the last count is old enough."""
+        """Call `recount`, unless the last count is newer than `BUSY_INTERVAL_S`.
+
+        Used while a reply grows.
+        """
         if time.monotonic() - self._counted_at >= BUSY_INTERVAL_S:
             self.recount()
 
     async def view_of(self, text: str) -> ContextView:
-        """How the context would be used with another text as the draft."""
+        """Return the use of the context with `text` as the draft, counted in a worker thread."""
         return await asyncio.to_thread(self._session.context_view, text)
 
     def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel a count that is waiting or running, so that its result is not posted."""
         if self._task is not None:
             self._task.cancel()
 
@@ -67,7 +71,7 @@ class TokenCounter:
         while self._is_stale:
             self._is_stale = False
             await asyncio.sleep(DEBOUNCE_S)
-            if self._is_stale:
+            if self._is_stale:  # the draft changed during the pause, so wait again
                 continue
             draft = self._draft
             view, before = await asyncio.to_thread(self._views, draft)
@@ -76,7 +80,7 @@ class TokenCounter:
             self._post(ContextCounted(draft, view, pushed))
 
     def _views(self, draft: str) -> tuple[ContextView, ContextView]:
-        """The use of the context with the draft and without it."""
+        """Return the use of the context with the draft and without it."""
         view = self._session.context_view(draft)
         if not draft or not view.dropped_turns:
             return view, view

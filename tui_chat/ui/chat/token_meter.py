@@ -1,7 +1,6 @@
-"""The budget meter: one stacked bar of what fills the context, with its numbers.
+"""The token meter: a stacked bar of how the context is used, with a legend.
 
-Owns how token counts become cells and words. Counts nothing itself and decides nothing: what is
-sent, reserved and dropped comes in as `MeterValues`.
+The widget only draws. The counts of what is sent, reserved and dropped come in as `MeterValues`.
 """
 
 from __future__ import annotations
@@ -20,23 +19,25 @@ from tui_chat.ui.themes import has_few_colours
 from tui_chat.ui.widgets.numbers import grouped
 
 NARROW_COLUMNS = 48
-"""Below this width there is no legend."""
+"""Below this many columns the meter has no legend."""
 SHORT_COLUMNS = 90
-"""Below this width the legend is short."""
+"""Below this many columns the legend uses short labels and leaves out the free part."""
 _BLINK_S = 0.25
+"""Seconds for which the history part changes its colour when more turns are dropped."""
 _LEAST_BAR = 4
+"""Least width of the bar, in cells; with less room only the total is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeterValues:
-    """What fills the context, in tokens, all 0 or more.
+    """How the context is used, in tokens; all counts are 0 or more.
 
-    The five parts add up to `context`, unless the draft is too long: then `free` is 0 and they
-    add up to more.
+    `system`, `history`, `draft`, `reserve` and `free` add up to `context`. If the draft is too
+    long, `free` is 0 and the sum is larger.
     """
 
     context: int
-    """Positions the model has."""
+    """Context length of the model."""
     system: int
     """The system message."""
     history: int
@@ -46,23 +47,23 @@ class MeterValues:
     reserve: int
     """Room kept for the reply."""
     free: int
-    """What is left."""
+    """The unused rest of the context."""
     dropped_turns: int = 0
-    """Older turns that would not be sent with this draft."""
+    """Number of older turns that would not be sent with this draft."""
     dropped_tokens: int = 0
-    """Their tokens."""
+    """Number of tokens in the dropped turns."""
     exact: bool = True
-    """Whether the draft was counted by the tokenizer; False while that is under way."""
+    """Whether these counts belong to the present draft; False until a newer draft is counted."""
     too_long: bool = False
-    """Whether system message, draft and reserve alone do not fit the context."""
+    """Whether the draft does not fit even with all earlier turns dropped."""
     pushed_turns: int | None = None
-    """How many of the dropped turns this draft is to blame for; None counts them all."""
+    """How many of the dropped turns would still be sent without this draft; None for all."""
     excess: int = 0
-    """By how many tokens the draft is too long; 0 where the parts themselves say it."""
+    """Tokens by which the draft is too long; if 0, the meter uses `used - context`."""
 
     @property
     def used(self) -> int:
-        """Everything but the free room."""
+        """The sum of all parts but `free`."""
         return self.system + self.history + self.draft + self.reserve
 
     @property
@@ -81,7 +82,7 @@ class _Part(NamedTuple):
     label: str
     short: str
     shade: str
-    """What draws the part where colours cannot tell the parts apart."""
+    """The character that draws the part where the terminal has too few colours."""
     style: str
 
 
@@ -100,16 +101,16 @@ _FILLED, _EMPTY = "━", "─"
 def partition(parts: Sequence[int], width: int) -> list[int]:
     """Divide a bar of `width` cells among parts, in their order.
 
-    The cells add up to `width`, each part that is not zero gets at least one cell if there are
-    enough of them, and a part that grows at the cost of a later one never loses a cell. Rounding
-    the boundaries instead of the lengths is what makes that so.
+    The cells add up to `width`. Each part that is not zero gets at least one cell if the bar has
+    enough of them, and a part that grows at the expense of a later one never loses a cell. Both
+    hold because the boundaries between the parts are rounded, not their lengths.
 
     Args:
-        parts: Sizes, 0 or more.
-        width: Cells of the bar, 0 or more.
+        parts: The sizes of the parts, 0 or more.
+        width: The length of the bar in cells, 0 or more.
 
     Returns:
-        Cells of each part; all zero where every part is.
+        The number of cells of each part; all zero if every part or the width is 0.
     """
     total = sum(parts)
     if total <= 0 or width <= 0:
@@ -117,6 +118,8 @@ def partition(parts: Sequence[int], width: int) -> list[int]:
     least = [int(part > 0) for part in parts]
     if sum(least) > width:
         least = [0] * len(parts)
+    # Forwards, put each boundary at its rounded place or one cell after the one before. That can
+    # push boundaries beyond the bar; backwards, pull them in again, leaving room for later parts.
     ends: list[int] = []
     running = end = 0
     for part, smallest in zip(parts, least, strict=True):
@@ -132,10 +135,10 @@ def partition(parts: Sequence[int], width: int) -> list[int]:
 
 
 class TokenMeter(Widget):
-    """The bar, its total and its legend; two lines high, one in narrow terminals.
+    """The bar with its total, and the legend below; one line without a legend if narrow.
 
-    Set `values` to what the context holds, or None while no tokenizer is there to count. Set
-    `status` to what stands at the right of the legend; a warning takes its place.
+    Set `values` to the use of the context, or to None while no tokenizer is loaded. Set `status`
+    to the text at the right of the legend; a warning about the draft replaces it.
     """
 
     ALLOW_SELECT = False
@@ -165,15 +168,15 @@ class TokenMeter(Widget):
         self.set_reactive(TokenMeter.values, values)
 
     def on_mount(self) -> None:
-        """Say the first values in words."""
+        """Set the first tooltip."""
         self._describe(self.values)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the legend up where there is no room for it."""
+        """Remove the legend below `NARROW_COLUMNS`."""
         self.set_class(event.size.width < NARROW_COLUMNS, "-narrow")
 
     def watch_values(self, old: MeterValues | None, new: MeterValues | None) -> None:
-        """Blink once when more turns fall out than before."""
+        """Update the tooltip, and blink once if the draft now pushes more turns out."""
         self._describe(new)
         before = old.dropped_turns if old is not None else 0
         pushes_more = new is not None and new.overflow and new.dropped_turns > before
@@ -185,7 +188,7 @@ class TokenMeter(Widget):
         self._blinking = False
 
     def _describe(self, values: MeterValues | None) -> None:
-        """Put the numbers, whose legend may be short or missing, into the tooltip."""
+        """Put all counts into the tooltip, since the legend may be short or missing."""
         if values is None:
             self.tooltip = plain("What the model will see. Counting when the model is loaded.")
             return
@@ -200,7 +203,7 @@ class TokenMeter(Widget):
     # Drawing --------------------------------------------------------------------------------------
 
     def render(self) -> Content:
-        """The bar and, where there is room, the legend."""
+        """Return the bar and, where there is room, the legend."""
         width = self.size.width
         bar = self._bar_line(width)
         if width < NARROW_COLUMNS:
@@ -238,7 +241,7 @@ class TokenMeter(Widget):
         return part.style
 
     def _total(self, alert: str) -> Content:
-        """The sum and the context, in a room that stays the same while numbers change."""
+        """Return the used tokens and the context length, with a width that stays constant."""
         values = self.values
         if values is None:
             return Content("")
@@ -259,7 +262,7 @@ class TokenMeter(Widget):
 
     @property
     def status_room(self) -> int:
-        """Cells that `status` can have beside the legend; 0 where there is no legend."""
+        """Width that `status` can take beside the legend, in cells; 0 if there is no legend."""
         width = self.size.width
         if width < NARROW_COLUMNS or self.values is None:
             return max(0, width - 36) if width >= NARROW_COLUMNS else 0
@@ -276,7 +279,7 @@ class TokenMeter(Widget):
         return self._beside(self._legend(values, width < SHORT_COLUMNS), right, width)
 
     def _beside(self, left: Content, right: Content, width: int) -> Content:
-        """Two texts at the two ends of a line; the left one gives way."""
+        """Put two texts at the ends of a line, cutting the left one if both do not fit."""
         right = right.truncate(width, ellipsis=True)
         room = max(0, width - right.cell_length - (2 if right else 0))
         left = left.truncate(room, ellipsis=True)
@@ -290,7 +293,7 @@ class TokenMeter(Widget):
                 continue
             mark = part.shade if has_few_colours(self.app) else "▎"
             shown = grouped(count)
-            if part.label == "draft":  # changes with every key; what follows must not move
+            if part.label == "draft":  # it changes with every key, so pad it to hold the rest still
                 shown = f"{'' if values.exact else '≈'}{shown}".ljust(3)
             pieces += [
                 ("  " if pieces else "", _LABEL),

@@ -1,1 +1,1 @@
-"""What keys, slash commands, menus and the palette do."""
+"""The implementation of every action, however the user invokes it: key, slash command or menu."""

@@ -1,7 +1,7 @@
-"""What begins the best of several, and what is said when it is over.
+"""The `best` action: request several replies to a message and open the screen to choose one.
 
-Owns which message is answered: the draft, else the last one of the user. The session writes the
-candidates, and the screen shows them.
+The message is the draft in the prompt or, if that is empty, the last user message. The session
+writes the candidates, and `ui.screens.best.BestScreen` shows them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class BestCommands:
-    """The action `best`.
+    """The `best` action.
 
     Args:
-        host: Whose chat it is.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -43,7 +43,8 @@ class BestCommands:
                 "Type the message, then press F6",
             )
         count = int(argument[:6] or USUAL)
-        # Letters that were typed before the key may still be on their way to the prompt.
+        # Characters typed before this key may still be in the prompt's message queue. Queueing the
+        # callback behind them makes sure that the draft is complete.
         prompt = self._host.chat.bar.prompt
         prompt.post_message(events.Callback(callback=lambda: self._begin(count)))
 

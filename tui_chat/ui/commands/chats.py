@@ -1,7 +1,6 @@
-"""What is said about the whole chat: its title, its tags, whether it is archived, who may use it,
-and the note that sums up its beginning.
+"""The actions on a whole chat: title, tags, archiving, permission to use its data, and compaction.
 
-Owns the wording. The session keeps it.
+The session stores the results; the methods here check the arguments and word the toasts.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _LONGEST_TAG = 40
 
 
 class ChatCommands:
-    """The actions about the chat as a whole.
+    """The actions on the open chat as a whole.
 
     Args:
-        host: Whose chat it is.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -46,7 +45,7 @@ class ChatCommands:
         self._say("The chat is renamed.")
 
     async def _tag(self, text: str) -> None:
-        """Add tags, or take away those with a minus before them."""
+        """Add the tags in `text`, and remove those with a leading minus; then list all tags."""
         session = self._host.session
         tags = list(session.conversation.details.tags)
         for word in text.replace(",", " ").split():
@@ -74,7 +73,12 @@ class ChatCommands:
         )
 
     async def _compact(self, text: str) -> None:
-        """Have turns summed up, and bring the note that grows into view."""
+        """Start a note that summarises the older turns, and scroll it into view.
+
+        Args:
+            text: How many of the newest turns to leave as they are; empty to summarise only the
+                turns that no longer fit the context.
+        """
         if text and not (text.isdecimal() and 0 < int(text) < _MOST_TURNS):
             raise UsageError(
                 "/compact takes a number of turns", f"not {safe_line(text, 20)!r}",

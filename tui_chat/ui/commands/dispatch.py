@@ -1,7 +1,8 @@
-"""The one dispatch: what every key, slash command, menu and palette entry does.
+"""The dispatcher: it maps the id of an action to the code that runs it.
 
-Owns the way from an action's id to what happens, and whether it can happen now. Every action of
-`tui_chat.actions` is in one of the tables here, except those that a panel of its own handles.
+Every key, slash command, menu and palette entry goes through `Commands`, which also says whether an
+action is available now and how the footer labels it. The tables contain every action of
+`tui_chat.actions`, except those that the parameter panel handles.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ if TYPE_CHECKING:
     from tui_chat.ui.screens.models import LoadChoice
 
 AGAIN_S = 3.0
-"""How long the first of two presses counts."""
+"""Seconds within which a second press of the same key confirms the first."""
 _EVERYWHERE = ("quit", "interrupt")
 _IN_TURN = frozenset({
     "new", "open", "regenerate", "model", "precision", "system", "set", "preset", "export", "save",
     "inspector", "stop", "tree", "rank", "label", "best", "compact",
 })  # fmt: skip
-"""What means the chat with all that was typed before, though that may still be on its way."""
+"""Actions that wait for the outbox, because they apply to the chat with all drafts sent so far."""
 
 
 _LEAVING = frozenset({"new", "open", "fork"})
-"""What may bring another chat."""
+"""Actions that may open another chat."""
 
 
 class Commands:
-    """Every action of the app, by id.
+    """Runs the actions of the app by id.
 
     Args:
-        host: What they act on.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -98,7 +99,7 @@ class Commands:
 
     @staticmethod
     def _soon(act: Callable[[], object]) -> Command:
-        """A command of something that takes no argument and happens at once."""
+        """Wrap a plain function as a command that ignores its argument."""
 
         async def command(_: str) -> None:
             act()
@@ -109,14 +110,16 @@ class Commands:
     def _chat(self) -> ChatScreen:
         return self._host.chat
 
-    # Doing ----------------------------------------------------------------------------------------
+    # Running --------------------------------------------------------------------------------------
 
     async def run(self, action_id: str, argument: str = "") -> None:
-        """Do an action; an error is shown and leaves everything as it was.
+        """Run an action, after the outbox if the action needs the drafts that are being sent.
+
+        A `TuiChatError` is shown as a toast and not raised.
 
         Args:
-            action_id: One of `tui_chat.actions`.
-            argument: What a slash command was given.
+            action_id: The id of an action of `tui_chat.actions`.
+            argument: The argument of a slash command; empty for a key.
         """
         outbox = self._chat.outbox
         if action_id in _LEAVING:
@@ -134,7 +137,7 @@ class Commands:
             self._host.tell(said, "warning", timeout=6)
 
     def can(self, action_id: str) -> bool:
-        """Whether the key of an action does anything now."""
+        """Return whether the key of an action has an effect now."""
         if action_id not in self._table:
             return False
         if not self._host.is_chat_on_top:
@@ -153,7 +156,7 @@ class Commands:
         return True
 
     def label_of(self, action: Action) -> str:
-        """The footer's word for an action as things are; empty leaves it out."""
+        """Return the footer label of an action in the current state; empty to leave it out."""
         if action.id == "stop":
             return self._esc_label()
         if action.id == "send":
@@ -168,7 +171,8 @@ class Commands:
     # Esc and Ctrl+C -------------------------------------------------------------------------------
 
     def _esc_label(self) -> str:
-        """What Esc does now; empty where it is left to the panel, or does nothing."""
+        """Return the label of Esc; empty where the panel handles it or it does nothing."""
+        # The order of the cases follows `_stop`, so that the footer names what Esc will do.
         chat, session = self._chat, self._host.session
         if chat.panel.has_focus:
             return ""
@@ -220,7 +224,7 @@ class Commands:
             selected = chat.get_selected_text() or chat.bar.prompt.selected_text
             if selected:
                 chat.clear_selection()
-                chat.bar.prompt.move_cursor(chat.bar.prompt.cursor_location)  # selects nothing
+                chat.bar.prompt.move_cursor(chat.bar.prompt.cursor_location)  # clears the selection
                 host.copy_to_clipboard(selected)
                 return
             if chat.bar.draft:
@@ -233,7 +237,10 @@ class Commands:
             host.quit()
 
     def _again(self, action_id: str, text: str) -> bool:
-        """Whether this is the second press; the first one says what the second will do."""
+        """Return whether this press is the second within `AGAIN_S` seconds.
+
+        If it is the first, show `text`, which says what a second press will do.
+        """
         now = time.monotonic()
         if now - self._pressed_once.get(action_id, float("-inf")) <= AGAIN_S:
             return True
@@ -241,7 +248,7 @@ class Commands:
         self._host.tell(text, timeout=AGAIN_S)
         return False
 
-    # The app, whose screens are imported when they are first opened -------------------------------
+    # Screens, imported when they are first opened -------------------------------------------------
 
     async def _help(self, _: str) -> None:
         from tui_chat.ui.screens.help import HelpScreen
@@ -335,7 +342,7 @@ class Commands:
         session = self._host.session
         conversation = await asyncio.to_thread(session.load_chat, chat_id)
         is_being_written = conversation.id == session.conversation.id and session.is_busy
-        if not is_being_written:  # what is saved of that reply is older than what is here
+        if not is_being_written:  # the saved copy of an unfinished reply is older than the open one
             await asyncio.to_thread(session.open_chat, conversation)
         self._chat.focus_prompt()
 

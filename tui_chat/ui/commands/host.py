@@ -1,4 +1,4 @@
-"""What commands may ask of the program; `TuiChat` is one."""
+"""The interface through which commands use the app; `ui.app.TuiChat` implements it."""
 
 from __future__ import annotations
 
@@ -20,52 +20,58 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 Command = Callable[[str], Awaitable[None]]
-"""Takes what a slash command was given, which a key leaves empty."""
+"""Runs an action with the argument of its slash command, which is empty for a key."""
 
 
 class Host(Protocol):
-    """A program that commands act on."""
+    """The app, as far as commands use it."""
 
     session: ChatSession
     chat: ChatScreen
-    """The main screen, which other screens may cover."""
+    """The main chat screen. Another screen may be on top of it."""
 
     @property
     def is_chat_on_top(self) -> bool:
-        """Whether no other screen covers the chat."""
+        """Whether the chat screen is the active screen."""
 
     @property
     def focused(self) -> Widget | None:
-        """The widget that gets the keys."""
+        """The widget with the focus."""
 
     @property
     def available_themes(self) -> Mapping[str, Theme]:
         """Every registered theme by name."""
 
     def register_themes(self) -> None:
-        """Register the themes of all files, once."""
+        """Register the themes of all theme files, unless that is done already."""
 
     def use_theme(self, name: str) -> None:
-        """Show a registered theme, and keep it for the next start."""
+        """Switch to a registered theme, and save the choice for the next start."""
 
     def tell(
         self, text: str, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
-        """Show a short notice that goes away by itself, on whatever screen is on top."""
+        """Show a toast on the active screen.
+
+        Args:
+            text: The plain text to show.
+            severity: The severity of the notification.
+            timeout: Seconds until it disappears; Textual's default if None.
+        """
 
     def push_screen(
         self, screen: Screen[Result], callback: ScreenResultCallbackType[Result] | None = None
     ) -> Any:
-        """Show a screen; its result goes to the callback."""
+        """Show a screen, and call the callback with its result when it closes."""
 
     async def run_command(self, action_id: str, argument: str = "") -> None:
-        """Do an action, as its key or its slash command with that argument would."""
+        """Run an action as its key, or its slash command with `argument`, would."""
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy in the background, and say how it was done."""
+        """Copy a text in the background, and show a toast that says how it was copied."""
 
     def lend_terminal(self) -> AbstractContextManager[None]:
-        """Give the terminal to another program meanwhile."""
+        """Return a context manager that leaves the terminal to another program."""
 
     def quit(self) -> None:
-        """Leave, once everything is saved."""
+        """Exit the app once everything is saved."""

@@ -1,6 +1,7 @@
-"""What the keys of the transcript do to a message: copy, edit, retry, continue, flip, remove.
+"""The actions on a message of the transcript: copy, edit, retry, continue, rate, delete and more.
 
-Owns which message is meant and whether an action makes sense for it. The session does the rest.
+An action applies to the selected message or, without a selection, to the last one. This module
+finds that message and checks whether the action makes sense for it; the session carries it out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _OF_NOTES = frozenset({
     "message_down", "message_up", "message_first", "message_last", "copy", "code_block", "edit",
     "delete", "undo", "redo", "message_menu",
 })  # fmt: skip
-"""What can be done with a note, which is no turn of the chat."""
+"""The actions that apply to a note as well, although it is not a turn of the chat."""
 _CONTINUABLE = ("stopped", "interrupted", "failed")
 
 
@@ -31,7 +32,7 @@ class MessageCommands:
     """The actions of the scope `transcript`.
 
     Args:
-        host: Whose chat screen it is.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -64,7 +65,7 @@ class MessageCommands:
         return self._host.chat.transcript
 
     def can(self, action_id: str) -> bool:
-        """Whether an action does anything to the message that is meant."""
+        """Return whether an action has an effect on the selected (or last) message now."""
         session, message = self._host.session, self._meant()
         if action_id == "undo":
             return bool(session.conversation.undo_label) and not session.is_busy
@@ -85,7 +86,7 @@ class MessageCommands:
         return True
 
     def _meant(self) -> Message | None:
-        """The selected message, else the last one."""
+        """Return the selected message, else the last one; None if the transcript is empty."""
         transcript = self._transcript
         selected, session = transcript.selected_message, self._host.session
         if selected is not None and session.is_here(selected.id):
@@ -188,7 +189,7 @@ class MessageCommands:
 
 
 def not_of_notes() -> ContextError:
-    """The refusal to do with a note what can only be done with what was said."""
+    """Return the error for an action that applies to turns only and was used on a note."""
     return ContextError("That is a note", "It stands for other messages", "Choose one of those")
 
 

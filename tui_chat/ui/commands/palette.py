@@ -1,7 +1,6 @@
-"""The command palette (Ctrl+P): every action by name, and its arguments where they are few.
+"""The command palette (Ctrl+P): all actions, themes, presets, parameters and precisions by name.
 
-Owns the wording of the entries. Does nothing itself; an entry goes through the one dispatch of
-the app, as a key or a slash command does.
+An entry runs through the app's dispatcher, as a key or a slash command does.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from tui_chat.ui.screens.themes import kind_of
 
 
 class Palette(CommandPalette, ClosesOnce[None]):
-    """Textual's palette, which does not search or run anything more once it closes.
+    """Textual's command palette, made to ignore events once it is closing.
 
-    What was typed and chosen in the same moment as Esc, or as a first Enter, is still on its way
-    to it then, and its list may be gone.
+    Input and selection messages that were queued before Esc or Enter closed the palette would
+    otherwise reach it when its list may already be removed.
     """
 
     @on(Input.Changed)
@@ -52,7 +51,10 @@ class Palette(CommandPalette, ClosesOnce[None]):
     ]
 
     def action_page(self, direction: int) -> None:
-        """Move by a page. Textual's own action fails while the entries have no lines yet."""
+        """Move the highlight by a page, forwards (1) or backwards (-1); an entry has two lines.
+
+        This replaces Textual's own page action, which fails before the list has been laid out.
+        """
         entries = self.query_one(CommandList)
         if entries.option_count:
             step = direction * max(1, entries.size.height // 2)
@@ -60,15 +62,19 @@ class Palette(CommandPalette, ClosesOnce[None]):
             entries.highlighted = max(0, min(at, entries.option_count - 1))
 
     async def on_event(self, event: events.Event) -> None:
-        """Leave what Textual does at the start where the palette was left before it began: it
-        looks for the screen below, which is not there any more.
+        """Skip the mount handler if the palette was closed before it was mounted.
+
+        Textual's handler looks up the screen below the palette, which is not on the stack then.
         """
         if isinstance(event, events.Mount) and self.is_over:
             return
         await super().on_event(event)
 
     def on_click(self, event: events.Click) -> None:
-        """Drop a click that is beyond the window by now; Textual asks what stands there."""
+        """Drop a click that lies outside the palette because the terminal has shrunk since.
+
+        Textual would look up the widget at that position and fail.
+        """
         if not self.region.contains_point(event.screen_offset):
             event.stop()
             event.prevent_default()
@@ -76,27 +82,28 @@ class Palette(CommandPalette, ClosesOnce[None]):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the palette."""
+    """One entry of the palette."""
 
     name: str
     help: str
     key: str
+    """The action's keys or slash command; empty if it has neither."""
     run: Callable[[], object]
     is_listed: bool = True
-    """Whether it is shown before anything is typed."""
+    """Whether the palette lists it before the user types anything."""
 
 
 class ActionCommands(Provider):
-    """Offers every action, theme, preset, parameter and precision."""
+    """Provides the entries: actions, themes, parameters, presets and precisions."""
 
     async def discover(self) -> Hits:
-        """The actions, in the order of help."""
+        """Yield the actions, in the order of the help screen."""
         for entry in self.entries():
             if entry.is_listed:
                 yield DiscoveryHit(self._line(entry, Content(entry.name)), entry.run, entry.name)
 
     async def search(self, query: str) -> Hits:
-        """What matches a text, by name first and by help else."""
+        """Yield the entries whose name matches a query fuzzily, or whose help contains it."""
         matcher = self.matcher(query)
         for entry in self.entries():
             score = matcher.match(entry.name)
@@ -111,7 +118,7 @@ class ActionCommands(Provider):
                 yield Hit(0.01, self._line(entry, Content(entry.name)), entry.run, entry.name)
 
     def _marked(self, name: str, query: str) -> Content:
-        """A name with what was typed of it marked, where it stands there as typed."""
+        """Return a name with the query marked, if the name contains it literally."""
         at = name.lower().find(query.lower().strip())
         content = Content(name)
         if at < 0 or self.match_style is None:
@@ -119,14 +126,15 @@ class ActionCommands(Provider):
         return content.stylize(self.match_style, at, at + len(query.strip()))
 
     def _line(self, entry: Entry, name: Content) -> Content:
-        """Name and key, and the help below. Content, for the palette reads strings as markup."""
+        """Return the display of an entry: name and key, and the help below."""
+        # Content rather than a string, because the palette would parse a string as markup.
         key = Content.styled(f"  {entry.key}", "$accent") if entry.key else Content("")
         return Content.assemble(name, key, "\n", (entry.help, "$text-muted"))
 
     # The entries ----------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry."""
+        """Yield every entry, listed or not."""
         app = cast(Host, self.app)
         for action in ACTIONS:
             if action.palette:
@@ -159,7 +167,7 @@ class ActionCommands(Provider):
         return keys_of(cast(Any, self.app), action) or action.slash
 
     def _ask(self, spec: ParamSpec) -> None:
-        """Ask for the value of a parameter, and set it."""
+        """Ask the user for the value of a parameter, and set it."""
         app = cast(Host, self.app)
         value = getattr(app.session.params, spec.name)
 

@@ -1,7 +1,7 @@
-"""What the keys and commands for finding do: all saved chats, and the chat that is open.
+"""The `search` and `find` actions: search all saved chats, or find text in the open one.
 
-Owns the way from a found message to the transcript. What is found is the business of the screen
-and of the bar.
+The search screen and the find bar do the searching; the code here opens them, and opens the chat
+with the message that the user chose.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class SearchCommands:
-    """The actions `search` and `find`.
+    """The `search` and `find` actions.
 
     Args:
-        host: Whose chat screen it is.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -35,7 +35,7 @@ class SearchCommands:
             if place is None:
                 return
             outbox = self._host.chat.outbox
-            if outbox.is_busy:  # what was sent before belongs to the chat that is open now
+            if outbox.is_busy:  # drafts that are being sent belong to the chat that is open now
                 outbox.after(lambda: self._open_at(place))
             else:
                 await self._open_at(place)

@@ -1,7 +1,7 @@
-"""What opens the tree, the ranking and the labels, and what follows from them.
+"""The `tree`, `rank` and `label` actions, which open the screens of the same names.
 
-Owns which message they begin with, and that the chat shows where one has gone. What is changed in
-them goes through the session.
+Each screen starts at the selected message and changes the chat through the session. When the user
+leaves the tree with a message, the transcript selects that message.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tui_chat.ui.commands.messages import not_of_notes
 
 
 class TreeCommands:
-    """The actions `tree`, `rank` and `label`.
+    """The `tree`, `rank` and `label` actions.
 
     Args:
-        host: Whose chat it is.
+        host: The app to act on.
     """
 
     def __init__(self, host: Host) -> None:
@@ -28,7 +28,11 @@ class TreeCommands:
         }
 
     def _one(self) -> Message:
-        """The selected message, else the last one."""
+        """Return the selected message, else the last one.
+
+        Raises:
+            ContextError: If there is no message, or the message is a note.
+        """
         transcript = self._host.chat.transcript
         message = transcript.selected_message or (transcript.path[-1] if transcript.path else None)
         if message is None:
@@ -50,7 +54,7 @@ class TreeCommands:
         return self._host.chat.transcript.selected
 
     async def _go_to(self, message_id: str) -> None:
-        """Select a message that is on the active path by now."""
+        """Update the transcript to the active path, and select a message on it."""
         chat = self._host.chat
         path = self._host.session.messages()
         chat.transcript.show(path)

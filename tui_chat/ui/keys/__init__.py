@@ -1,1 +1,1 @@
-"""Key bindings made from the declared actions, and how keys are named."""
+"""Key bindings of the declared actions, and the names of keys."""

@@ -1,7 +1,7 @@
-"""Textual bindings made from the declared actions, and keys as the footer writes them.
+"""Textual bindings for the declared actions, and key names as the footer writes them.
 
-Owns the translation alone. Every binding runs `app.perform(id)`, so that a key, the palette, a
-slash command and a menu all end in the same place.
+Every binding runs `app.perform(id)`, so a key, the palette, a slash command and a menu all reach
+the same dispatch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _SHORT = {
 
 
 def bindings_of(scope: Scope, priority: bool = False) -> Iterator[BindingType]:
-    """A binding for every action of a scope that has keys.
+    """Yield a binding for every action of a scope that has keys.
 
     Args:
-        scope: Where the keys work.
-        priority: Whether they come before those of the focused widget.
+        scope: The scope in which the keys work.
+        priority: Whether the keys take precedence over those of the focused widget.
     """
     for action in actions_in(scope):
         if action.keys:
@@ -33,7 +33,7 @@ def bindings_of(scope: Scope, priority: bool = False) -> Iterator[BindingType]:
 
 
 def binding_of(action: Action, priority: bool = False) -> Binding:
-    """The binding of one action."""
+    """Return the binding of one action."""
     return Binding(
         ",".join(action.keys),
         f"app.perform('{action.id}')",
@@ -46,7 +46,7 @@ def binding_of(action: Action, priority: bool = False) -> Binding:
 
 
 def short_key(key: str) -> str:
-    """A key as the footer writes it: `ctrl+o` becomes `^O`, `escape` becomes `Esc`."""
+    """Return a key as the footer writes it: `ctrl+o` becomes `^O`, `escape` becomes `Esc`."""
     *modifiers, name = key.split("+")
     shown = _SHORT.get(name, name.upper() if name[:1] == "f" and name[1:].isdigit() else name)
     if modifiers == ["ctrl"] and len(shown) == 1:

@@ -1,1 +1,1 @@
-"""The panel of sampling parameters (F2)."""
+"""The panel of the sampling parameters (F2)."""

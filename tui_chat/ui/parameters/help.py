@@ -1,6 +1,6 @@
-"""What the parameters panel says under its rows: help or an error, and the keys that work.
+"""The help below the rows of the parameters panel: an explanation or an error, and the keys.
 
-Owns the wording. The place is fixed and its height too, so that nothing jumps when it changes.
+Its height is fixed, so that nothing moves when the text changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EDITING_KEYS = "Enter takes it   Esc cancels"
 
 
 class ParameterHelp(Vertical):
-    """Help of the chosen row and a line of keys."""
+    """Help for the chosen row, and a line of keys."""
 
     DEFAULT_CSS = """
     ParameterHelp {
@@ -42,7 +42,7 @@ class ParameterHelp(Vertical):
         self._keys = Static(id="parameter-keys", markup=False)
 
     def compose(self) -> ComposeResult:
-        """The help above, the keys below."""
+        """Compose the help and the line of keys below it."""
         yield self._help
         yield self._keys
 
@@ -50,9 +50,9 @@ class ParameterHelp(Vertical):
         """Explain a parameter.
 
         Args:
-            spec: Its declaration.
-            maximum: Its largest value for the model at hand.
-            editing: Whether a value is being typed.
+            spec: The declaration of the parameter.
+            maximum: Its largest value for the loaded model.
+            editing: Whether the user is typing a value.
         """
         note = ""
         if spec.kind in ("float", "int"):
@@ -63,14 +63,14 @@ class ParameterHelp(Vertical):
         self._show(spec.help, _EDITING_KEYS if editing else keys, note)
 
     def show_preset(self, preset: Preset | None) -> None:
-        """Explain the preset's row."""
+        """Explain the row of the preset."""
         source = f" These are from {preset.source}." if preset and preset.source else ""
         self._show(
             f"A named set of values.{source} • marks what you changed since.", _KEYS["preset"]
         )
 
     def show_error(self, error: ParameterError) -> None:
-        """Say why a typed value was not taken; the editor stays open."""
+        """Explain why a typed value is invalid, while the editor stays open."""
         self._show(f"{error.detail}. {error.hint}.", _EDITING_KEYS, is_error=True)
 
     def _show(self, text: str, keys: str, note: str = "", is_error: bool = False) -> None:

@@ -1,8 +1,7 @@
 """The parameters panel (F2): every sampling parameter with its value, bar and help.
 
-Owns choosing, stepping, typing and the presets' names; shows `params` and `preset`, which may be
-set from outside at any time. Applies nothing: each change is posted for the owner of the
-parameters to take.
+The panel shows `params` and `preset`, which other code may set at any time. It applies no change
+itself: it posts each one to the owner of the parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from tui_chat.ui.parameters.row import ParameterRow, ValueEditor, value_at
 from tui_chat.ui.parameters.values import ParameterValues
 
 PRESET = "preset"
-"""Key of the row that is no parameter."""
+"""Key of the preset's row, which is not a parameter."""
 
 _SHORT_ROWS = 21
 
@@ -46,13 +45,13 @@ def _bindings() -> Iterable[BindingType]:
 
 
 class ParameterPanel(Vertical, can_focus=True):
-    """Side panel of the sampling parameters; `-full` makes it as wide as its parent.
+    """Side panel of the sampling parameters; the class `-full` makes it as wide as its parent.
 
     Args:
         params: The values to show.
-        preset: Name of the preset they started from; empty or unknown for none.
+        preset: Name of the preset they are compared with; empty or unknown for none.
         presets: Every preset by name, in the order in which Left and Right go through them.
-        context: Positions of the model, which bound `max_new_tokens`.
+        context: Context length of the model in tokens, the upper limit of `max_new_tokens`.
     """
 
     HELP = (
@@ -93,7 +92,7 @@ class ParameterPanel(Vertical, can_focus=True):
     """Key of the row that the keys act on: a parameter's name, or `preset`."""
 
     class Changed(Message):
-        """The user changed one value; it is in range and in its canonical type."""
+        """Posted when the user has changed a value, which is in range and of its canonical type."""
 
         def __init__(self, panel: ParameterPanel, name: str, value: Any) -> None:
             super().__init__()
@@ -107,7 +106,7 @@ class ParameterPanel(Vertical, can_focus=True):
             return self.panel
 
     class PresetChosen(Message):
-        """The user chose a preset, or went back to the current one."""
+        """Posted when the user has chosen a preset, or reset the values to the current one."""
 
         def __init__(self, panel: ParameterPanel, name: str) -> None:
             super().__init__()
@@ -120,7 +119,7 @@ class ParameterPanel(Vertical, can_focus=True):
             return self.panel
 
     class Closed(Message):
-        """The user is done; the panel may be removed or hidden."""
+        """Posted when the user closes the panel; its owner removes or hides it."""
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class ParameterPanel(Vertical, can_focus=True):
         self._error: ParameterError | None = None
 
     def compose(self) -> ComposeResult:
-        """Title, rows, help of the chosen row, keys."""
+        """Compose the title, the rows, and the help with its keys."""
         with Horizontal(id="parameter-title"):
             yield Label("Parameters", id="parameter-name", markup=False)
             yield Label("Esc closes", id="parameter-close", markup=False)
@@ -157,12 +156,12 @@ class ParameterPanel(Vertical, can_focus=True):
         yield self._help
 
     def on_mount(self) -> None:
-        """Show the first values."""
+        """Show the initial values."""
         self._is_composed = True
         self._show()
 
     def on_resize(self, event: events.Resize) -> None:
-        """In a low terminal the blank lines go first, then the rows scroll."""
+        """Drop the blank lines in a low terminal, and let the rows scroll in a lower one."""
         height = event.size.height
         self.set_class(height < _SHORT_ROWS, "-short")
         fixed = 5 if height < _SHORT_ROWS else 9  # title and help
@@ -172,23 +171,23 @@ class ParameterPanel(Vertical, can_focus=True):
     # What is shown --------------------------------------------------------------------------------
 
     def watch_params(self) -> None:
-        """Show values that came from anywhere."""
+        """Show the new values, wherever they were set."""
         self._show()
 
     def watch_preset(self) -> None:
-        """Show the preset's name and what differs from it."""
+        """Show the preset's name, and which values differ from it."""
         self._show()
 
     def watch_presets(self) -> None:
-        """Compare with presets that may have changed."""
+        """Compare the values with the new presets."""
         self._show()
 
     def watch_context(self) -> None:
-        """Rescale the bar of the longest reply."""
+        """Rescale the bar of `max_new_tokens`."""
         self._show()
 
     def watch_chosen(self) -> None:
-        """Move the mark, and keep it in view."""
+        """Move the mark to the chosen row, and scroll it into view."""
         self._error = None
         self._show()
         if self._is_composed:
@@ -196,7 +195,7 @@ class ParameterPanel(Vertical, can_focus=True):
 
     @property
     def values(self) -> ParameterValues:
-        """What is shown, and what it is compared with."""
+        """The values shown, with the preset that they are compared with."""
         return ParameterValues(self.params, self.preset, self.presets, self.context)
 
     def _show(self) -> None:
@@ -225,7 +224,7 @@ class ParameterPanel(Vertical, can_focus=True):
         return SPECS.get(self.chosen)
 
     def _set(self, spec: ParamSpec, value: Any) -> None:
-        """Show a new value and post it; nothing happens where it is the old one."""
+        """Show a new value and post it, unless it is the old one."""
         self._error = None
         if value == self.values.of(spec):
             self._show()
@@ -265,23 +264,23 @@ class ParameterPanel(Vertical, can_focus=True):
             self._choose_preset(self.values.next_preset(direction))
 
     def action_param_less(self) -> None:
-        """One step down, or the preset before."""
+        """Take one step down, or choose the previous preset."""
         self._more(-1)
 
     def action_param_more(self) -> None:
-        """One step up, or the next preset."""
+        """Take one step up, or choose the next preset."""
         self._more(1)
 
     def action_param_much_less(self) -> None:
-        """A big step down."""
+        """Take a big step down."""
         self._more(-1, big=True)
 
     def action_param_much_more(self) -> None:
-        """A big step up."""
+        """Take a big step up."""
         self._more(1, big=True)
 
     def action_param_default(self) -> None:
-        """Bring the preset's value back; of the stop strings, remove the last one."""
+        """Restore the preset's value; for the stop strings, remove the last one."""
         spec = self._spec
         if spec is None:
             if self.preset in self.presets:
@@ -292,7 +291,7 @@ class ParameterPanel(Vertical, can_focus=True):
             self._set(spec, self.values.default(spec))
 
     async def action_edit(self) -> None:
-        """Type over the chosen value."""
+        """Open the editor on the chosen value."""
         spec = self._spec
         if spec is None:
             return
@@ -301,16 +300,16 @@ class ParameterPanel(Vertical, can_focus=True):
         await self._edit(spec, "" if empty else spec.format(value), select=True)
 
     def action_close(self) -> None:
-        """Say that the user is done."""
+        """Post `Closed`."""
         self.post_message(self.Closed())
 
     async def on_key(self, event: events.Key) -> None:
-        """Start typing a value with its first character."""
+        """Open the editor with the first character of a typed value."""
         spec, character = self._spec, event.character
         if spec is None or character is None or not event.is_printable:
             return
         if self._editor is not None:
-            # typed faster than the editor could take the focus
+            # The user typed on before the editor had the focus.
             self._editor.insert_text_at_cursor(character)
         elif spec.kind == "seed" and character == "r":
             self._set(spec, None)
@@ -333,7 +332,7 @@ class ParameterPanel(Vertical, can_focus=True):
         self._show_help()
 
     async def _finish_editing(self) -> bool:
-        """Take what was typed; False, with the reason shown, where it is no value."""
+        """Set the typed value; return False and show the reason if it is invalid."""
         editor = self._editor
         if editor is None:
             return True
@@ -352,7 +351,7 @@ class ParameterPanel(Vertical, can_focus=True):
         editor, self._editor, self._error = self._editor, None, None
         if editor is not None:
             had_focus = editor.has_focus
-            editor.disabled = True  # a terminal that gets the focus back would give it to this
+            editor.disabled = True  # or it gets the focus when the terminal window regains it
             await editor.remove()
             if had_focus:
                 self.focus(scroll_visible=False)
@@ -378,7 +377,7 @@ class ParameterPanel(Vertical, can_focus=True):
 
     @on(Input.Blurred)
     async def _left(self, event: Input.Blurred) -> None:
-        """Going elsewhere takes what was typed if it is a value, and drops it if not."""
+        """Set the typed value when the editor loses the focus; drop it if it is invalid."""
         event.stop()
         if self._editor is event.input and self.app.app_focus and not await self._finish_editing():
             await self._stop_editing()

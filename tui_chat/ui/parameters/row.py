@@ -1,7 +1,7 @@
-"""One line of the parameters panel: marks, name, value and bar, and the editor for the value.
+"""One row of the parameters panel, with marks, name, value and bar, and the editor for its value.
 
-Owns where things stand in the line and what a click on the bar means. Knows no other row and
-changes nothing: it posts what the user did.
+The layout of a row and the meaning of a click on its bar are decided here. A row changes no value;
+it posts the user's input to the panel.
 """
 
 from __future__ import annotations
@@ -26,20 +26,32 @@ from tui_chat.ui.themes import has_few_colours
 _MARKS, _LABEL, _VALUE, _GAP = 2, 11, 8, 1
 _BAR_START = _MARKS + _LABEL + _VALUE + _GAP
 _LONGEST_BAR = 40
-# Useful values of top-k lie far below its maximum; its bar grows with the square root.
+# Useful values of top-k lie far below its maximum, so its bar grows with the square root.
 _CURVES = {"top_k": 0.5}
 _ARROWS = {"‹": -1, "›": 1}
 
 
 def share_of(spec: ParamSpec, value: float, maximum: float) -> float:
-    """Where a value lies in its range, as the share of the bar to fill, 0 to 1."""
+    """Return the share of the bar that a value fills, 0 to 1.
+
+    Args:
+        spec: The declaration of the parameter.
+        value: The value.
+        maximum: Its largest value for the loaded model.
+    """
     low = spec.minimum or 0.0
     share = (value - low) / (maximum - low) if maximum > low else 0.0
     return math.pow(min(max(share, 0.0), 1.0), _CURVES.get(spec.name, 1.0))
 
 
 def value_at(spec: ParamSpec, share: float, maximum: float) -> float:
-    """The value that fills this share of the bar, rounded to the parameter's step."""
+    """Return the value that fills a share of the bar, rounded to the parameter's step.
+
+    Args:
+        spec: The declaration of the parameter.
+        share: The share of the bar; it is clamped to 0 to 1.
+        maximum: The largest value for the loaded model.
+    """
     low = spec.minimum or 0.0
     linear = math.pow(min(max(share, 0.0), 1.0), 1 / _CURVES.get(spec.name, 1.0))
     exact = (maximum - low) * linear
@@ -49,10 +61,10 @@ def value_at(spec: ParamSpec, share: float, maximum: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """What a row shows."""
+    """The state that a row shows."""
 
     text: str
-    """The value in words."""
+    """The value as text."""
     share: float | None = None
     """How much of the bar is filled, 0 to 1; None for a row without a bar."""
     changed: bool = False
@@ -64,7 +76,7 @@ class RowState:
 
 
 class ParameterRow(Widget):
-    """One parameter, or the preset, in one line."""
+    """One parameter, or the preset, on one line."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -106,11 +118,11 @@ class ParameterRow(Widget):
     state: reactive[RowState] = reactive(RowState(""))
 
     class Pressed(Message):
-        """The row was pressed with the mouse.
+        """Posted when the mouse button is pressed on the row, or moved while held on its bar.
 
         Args:
-            row: Which one.
-            share: Where on its bar, 0 to 1; None beside it.
+            row: The row.
+            share: The place on its bar, 0 to 1; None beside the bar.
             direction: -1 or 1 on an arrow, else 0.
         """
 
@@ -126,7 +138,13 @@ class ParameterRow(Widget):
             return self.row
 
     class Wheel(Message):
-        """The wheel was turned over the value or the bar."""
+        """Posted when the wheel turns over the value or the bar.
+
+        Args:
+            row: The row.
+            direction: 1 for up, -1 for down.
+            big: Whether Shift asks for big steps.
+        """
 
         def __init__(self, row: ParameterRow, direction: int, big: bool) -> None:
             super().__init__()
@@ -145,11 +163,11 @@ class ParameterRow(Widget):
         self.label = label
 
     def watch_state(self, state: RowState) -> None:
-        """Let the stylesheet colour the chosen row."""
+        """Set the class `-chosen` of the chosen row for the stylesheet."""
         self.set_class(state.chosen, "-chosen")
 
     def render(self) -> Content:
-        """The line, as wide as the row."""
+        """Draw the row."""
         state, style = self.state, self._style
         label = "parameter-row--label-chosen" if state.chosen else "parameter-row--label"
         value = "parameter-row--off" if state.off else "parameter-row--value"
@@ -183,8 +201,10 @@ class ParameterRow(Widget):
         return max(0, min(self.size.width - _BAR_START, _LONGEST_BAR))
 
     def _bar(self, share: float) -> list[tuple[str, Style]]:
-        """The bar in half cells, in the same line as the budget meter; in blocks of whole cells
-        where colours cannot tell it from its track."""
+        """Draw the bar in half cells, with the same characters as the budget meter.
+
+        Where colours cannot tell the bar from its track, it is drawn as blocks of whole cells.
+        """
         cells = self._bar_width
         name = "parameter-row--bar"
         if self.state.off:
@@ -200,8 +220,8 @@ class ParameterRow(Widget):
         return [(bar, self._style(name)), ("─" * (cells - len(bar)), track)]
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Choose the row; on the bar also set the value, and follow the mouse."""
-        # a press on the field in which a value is typed comes here as well
+        """Choose the row; on the bar also set the value, and follow the mouse from there."""
+        # A press on the value's editor, a child of the row, arrives here as well.
         here, _ = self.screen.get_widget_at(*event.screen_offset)
         if event.button != 1 or here is not self:
             return
@@ -216,11 +236,11 @@ class ParameterRow(Widget):
             self.post_message(self.Pressed(self, self._share_at(event.x, anywhere=True)))
 
     def on_mouse_up(self) -> None:
-        """Let the mouse go."""
+        """Stop following the mouse."""
         self.release_mouse()
 
     def _arrow_at(self, x: int) -> int:
-        """The direction of the arrow at a column; 0 where there is none."""
+        """Return the direction of the arrow at a column; 0 if there is none."""
         if not self.state.text.startswith("‹"):
             return 0
         line = self.render().plain
@@ -235,28 +255,28 @@ class ParameterRow(Widget):
         return min(max((x - _BAR_START) / (cells - 1), 0.0), 1.0)
 
     def _turned(self, event: events.MouseEvent, direction: int) -> None:
-        # over the name the wheel scrolls the panel, as it does everywhere else
+        # Over the name, the wheel scrolls the panel as usual.
         if event.x >= _MARKS + _LABEL and self.state.share is not None:
             event.stop()
             event.prevent_default()
             self.post_message(self.Wheel(self, direction, event.shift))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """One step up."""
+        """Ask for one step up."""
         self._turned(event, 1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """One step down."""
+        """Ask for one step down."""
         self._turned(event, -1)
 
 
 class ValueEditor(Input):
-    """The field in which a value is typed; Enter posts `Submitted`, Esc posts `Cancelled`."""
+    """The input for a value; Enter posts `Submitted`, Esc posts `Cancelled`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
 
     class Cancelled(Message):
-        """The value is to stay as it was."""
+        """Posted when the value should stay as it was."""
 
     def __init__(self, spec: ParamSpec, text: str) -> None:
         super().__init__(text, compact=True, select_on_focus=False)
@@ -264,5 +284,5 @@ class ValueEditor(Input):
         self.cursor_position = len(text)
 
     def action_cancel(self) -> None:
-        """Leave the value as it was."""
+        """Post `Cancelled`."""
         self.post_message(self.Cancelled())

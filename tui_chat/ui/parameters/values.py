@@ -1,6 +1,6 @@
-"""The values that the parameters panel shows: against their preset, within the model's context.
+"""Values for the parameters panel: steps, typed text and presets, within the model's context.
 
-Owns what a step, a typed text and a preset make of them. Shows nothing and posts nothing.
+This is computation without widgets.
 """
 
 from __future__ import annotations
@@ -17,47 +17,53 @@ from tui_chat.ui.parameters.row import RowState, share_of
 
 @dataclass(frozen=True)
 class ParameterValues:
-    """Parameters with what they are compared with."""
+    """Sampling parameters, with the preset that they are compared with."""
 
     params: SamplingParams
     preset: str
-    """Name of the preset they started from; empty or unknown for none."""
+    """Name of the preset they are compared with; empty or unknown for none."""
     presets: Mapping[str, Preset]
     context: int
-    """Positions of the model, which bound `max_new_tokens`."""
+    """Context length of the model in tokens, the upper limit of `max_new_tokens`."""
 
     @cached_property
     def baseline(self) -> SamplingParams:
-        """The values of the preset, which changes are marked against and Backspace returns to."""
+        """The preset's values, which decide what counts as changed and what Backspace restores."""
         preset = self.presets.get(self.preset)
         return (SamplingParams() if preset is None else preset.params()).within(self.context)
 
     def of(self, spec: ParamSpec) -> Any:
-        """The value of one parameter."""
+        """Return the value of a parameter."""
         return getattr(self.params, spec.name)
 
     def default(self, spec: ParamSpec) -> Any:
-        """The value of one parameter in the preset."""
+        """Return the preset's value of a parameter."""
         return getattr(self.baseline, spec.name)
 
     def maximum(self, spec: ParamSpec) -> float:
-        """The largest value of a parameter for the model at hand."""
+        """Return the largest value of a parameter for the loaded model."""
         if spec.name == "max_new_tokens":
             return max(1, self.context)
         return spec.maximum or 0.0
 
     def stepped(self, spec: ParamSpec, direction: int, big: bool) -> Any:
-        """The value one step further (1) or back (-1)."""
+        """Return the value one step up (1) or down (-1).
+
+        Args:
+            spec: The declaration of the parameter.
+            direction: 1 or -1.
+            big: Whether to take a big step.
+        """
         value = spec.stepped(self.of(spec), direction, big)
         if spec.kind in ("float", "int"):
             value = spec.check(min(value, self.maximum(spec)))
         return value
 
     def parsed(self, spec: ParamSpec, text: str) -> Any:
-        """The value that a typed text stands for; of the stop strings, with one more.
+        """Return the value of a typed text; for the stop strings, the old ones and the typed one.
 
         Raises:
-            ParameterError: If it is no value, or out of range.
+            ParameterError: If it is not a value of the parameter, or out of range.
         """
         if spec.kind == "stop":
             return self._with_stop(spec, text)
@@ -71,7 +77,7 @@ class ParameterValues:
         return value
 
     def _with_stop(self, spec: ParamSpec, text: str) -> tuple[str, ...]:
-        """The stop strings and one more; nothing typed adds nothing."""
+        """Return the stop strings with the typed one added; an empty one adds nothing."""
         pieces = (piece.replace("\\n", "\n").replace("\\t", "\t") for piece in text.split("\\\\"))
         added = "\\".join(pieces)
         if not added or added in self.params.stop:
@@ -79,23 +85,23 @@ class ParameterValues:
         return tuple(spec.check((*self.params.stop, added)))
 
     def next_preset(self, direction: int) -> str:
-        """The name of the next preset (1) or the one before (-1), round and round."""
+        """Return the name of the next preset (1) or the previous one (-1), wrapping around."""
         names = list(self.presets)
         here = names.index(self.preset) if self.preset in names else -max(direction, 0)
         return names[(here + direction) % len(names)]
 
     def preset_state(self, chosen: bool) -> RowState:
-        """What the row of the preset shows; a star says that something was changed since."""
+        """Return the state of the preset's row; a star means that values differ from the preset."""
         is_changed = any(self.of(spec) != self.default(spec) for spec in PARAM_SPECS)
         name = f"{self.preset or 'none'}{' *' if is_changed else ''}"
         return RowState(f"‹ {name} ›", chosen=chosen)
 
     def state(self, spec: ParamSpec, chosen: bool) -> RowState:
-        """What the row of a parameter shows.
+        """Return the state of a parameter's row.
 
         Args:
-            spec: Which one.
-            chosen: Whether the keys act on it.
+            spec: The declaration of the parameter.
+            chosen: Whether the keys act on this row.
         """
         value, share = self.of(spec), None
         if spec.kind in ("float", "int"):

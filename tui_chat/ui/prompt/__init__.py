@@ -1,1 +1,1 @@
-"""Where a message is typed: the prompt, its history, completion and the external editor."""
+"""The prompt: its text area, the history, slash completion and the external editor."""

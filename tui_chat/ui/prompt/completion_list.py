@@ -1,6 +1,6 @@
-"""The list of slash commands over the prompt, while one is typed.
+"""The list of slash commands over the prompt, shown while the user types one.
 
-Owns which row is marked. What the rows are comes from `completion`; taking one is up to the prompt.
+`slash` supplies the rows, and the prompt bar accepts the marked one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tui_chat.ui.plain_text import plain_line
 from tui_chat.ui.prompt.slash import Completion
 
 MOST_ROWS = 6
-"""Rows shown at once; the rest scrolls under the mark."""
+"""Rows shown at once; the list scrolls to keep the marked row in view."""
 _MARKED = "$primary bold"
 
 
 class CompletionList(Widget):
-    """A few rows, one of them marked. Hidden while there are none."""
+    """A few rows, one of them marked; hidden while there are no rows."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -39,29 +39,29 @@ class CompletionList(Widget):
     marked: reactive[int] = reactive(0)
 
     class Taken(Message):
-        """A row was clicked."""
+        """Posted when a row is clicked."""
 
         def __init__(self, completion: Completion) -> None:
             super().__init__()
             self.completion = completion
 
     def watch_rows(self, rows: Sequence[Completion]) -> None:
-        """Begin at the first row."""
+        """Show the list if it has rows, and mark the first one."""
         self.set_class(bool(rows), "-open")
         self.marked = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to choose."""
+        """Whether the list has any rows."""
         return bool(self.rows)
 
     @property
     def current(self) -> Completion | None:
-        """The marked row."""
+        """The marked row; None if there are no rows."""
         return self.rows[self.marked] if self.rows else None
 
     def move(self, step: int) -> None:
-        """Mark another row, round at the ends."""
+        """Move the mark by some rows, and wrap around at the ends."""
         if self.rows:
             self.marked = (self.marked + step) % len(self.rows)
 
@@ -70,7 +70,7 @@ class CompletionList(Widget):
         return max(0, min(self.marked - MOST_ROWS // 2, len(self.rows) - MOST_ROWS))
 
     def render(self) -> Content:
-        """The rows round the marked one."""
+        """Draw the rows around the marked one."""
         shown = self.rows[self._first : self._first + MOST_ROWS]
         wide = max((len(row.label) for row in self.rows), default=0)
         lines = []
@@ -89,7 +89,7 @@ class CompletionList(Widget):
         return Content("\n").join(lines)
 
     def on_click(self, event: events.Click) -> None:
-        """Take the row under the mouse."""
+        """Post the row under the pointer as taken."""
         index = self._first + event.y
         if 0 <= index < len(self.rows):
             self.post_message(self.Taken(self.rows[index]))

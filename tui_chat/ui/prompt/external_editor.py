@@ -1,7 +1,7 @@
-"""Editing a text in the user's own editor, as Ctrl+G does.
+"""Editing of a text in the user's own editor, for Ctrl+G.
 
-Owns the file that passes to and fro and the errors of starting the editor. Leaving and taking the
-screen again is the app's part.
+The text passes through a temporary file. The app gives up the terminal before and takes it back
+afterwards.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _LARGEST = 16 * 1024**2
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """The command of `$VISUAL`, else `$EDITOR`, else the first editor that is installed.
+    """Return the command of `$VISUAL`, else of `$EDITOR`, else the first editor that is installed.
 
     Raises:
-        TuiChatError: If there is none, or the variable cannot be read as a command.
+        TuiChatError: If there is no editor, or the variable cannot be read as a command.
     """
     import shutil
 
@@ -51,15 +51,14 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
 
 def edit_text(text: str, command: list[str]) -> str:
-    """Have a text edited; blocks until the editor is left.
+    """Let the user edit a text; blocks until the editor exits.
 
     Args:
-        text: What to begin with.
-        command: The editor; the file's name is added.
+        text: The text to begin with.
+        command: The command of the editor, to which the file's name is added.
 
     Returns:
-        The text as it was saved. The file ends with a line break, as editors expect and as they
-        leave it; that one is not part of the text.
+        The text as saved, without the line break that editors put at the end of a file.
 
     Raises:
         TuiChatError: If the editor cannot be started, fails, or leaves no text.

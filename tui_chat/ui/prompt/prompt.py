@@ -1,6 +1,6 @@
-"""The text area of the prompt: grows with the draft and folds long pastes to one token.
+"""The text area of the prompt, which grows with the draft and folds a long paste into a label.
 
-A folded paste keeps its exact text here. Sending and history are the part of `PromptBar`.
+The exact text of a folded paste is kept here. `PromptBar` handles sending and history.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from textual.widgets.text_area import Edit, EditResult, Location, Selection
 from tui_chat.ui.prompt.prompt_history import Draft, draft_of, is_long_paste, paste_label
 
 _JOINERS = ("\u200c", "\u200d")
-"""Typed inside Persian words and emoji; Textual takes them for keys without a character."""
+"""Joiners in Persian words and emoji; Textual takes them for keys without a character."""
 
 
 class Prompt(TextArea):
-    """Where a message is typed.
+    """The text area in which the user types a message.
 
-    A long paste is shown as a label such as `[pasted 212 lines, 1 930 tok]`, over which the cursor
-    moves in one step and which is removed as a whole. `draft.full` has its exact text.
+    It shows a long paste as a label such as `[pasted 212 lines, 1 930 tok]`. The cursor crosses a
+    label in one step, and deleting any part removes all of it. `draft.full` has the exact text.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"prompt--paste"}
@@ -43,7 +43,7 @@ class Prompt(TextArea):
     """
 
     class Pasted(Message):
-        """A paste was folded; its tokens are worth counting."""
+        """Posted when a paste has been folded, so that its tokens can be counted."""
 
         def __init__(self, prompt: Prompt, label: str, text: str) -> None:
             super().__init__()
@@ -57,10 +57,10 @@ class Prompt(TextArea):
             return self.prompt
 
     class EndPressed(Message):
-        """End was pressed where the cursor was at the end of its line already."""
+        """Posted when End is pressed with the cursor at the end of its line already."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - the name Textual uses
-        self._pastes: dict[str, str] = {}  # before super(), which moves the cursor
+        self._pastes: dict[str, str] = {}  # before `super()`, which already moves the cursor
         super().__init__(
             id=id,
             soft_wrap=True,
@@ -75,30 +75,30 @@ class Prompt(TextArea):
 
     @property
     def draft(self) -> Draft:
-        """What is typed, with the pastes that are still in it."""
+        """The typed text with the pastes whose labels are still in it."""
         text = self.text
         return Draft(text, {label: full for label, full in self._pastes.items() if label in text})
 
     def load_draft(self, draft: Draft) -> None:
-        """Show a draft, with the cursor at its end; can be undone like any edit."""
+        """Show a draft with the cursor at its end. Undo brings the previous text back."""
         self._pastes.update(draft.pastes)
         self.replace(draft.text, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
         self.history.checkpoint()
 
     def load_full(self, text: str) -> None:
-        """Show a text that was not typed."""
+        """Show a text that was not typed, such as a message to edit."""
         self.load_draft(draft_of(text))
 
     def fold(self, text: str) -> None:
-        """Put a label for a text in the place of the selection."""
+        """Replace the selection by a label that stands for a text."""
         label = paste_label(text, None, self._pastes)
         self._pastes[label] = text
         self._put(label)
         self.post_message(self.Pasted(self, label, text))
 
     def relabel(self, label: str, tokens: int) -> None:
-        """Put the number of tokens into the label of a paste, where it is still there."""
+        """Add the number of tokens to the label of a paste, if it is still in the text."""
         text = self._pastes.get(label)
         if text is None:
             return
@@ -110,7 +110,7 @@ class Prompt(TextArea):
                 self.replace(better, (row, column), (row, column + len(label)))
 
     def action_unfold(self) -> bool:
-        """Expand the paste at the cursor; False if there is none."""
+        """Expand the paste at the cursor; return False if there is none."""
         row, column = self.cursor_location
         for start, end, label in self._spans(row):
             if start <= column <= end:
@@ -119,7 +119,7 @@ class Prompt(TextArea):
         return False
 
     def on_paste(self, event: events.Paste) -> None:
-        """Take a paste, folded where it is long; Textual would put it in as it is."""
+        """Insert a paste, folded if it is long, in place of Textual's own handling."""
         event.prevent_default()
         event.stop()
         if self.read_only:
@@ -132,52 +132,53 @@ class Prompt(TextArea):
         self.focus()
 
     def _put(self, text: str) -> None:
-        """Put a text in the place of the selection, with the cursor behind it."""
+        """Replace the selection by a text, and move the cursor behind it."""
         result = self.replace(text, *self.selection, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def on_key(self, event: events.Key) -> None:
-        """Take the joiners like any other character."""
+        """Insert the joiners like any other character."""
         if event.character in _JOINERS and not self.read_only:
             event.stop()
             event.prevent_default()
             self._put(event.character)
 
     def action_cursor_line_end(self, select: bool = False) -> None:
-        """Go to the end of the line; from there, ask to follow the transcript."""
+        """Move to the end of the line; if the cursor is there already, also post `EndPressed`."""
         if not select and self.cursor_location == self.get_cursor_line_end_location():
             self.post_message(self.EndPressed())
         super().action_cursor_line_end(select)
 
     def undo(self) -> None:
-        """Take the last edit back.
+        """Undo the last edit.
 
-        Textual lays the shorter text out before it moves the cursor, which must not be beyond it.
+        Textual lays out the restored text before it moves the cursor, so the cursor moves first to
+        a place that exists in both texts.
         """
         if self.history.undo_stack:
             self.move_cursor((0, 0))
         super().undo()
 
     def redo(self) -> None:
-        """Do the last edit again that was taken back."""
+        """Redo the last edit that was undone."""
         if self.history.redo_stack:
             self.move_cursor((0, 0))
         super().redo()
 
     @property
     def is_at_first_row(self) -> bool:
-        """Whether the cursor is in the first row as it is shown, wrapped."""
+        """Whether the cursor is in the first row, as wrapped on the screen."""
         return self.navigator.is_first_wrapped_line(self.cursor_location)
 
     @property
     def is_at_last_row(self) -> bool:
-        """Whether the cursor is in the last row as it is shown, wrapped."""
+        """Whether the cursor is in the last row, as wrapped on the screen."""
         return self.navigator.is_last_wrapped_line(self.cursor_location)
 
     # Labels are one token -------------------------------------------------------------------------
 
     def _spans(self, row: int) -> Iterator[tuple[int, int, str]]:
-        """The labels in a line: start, end and label."""
+        """Yield the start, the end and the text of each label in a line."""
         if not self._pastes or not 0 <= row < self.document.line_count:
             return
         line = self.document.get_line(row)
@@ -190,7 +191,7 @@ class Prompt(TextArea):
                 start = line.find(label, start + len(label))
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Keep the cursor out of labels: a step into one leads to its other end."""
+        """Keep the cursor out of labels: a step into a label leads to its other end."""
         if not self._pastes:
             return selection
         start, end = selection
@@ -206,7 +207,7 @@ class Prompt(TextArea):
         return location
 
     def edit(self, edit: Edit) -> EditResult:
-        """Perform an edit; one that touches a part of a label takes the whole label."""
+        """Perform an edit, extended to the whole of every label that it touches."""
         top, bottom = sorted((edit.from_location, edit.to_location))
         if top != bottom:
             for start, end, _label in self._spans(top[0]):
@@ -219,7 +220,7 @@ class Prompt(TextArea):
         return super().edit(edit)
 
     def get_line(self, line_index: int) -> Text:
-        """A line with its labels in their own colour."""
+        """Return a line with its labels in their own colour."""
         line = super().get_line(line_index)
         for start, end, _label in self._spans(line_index):
             line.stylize(self.get_component_rich_style("prompt--paste"), start, end)

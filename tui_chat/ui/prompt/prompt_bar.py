@@ -1,7 +1,7 @@
-"""The prompt with its mark, token count, history, edit mode and slash completion.
+"""The prompt bar: the prompt with its mark, token count, history, edit mode and slash completion.
 
-Owns the draft until it is sent. Decides nothing about it: the screen takes `Submitted` and either
-takes the draft or leaves it where it is.
+The bar holds the draft until Enter. It then posts `Submitted`, and the screen sends the draft or
+gives it back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHORT_PLACEHOLDER = "Type a message."
 
 
 class PromptBar(Vertical):
-    """Where a message is written, from the first letter to Enter."""
+    """The bar in which the user writes a message, from the first letter to Enter."""
 
     HELP = "Type a message and press Enter. A slash at the beginning starts a command."
     BINDING_GROUP_TITLE = "Prompt"
@@ -40,13 +40,14 @@ class PromptBar(Vertical):
     ]
 
     tokens: reactive[int | None] = reactive(None)
-    """Tokens of the draft; None while nothing can count them."""
+    """Tokens of the draft; None until a tokenizer can count them."""
     too_long: reactive[bool] = reactive(False)
+    """Whether the draft is too long to be sent."""
     editing: reactive[str | None] = reactive(None)
-    """Id of the message that is edited."""
+    """Id of the message being edited; None for a new message."""
 
     class Submitted(Message):
-        """Enter was pressed on a draft that is not empty."""
+        """Posted when Enter is pressed on a draft that is not empty."""
 
         def __init__(self, draft: Draft, editing: str | None) -> None:
             super().__init__()
@@ -54,7 +55,7 @@ class PromptBar(Vertical):
             self.editing = editing
 
     class DraftChanged(Message):
-        """The draft is another one now."""
+        """Posted when the draft has changed."""
 
         def __init__(self, draft: Draft) -> None:
             super().__init__()
@@ -64,16 +65,16 @@ class PromptBar(Vertical):
         super().__init__(id=id)
         self.past = PromptHistory()
         self.values: Mapping[str, Values] = {}
-        """Known values of the arguments of slash commands."""
+        """Sources of the known values for the arguments of slash commands, by command."""
         self._prompt = Prompt(id="prompt")
         self._completions = CompletionList()
         self._dismissed = ""
         self._own = Draft()
         self.is_editing_reply = False
-        """Whether Enter only keeps what is typed, without asking the model."""
+        """Whether Enter only keeps the text, without asking the model to answer it."""
 
     def compose(self) -> ComposeResult:
-        """Completions, the hint of the edit mode, and the prompt between mark and count."""
+        """Compose the completions, the edit hint, and the prompt between its mark and its count."""
         yield self._completions
         yield Static("", id="edit-hint", markup=False)
         with Horizontal(id="prompt-row"):
@@ -82,7 +83,7 @@ class PromptBar(Vertical):
             yield Static("", id="prompt-count", markup=False)
 
     def on_mount(self) -> None:
-        """Begin empty."""
+        """Show the placeholder and the count."""
         self._prompt.placeholder = Content(PLACEHOLDER)
         self._show_count()
 
@@ -95,16 +96,16 @@ class PromptBar(Vertical):
 
     @property
     def draft(self) -> Draft:
-        """What is typed."""
+        """The typed text with its pastes."""
         return self._prompt.draft
 
     @property
     def is_completing(self) -> bool:
-        """Whether the list of commands is open."""
+        """Whether the list of completions is open."""
         return self._completions.is_open
 
     def take(self) -> Draft:
-        """Empty the prompt and return what was in it."""
+        """Leave the edit mode or empty the prompt; return the draft that was in it."""
         draft = self.draft
         if self.editing is not None:
             self.leave_edit()
@@ -113,22 +114,22 @@ class PromptBar(Vertical):
         return draft
 
     def give_back(self, draft: Draft) -> None:
-        """Put a draft back that could not be sent, before what has been typed since."""
+        """Put back a draft that could not be sent, in front of the text typed since."""
         self._prompt.load_draft(self.joined(draft, self.draft))
 
     @staticmethod
     def joined(draft: Draft, typed: Draft) -> Draft:
-        """A draft before what has been typed since."""
+        """Return a draft followed by the text that was typed since."""
         text = f"{draft.text}\n{typed.text}" if typed.text else draft.text
         return Draft(text, {**draft.pastes, **typed.pastes})
 
     @property
     def own_draft(self) -> Draft:
-        """What is typed as a new message; it waits while another one is edited."""
+        """The draft of a new message, which waits while the user edits another message."""
         return self.draft if self.editing is None else self._own
 
     def set_own(self, draft: Draft) -> None:
-        """Replace what is typed as a new message."""
+        """Replace the draft of the new message."""
         if self.editing is None:
             self._prompt.load_draft(draft)
         else:
@@ -148,12 +149,12 @@ class PromptBar(Vertical):
     # Edit mode ------------------------------------------------------------------------------------
 
     def edit(self, message_id: str, text: str, is_reply: bool, is_note: bool = False) -> None:
-        """Put a message into the prompt to change it; the own draft waits.
+        """Load a message into the prompt for editing; the draft of the new message waits.
 
         Args:
-            message_id: Whose text it is.
-            text: The text.
-            is_reply: Whether it is the model's, so that nobody answers it.
+            message_id: The id of the message.
+            text: Its text.
+            is_reply: Whether it is a reply, so that the model does not answer it.
             is_note: Whether it is a note, which has no versions.
         """
         if self.editing is None:
@@ -170,19 +171,19 @@ class PromptBar(Vertical):
         self._prompt.load_full(text)
 
     def leave_edit(self) -> None:
-        """Leave the edit mode; the own draft comes back."""
+        """Leave the edit mode, and restore the draft of the new message."""
         self.editing, self.is_editing_reply = None, False
         own, self._own = self._own, Draft()
         self._prompt.load_draft(own)
 
     def watch_editing(self, editing: str | None) -> None:
-        """Show what Enter will do."""
+        """Show the hint of the edit mode while it is on."""
         self.set_class(editing is not None, "-editing")
 
     # Keys of the scope `prompt`, run through the one dispatch -------------------------------------
 
     def can(self, action_id: str) -> bool:
-        """Whether an action of the prompt does anything now."""
+        """Return whether an action of the prompt can do anything now."""
         if action_id == "history_previous":
             return self.is_completing or self._prompt.is_at_first_row
         if action_id == "history_next":
@@ -190,19 +191,19 @@ class PromptBar(Vertical):
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab is for the text area only."""
+        """Enable Tab completion only while the text area has the focus."""
         return action != "complete" or self._prompt.has_focus
 
     def send(self) -> None:
-        """Take the marked completion, or hand the draft over, once all typed keys are in it.
+        """Accept the marked completion or submit the draft, once the text area has all typed keys.
 
-        The key comes here at once, while letters pressed before it may still wait in the queue of
-        the text area.
+        This action runs at once, while letters pressed before it may still wait in the queue of the
+        text area. So the work is posted to the end of that queue.
         """
         self._prompt.post_message(events.Callback(callback=self._send_now))
 
     def _send_now(self) -> None:
-        self.complete()  # the list may still be the one for the letters before the last
+        self.complete()  # the list may not have seen the last letters yet
         row = self._completions.current
         if row is not None and row.text.strip() != self._prompt.text.strip():
             self._accept(row)
@@ -211,11 +212,11 @@ class PromptBar(Vertical):
         if self.draft.full.strip():
             self.close_completions()
             editing = self.editing
-            # Taken at once: keys behind this one belong to the next draft.
+            # Take the draft at once, because keys behind this one belong to the next draft.
             self.post_message(self.Submitted(self.take(), editing))
 
     def newline(self) -> None:
-        """Make a new line at the cursor, behind all that was typed before."""
+        """Insert a line break at the cursor, behind all keys typed before."""
         self._prompt.post_message(events.Callback(callback=self._newline_now))
 
     def _newline_now(self) -> None:
@@ -224,7 +225,7 @@ class PromptBar(Vertical):
         self._prompt.replace("\n", *self._prompt.selection, maintain_selection_offset=False)
 
     def history_previous(self) -> None:
-        """The prompt before, or the completion above."""
+        """Show the previous prompt of the history, or mark the completion above."""
         if self.is_completing:
             self._completions.move(-1)
             return
@@ -235,7 +236,7 @@ class PromptBar(Vertical):
             self._prompt.move_cursor((0, row_end))
 
     def history_next(self) -> None:
-        """The prompt after, or the completion below."""
+        """Show the next prompt of the history, or mark the completion below."""
         if self.is_completing:
             self._completions.move(1)
             return
@@ -246,7 +247,7 @@ class PromptBar(Vertical):
     # Completion -----------------------------------------------------------------------------------
 
     def complete(self) -> None:
-        """Show what the draft could become."""
+        """Update the list of completions for the draft."""
         text = self._prompt.text
         if text != self._dismissed:
             self._dismissed = ""
@@ -255,16 +256,16 @@ class PromptBar(Vertical):
         self._completions.rows = tuple(rows)
 
     def close_completions(self) -> None:
-        """Close the list until the draft changes."""
+        """Close the list of completions until the draft changes."""
         self._dismissed = self._prompt.text
         self._completions.rows = ()
 
     def action_complete(self) -> None:
-        """Take the marked completion without running it, once all typed keys are in the draft."""
+        """Accept the marked completion without running it, once all typed keys are in the draft."""
         self._prompt.post_message(events.Callback(callback=self._complete_now))
 
     def _complete_now(self) -> None:
-        self.complete()  # the list may still be the one for the letters before the last
+        self.complete()  # the list may not have seen the last letters yet
         if self._completions.current is not None:
             self._accept(self._completions.current)
         else:
@@ -282,11 +283,11 @@ class PromptBar(Vertical):
     # The count ------------------------------------------------------------------------------------
 
     def watch_tokens(self) -> None:
-        """Show the size of the draft."""
+        """Show the new token count."""
         self._show_count()
 
     def watch_too_long(self, too_long: bool) -> None:
-        """Colour a draft that cannot be sent."""
+        """Colour a draft that is too long to be sent."""
         self.set_class(too_long, "-too-long")
 
     def _show_count(self) -> None:
@@ -295,5 +296,5 @@ class PromptBar(Vertical):
             count.update(Content(text))
 
     def set_compact(self, compact: bool) -> None:
-        """Say less where there is little room."""
+        """Use the short placeholder if there is little room."""
         self._prompt.placeholder = Content(SHORT_PLACEHOLDER if compact else PLACEHOLDER)

@@ -1,7 +1,7 @@
-"""Drafts: what is typed, with its folded pastes, and the history of what was sent.
+"""Drafts with their folded pastes, and the history of sent prompts.
 
-Owns exactness: a folded paste is shown as a short label and comes back letter for letter. Pure
-values without widgets.
+A folded paste is shown as a short label and expands to exactly the pasted text. These are values
+without widgets.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 FOLD_LINES = 8
-"""A paste of this many lines is folded,"""
+"""Number of lines from which a paste is folded."""
 FOLD_CHARACTERS = 1000
-"""or of this many characters."""
+"""Number of characters from which a paste is folded."""
 MOST_CHARACTERS = 64 * 1024
-"""A text that comes from elsewhere is folded beyond this, since typing in it would be slow."""
+"""A longer text from elsewhere is folded too, because editing it in the text area would be slow."""
 
 _NBSP = "\u00a0"
 _LINE_BREAKS_OTHER_THAN_NEWLINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -25,14 +25,14 @@ _LINE_BREAKS_OTHER_THAN_NEWLINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message on its way: the text as shown, and what its labels stand for."""
+    """A message being written: its text as shown, and the text behind each label."""
 
     text: str = ""
     pastes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def full(self) -> str:
-        """The exact text, with every label replaced by what it stands for."""
+        """The exact text, with every label replaced by the text behind it."""
         return expand(self.text, self.pastes)
 
     def __bool__(self) -> bool:
@@ -40,7 +40,10 @@ class Draft:
 
 
 def draft_of(text: str) -> Draft:
-    """A draft of a text that was not typed; folded where a text area would change it."""
+    """Return a draft of a text that was not typed.
+
+    The text is folded if it is too long to edit, or if a text area would change it.
+    """
     if len(text) > MOST_CHARACTERS or _LINE_BREAKS_OTHER_THAN_NEWLINE.search(text):
         label = paste_label(text, None, ())
         return Draft(label, {label: text})
@@ -48,21 +51,21 @@ def draft_of(text: str) -> Draft:
 
 
 def is_long_paste(text: str) -> bool:
-    """Whether a paste is folded to a label."""
+    """Return whether a paste has to be folded."""
     if len(text) >= FOLD_CHARACTERS or text.count("\n") + 1 >= FOLD_LINES:
         return True
     return _LINE_BREAKS_OTHER_THAN_NEWLINE.search(text) is not None
 
 
 def paste_label(text: str, tokens: int | None, taken: Iterable[str]) -> str:
-    """The label of a paste, as `[pasted 212 lines, 1 930 tok]`, different from those taken.
+    """Return a label for a paste, as `[pasted 212 lines, 1 930 tok]`, that is not taken yet.
 
     Its spaces are no-break spaces, so that nobody types such a label by accident.
 
     Args:
-        text: The paste.
-        tokens: Its size if counted.
-        taken: Labels that are in use for other pastes.
+        text: The pasted text.
+        tokens: Its size in tokens; None if not counted yet.
+        taken: Labels of other pastes.
     """
     lines = len(text.splitlines())
     parts = [f"{lines} lines" if lines != 1 else "1 line"]
@@ -79,7 +82,7 @@ def paste_label(text: str, tokens: int | None, taken: Iterable[str]) -> str:
 
 
 def expand(text: str, pastes: Mapping[str, str]) -> str:
-    """Replace labels by what they stand for; what comes out is not looked at again."""
+    """Replace labels by the text behind them; labels in the inserted text are not expanded."""
     if not pastes:
         return text
     labels = "|".join(re.escape(label) for label in sorted(pastes, key=len, reverse=True))
@@ -87,7 +90,7 @@ def expand(text: str, pastes: Mapping[str, str]) -> str:
 
 
 class PromptHistory:
-    """The drafts that were sent, newest last, and where one stands in them."""
+    """The sent drafts, oldest first, and the current place among them."""
 
     def __init__(self) -> None:
         self._of_chat: list[Draft] = []
@@ -98,25 +101,33 @@ class PromptHistory:
 
     @property
     def is_browsing(self) -> bool:
-        """Whether an earlier prompt is shown instead of the own draft."""
+        """Whether the prompt shows an earlier draft instead of the user's own."""
         return self._index is not None
 
     def open_chat(self, texts: Iterable[str]) -> None:
-        """Take the user messages of a chat as history, oldest first, before those of this run."""
+        """Set the user messages of a chat as the older part of the history.
+
+        Args:
+            texts: The messages, oldest first.
+        """
         self._of_chat = [draft_of(text) for text in texts]
         self.rest()
 
     def add(self, draft: Draft) -> None:
-        """Remember a draft that was sent."""
+        """Add a sent draft."""
         self._of_run.append(draft)
         self.rest()
 
     def rest(self) -> None:
-        """Forget the place: the next step back begins at the newest."""
+        """Leave the history: the next step back begins at the newest draft again."""
         self._index = None
 
     def previous(self, current: Draft) -> Draft | None:
-        """One step back; None at the oldest. The own draft is kept for the way back."""
+        """Go one step back and return that draft; None at the oldest.
+
+        Args:
+            current: The user's own draft, which is kept for the way back.
+        """
         if self._index is None:
             self._entries = self._all()
             self._own = current
@@ -129,7 +140,7 @@ class PromptHistory:
         return self._entries[self._index]
 
     def next(self) -> Draft | None:
-        """One step forward; after the newest comes the own draft, then None."""
+        """Go one step forward; the user's own draft follows the newest one, then None."""
         if self._index is None:
             return None
         self._index += 1
@@ -139,7 +150,7 @@ class PromptHistory:
         return self._own
 
     def _all(self) -> list[Draft]:
-        """Every text once, at its newest place."""
+        """Return every text once, at its newest place."""
         newest: dict[str, Draft] = {}
         for draft in (*self._of_chat, *self._of_run):
             newest.pop(draft.full, None)

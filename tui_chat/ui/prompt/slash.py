@@ -1,7 +1,7 @@
-"""What can be typed after a slash: commands, and the values of those that take one.
+"""Slash commands: parsing them, and completing commands and the values of their arguments.
 
-Owns the reading of slash commands. Reads the declarations only, so a new action or parameter is
-completed as soon as it exists. Runs nothing.
+Completion reads the declared actions and parameters, so a new one is completed as soon as it is
+declared. Running a command is left to the caller.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ _ESCAPED = re.compile(r"//+[A-Za-z][^\n]*\s*")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One row of the list over the prompt."""
+    """One row of the list of completions."""
 
     text: str
-    """What the draft becomes."""
+    """The draft after the row is accepted."""
     label: str
     help: str
     needs_more: bool = False
-    """Whether an argument has to follow before it can be run."""
+    """Whether the command needs an argument before it can run."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A command as typed."""
+    """A slash command as typed."""
 
     action: Action
     argument: str
 
 
 Values = Callable[[], Iterable[tuple[str, str]]]
-"""Gives the known values of an argument, each with a few words about it."""
+"""Returns the known values of an argument, each with a few words about it."""
 
 
 def is_command(text: str) -> bool:
-    """Whether a draft is meant as a command and not as a message."""
+    """Return whether a draft is a command instead of a message."""
     return text == "/" or _COMMAND.fullmatch(text) is not None
 
 
 def literal(text: str) -> str:
-    """The message that a draft stands for: `//x` is the way to say `/x`."""
+    """Return the message that a draft stands for: `//x` sends `/x`."""
     return text[1:] if _ESCAPED.fullmatch(text) else text
 
 
 def escaped(text: str) -> str:
-    """The draft that stands for a message; `literal` is its inverse."""
+    """Return the draft that stands for a message; the inverse of `literal`."""
     return f"/{text}" if _COMMAND.fullmatch(text) or _ESCAPED.fullmatch(text) else text
 
 
 def parse(text: str) -> SlashCommand:
-    """Read a slash command.
+    """Parse a slash command.
 
     Raises:
-        UsageError: If there is no such command, naming the nearest.
+        UsageError: If there is no such command; it suggests the nearest one.
     """
     name, _, argument = text.strip().partition(" ")
     action = SLASH_COMMANDS.get(name.lower())
@@ -76,7 +76,7 @@ def parse(text: str) -> SlashCommand:
 
 
 def completions(text: str, values: Mapping[str, Values]) -> list[Completion]:
-    """What a draft could become, best first; nothing where it is no command.
+    """Return the completions of a draft, best first; none if it is not a command.
 
     Args:
         text: The draft.

@@ -1,7 +1,7 @@
-"""The best of several: candidates side by side as they are written, and the choice of one.
+"""The best-of screen: candidate replies side by side while the model writes them, to choose one.
 
-Owns which of them the keys are for, and how many there is room for. The session keeps them and what
-is chosen; leaving without a choice loses nothing.
+The session stores the candidates and the choice. If the user leaves without a choice, all
+candidates stay in the chat as versions of the reply.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.message_notes import rate_text
 
 LEAST_WIDTH = 26
-"""Cells below which a column is no pleasure to read; then fewer of them are shown."""
+"""Least width of a column in cells; with less room the screen shows fewer columns."""
 GAP = 2
 """Cells between two columns."""
 
 Choice = tuple[int, Literal["preferred", "shown"]]
-"""The number of the chosen one, from 1, and what `ChatSession.choose` made of it."""
+"""The number of the chosen candidate, from 1, and the result of `ChatSession.choose`."""
 
 
 class BestScreen(Sheet[Choice]):
-    """Shows candidates; the result is the choice.
+    """Shows candidates while they grow; the result is the choice.
 
     Args:
-        session: What writes them.
+        session: The session that writes the candidates.
         candidates: At least two versions of one reply.
-        prompt: The message that they answer.
-        clock: The monotonic time in seconds.
+        prompt: Text of the message that they answer.
+        clock: Returns the monotonic time in seconds.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "best.tcss"]
@@ -100,13 +100,13 @@ class BestScreen(Sheet[Choice]):
         self._unfinished: list[bool] = []
 
     def compose_body(self) -> ComposeResult:
-        """What was asked; where not all fit, a line of all; the columns."""
+        """Compose the prompt, the overview line, and the columns."""
         yield Static(Content(safe_line(self._prompt[:1000])), id="asked", markup=False)
         yield Static(id="all", markup=False)
         yield Horizontal(*self._columns, id="candidates")
 
     def on_mount(self) -> None:
-        """Follow what the session says."""
+        """Subscribe to the session's events, and show the candidates as they are."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self._speed.begin(self._clock())
@@ -116,10 +116,10 @@ class BestScreen(Sheet[Choice]):
         self.watch_current()
 
     def on_unmount(self) -> None:
-        """Follow it no more."""
+        """Unsubscribe from the session's events."""
         self._unsubscribe()
 
-    # What the session says ------------------------------------------------------------------------
+    # Session events -------------------------------------------------------------------------------
 
     @on(EngineBatch)
     def _batch(self, event: EngineBatch) -> None:
@@ -127,7 +127,7 @@ class BestScreen(Sheet[Choice]):
         self._refresh(self._read(event.events))
 
     def _read(self, said: Iterable[SessionEvent]) -> dict[str, Prefill]:
-        """Count what was written; returns how far the prompt of each has been read."""
+        """Measure the decode speed; return the prefill progress by candidate."""
         prefills: dict[str, Prefill] = {}
         for event in said:
             if not isinstance(event, EngineUpdate) or event.message_id not in self._ids:
@@ -140,18 +140,22 @@ class BestScreen(Sheet[Choice]):
 
     @property
     def _candidates(self) -> list[Message]:
-        """The candidates as they are shown."""
+        """The candidates as the columns show them."""
         return [column.message for column in self._columns]
 
     @property
     def is_writing(self) -> bool:
-        """Whether any of them is still to be written."""
+        """Whether any candidate is unfinished."""
         return any(message.is_unfinished for message in self._candidates)
 
     def _refresh(self, prefills: dict[str, Prefill]) -> None:
-        """Show the candidates as the session has them."""
+        """Update the columns from the session.
+
+        Close the screen if the candidates are not in the open chat any more, or if the user has
+        stopped them before they had any text.
+        """
         if not all(map(self._session.is_here, self._ids)):
-            self.dismiss(None)  # another chat was opened before this screen was
+            self.dismiss(None)  # another chat was opened before this screen was mounted
             return
         for column, message_id in zip(self._columns, self._ids, strict=True):
             column.show(self._session.message(message_id), prefills.get(message_id))
@@ -163,7 +167,7 @@ class BestScreen(Sheet[Choice]):
             self.refresh_bindings()
         has_text = any(message.text for message in self._candidates)
         if self._is_giving_up and not self.is_writing and not has_text:
-            self.dismiss(None)  # they were stopped before anything was written
+            self.dismiss(None)  # the user stopped them before they had any text
 
     def _note(self) -> str:
         states = [message.status for message in self._candidates]
@@ -185,17 +189,17 @@ class BestScreen(Sheet[Choice]):
 
     @property
     def shown_count(self) -> int:
-        """How many columns there is room for."""
-        # before the first layout, about what it will be
+        """Number of columns that fit, at least 1."""
+        # Before the first layout, use an estimate: the screen's width less the frame.
         width = self.query_one("#candidates").size.width or self.app.size.width - 8
         return max(1, min(len(self._columns), (width + GAP) // (LEAST_WIDTH + GAP)))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show as many columns as fit."""
+        """Show as many columns as fit the new size."""
         self.call_after_refresh(self.watch_current)
 
     def watch_current(self) -> None:
-        """Mark the candidate, and bring it into view with those beside it."""
+        """Mark the current candidate, and show it with as many of its neighbours as fit."""
         count = self.shown_count
         if self.current < self._first:
             self._first = self.current
@@ -211,7 +215,7 @@ class BestScreen(Sheet[Choice]):
         self.refresh_bindings()
 
     def _show_all(self) -> None:
-        """A line with every candidate, for where there are more than columns."""
+        """Update the overview line, which is visible if not all columns fit."""
         line = self.query_one("#all", Static)
         gap = " " if 5 * len(self._columns) <= line.size.width else ""
         pieces: list[Content] = []
@@ -224,7 +228,7 @@ class BestScreen(Sheet[Choice]):
     # What the keys do -----------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Esc stops what runs before it leaves."""
+        """Enable the keys that apply; Esc stops unfinished candidates first, and closes then."""
         if action == "stop_all":
             return self.is_writing
         if action == "close":
@@ -236,7 +240,7 @@ class BestScreen(Sheet[Choice]):
         return super().check_action(action, parameters)
 
     def action_move(self, step: int) -> None:
-        """Mark a neighbour."""
+        """Move the mark by `step` candidates, to the right if positive."""
         self.current = max(0, min(len(self._columns) - 1, self.current + step))
 
     @on(CandidateColumn.Pressed)
@@ -245,40 +249,45 @@ class BestScreen(Sheet[Choice]):
         self.current = event.number - 1
 
     def action_scroll_text(self, pages: float, lines: int = 0) -> None:
-        """Scroll the text of the marked candidate by so many pages and lines."""
+        """Scroll the text of the marked candidate.
+
+        Args:
+            pages: Pages to scroll, down if positive.
+            lines: Lines to scroll in addition.
+        """
         page = self._columns[self.current].page
         step = round(pages * max(1, page.size.height - 1)) + lines
         page.scroll_relative(y=step)
 
     def action_scroll_to(self, end: bool) -> None:
-        """Go to the start of the text of the marked candidate, or to its end and follow that."""
+        """Scroll to the start of the marked candidate's text, or to its end and follow it."""
         column = self._columns[self.current]
         column.page.hold(None if end else (column.message.id, 0))
 
     def action_stop_one(self) -> None:
-        """Stop the marked candidate."""
+        """Stop the marked candidate; it keeps its text."""
         self._session.stop_reply(self._ids[self.current])
 
     def action_stop_all(self) -> None:
-        """Stop all that run."""
+        """Stop all unfinished candidates; they keep their texts."""
         self._is_giving_up = True
         for message_id in self._ids:
             self._session.stop_reply(message_id)
 
     def action_close(self) -> None:
-        """Leave; what still runs is stopped first."""
+        """Close; if candidates are unfinished, stop them instead."""
         if self.is_writing:
             self.action_stop_all()
         else:
             self.dismiss(None)
 
     def action_pick(self, number: int) -> None:
-        """Choose a candidate by its number."""
+        """Choose a candidate by its number, from 1."""
         self.current = number - 1
         self.action_choose()
 
     def action_choose(self) -> None:
-        """Choose the marked candidate."""
+        """Choose the marked candidate; a toast says why if the session rejects it."""
         chosen = self._ids[self.current]
         others = [message_id for message_id in self._ids if message_id != chosen]
         try:
@@ -288,7 +297,7 @@ class BestScreen(Sheet[Choice]):
             return
         self.dismiss((self.current + 1, outcome))
 
-    # What is pressed in the texts -----------------------------------------------------------------
+    # Clicks in the texts --------------------------------------------------------------------------
 
     @on(MessageList.Pressed)
     def _text_pressed(self, event: MessageList.Pressed) -> None:
@@ -302,6 +311,6 @@ class BestScreen(Sheet[Choice]):
 
     @on(MessageList.LinkClicked)
     async def _link_clicked(self, event: MessageList.LinkClicked) -> None:
-        """Ask before a link is opened, as the chat does."""
+        """Ask the user before opening a link, as the chat screen does."""
         event.stop()
         await self.app.ask_about_link(event.address)  # type: ignore[attr-defined]

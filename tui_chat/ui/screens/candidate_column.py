@@ -1,4 +1,4 @@
-"""One candidate of several: how far it is, and its text as it grows."""
+"""One column of the best-of screen: the state of a candidate reply, and its text as it grows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDED = {"length": "cut by the length limit", "stop": "ended at a stop string"}
 
 
 def sign_of(message: Message) -> str:
-    """How far a candidate is, in one character."""
+    """Return a one-cell symbol for the state of a candidate."""
     if message.is_unfinished:
         return "▸" if message.status == "streaming" else "…"
     if message.status == "failed":
@@ -29,11 +29,11 @@ def sign_of(message: Message) -> str:
 
 
 def state_of(message: Message, prefill: Prefill | None) -> str:
-    """How far a candidate is, in a few words.
+    """Return the state of a candidate in a few words.
 
     Args:
         message: The candidate.
-        prefill: How far its prompt has been read.
+        prefill: The progress of its prefill; None if not reported yet.
     """
     if message.status == "waiting":
         return "waits"
@@ -47,20 +47,20 @@ def state_of(message: Message, prefill: Prefill | None) -> str:
 
 
 def tokens_of(message: Message) -> int:
-    """How many tokens a candidate has by now."""
+    """Return the number of tokens that a candidate has so far."""
     return int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
 
 
 class CandidateColumn(Vertical):
-    """A candidate with its number.
+    """A candidate with its number, state and text.
 
     Args:
-        number: From 1.
+        number: The number of the candidate, from 1.
         message: The candidate.
     """
 
     class Pressed(TextualMessage):
-        """The column was clicked."""
+        """Posted when the user clicks the column."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
@@ -72,22 +72,27 @@ class CandidateColumn(Vertical):
         self.message = message
         self._prefill: Prefill | None = None
         self.page = MessageList(is_framed=False, classes="candidate-text")
-        """Its text, which grows below: nothing above moves unless the reader goes to the end."""
+        """The text. It stays at its start while it grows, unless the user scrolls to the end."""
         self.page.set_path([message])
         self.page.hold((message.id, 0))
 
     def compose(self) -> ComposeResult:
-        """Number, state and size; below them the text."""
+        """Compose the head line, the line for an error, and the text."""
         yield Static(classes="candidate-head", markup=False)
         yield Static(classes="candidate-error", markup=False)
         yield self.page
 
     def on_mount(self) -> None:
-        """Show how far it is."""
+        """Show the first state."""
         self._show_state()
 
     def show(self, message: Message, prefill: Prefill | None = None) -> None:
-        """Show a newer state of the candidate."""
+        """Show a newer state of the candidate.
+
+        Args:
+            message: The candidate as it is now.
+            prefill: The progress of its prefill; None to keep the last one.
+        """
         self.message = message
         self._prefill = prefill or self._prefill
         self.page.show_message(message)
@@ -95,7 +100,7 @@ class CandidateColumn(Vertical):
             self._show_state()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Say as much about it as there is room for."""
+        """Fit the head line to the new width."""
         self._show_state()
 
     def _show_state(self) -> None:
@@ -111,6 +116,6 @@ class CandidateColumn(Vertical):
         self.set_class(message.status == "failed", "-failed")
 
     def on_click(self, event: events.Click) -> None:
-        """Ask to be the one that the keys are for, unless text was selected by dragging."""
+        """Post `Pressed`, unless the click ended a text selection."""
         if not self.screen.get_selected_text():
             self.post_message(self.Pressed(self.number))

@@ -1,7 +1,8 @@
-"""Modal screens take one answer: a second key, a double click or a late thread change nothing.
+"""A base class that makes sure that a modal screen is dismissed only once.
 
-Textual pops whatever screen is on top when any screen is dismissed, the chat itself included.
-Every modal screen of the program therefore derives from `ClosesOnce`.
+When any screen is dismissed, Textual pops the screen on top of the stack, even if that is the
+chat. A second key, a double click or a late worker must therefore not dismiss a screen again, so
+every modal screen of the program derives from `ClosesOnce`.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ R = TypeVar("R")
 
 
 class ClosesOnce(ModalScreen[R], Generic[R]):
-    """A modal screen that can be answered once, while it is on top."""
+    """A modal screen that can be dismissed only once, and only while it is on top."""
 
     _has_answer = False
 
     @property
     def is_over(self) -> bool:
-        """Whether it has been answered, and closes."""
+        """Whether the screen has been dismissed and is closing."""
         return self._has_answer
 
     def dismiss(self, result: R | None = None) -> AwaitComplete:
-        """Close with a result; an answer to a screen that closes, or is covered, is dropped."""
+        """Close with a result.
+
+        A call is ignored if the screen is closing already or is not on top.
+        """
         if self._has_answer or self.app.screen is not self:
             return AwaitComplete()
         self._has_answer = True
         return super().dismiss(result)
 
     async def on_event(self, event: events.Event) -> None:
-        """Take no more keys and clicks once it closes; those on their way to it are dropped."""
+        """Drop keys, clicks and pastes that arrive after the screen was dismissed."""
         if self._has_answer and isinstance(event, events.InputEvent | events.Paste):
             return
         await super().on_event(event)

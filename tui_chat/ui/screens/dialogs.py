@@ -1,6 +1,6 @@
-"""Small questions: yes or no, a text, a link, what to do with a message.
+"""Small dialogs: yes or no, a text field, a link to confirm, and the menu of a message.
 
-Owns the asking; what an answer leads to is the matter of whoever asks.
+The dialogs only return the answer; the caller acts on it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tui_chat.ui.widgets.field import Field
 from tui_chat.ui.widgets.line_view import fitted
 
 Check = Callable[[str], str]
-"""Says what is wrong with a typed text; empty if nothing is."""
+"""Returns what is wrong with a typed text; empty if it is valid."""
 
 
 class _Answers(Horizontal):
-    """A row of buttons that the arrow keys go through."""
+    """A row of buttons between which the arrow keys move the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "app.focus_previous", "Previous", show=False),
@@ -43,14 +43,14 @@ def _button(label: str, name: str) -> Button:
 
 
 class ConfirmScreen(Sheet[bool]):
-    """A question with two answers; stepping back is the second one.
+    """A question with two answers; the result is True for yes. Closing it means no.
 
     Args:
-        question: In a few words, with a question mark.
-        yes: Label of the answer that does it.
-        no: Label of the answer that leaves everything as it is.
-        detail: What would happen, in a sentence.
-        is_safe: Whether Enter alone may mean yes.
+        question: The question in a few words, with a question mark.
+        yes: Label of the answer that goes ahead.
+        no: Label of the answer that changes nothing.
+        detail: A sentence on what would happen.
+        is_safe: Whether the yes button has the focus at first, so that Enter means yes.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "dialogs.tcss"]
@@ -72,7 +72,7 @@ class ConfirmScreen(Sheet[bool]):
         self._yes, self._no, self._detail, self._is_safe = yes, no, detail, is_safe
 
     def compose_body(self) -> ComposeResult:
-        """The detail and the two answers."""
+        """Compose the detail and the two buttons."""
         if self._detail:
             yield Static(plain(self._detail), classes="dialog-text")
         with _Answers(classes="dialog-answers"):
@@ -80,17 +80,17 @@ class ConfirmScreen(Sheet[bool]):
             yield _button(self._no, "no")
 
     def on_mount(self) -> None:
-        """Begin at the answer that cannot hurt."""
+        """Focus the no button, or the yes button if yes is safe."""
         super().on_mount()
         yes, no = self.query(Button)
         (yes if self._is_safe else no).focus()
 
     def action_answer(self, answer: bool) -> None:
-        """Give an answer."""
+        """Close with an answer."""
         self.dismiss(answer)
 
     def action_close(self) -> None:
-        """Leave everything as it is."""
+        """Close with no as the answer."""
         self.dismiss(False)
 
     @on(Button.Pressed)
@@ -100,31 +100,33 @@ class ConfirmScreen(Sheet[bool]):
 
 
 class _Text(TextArea):
-    """Several lines; Enter is left to the screen."""
+    """A text area that leaves Enter to the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("shift+enter,ctrl+j,alt+enter", "new_line", "New line", key_display="^J")
     ]
 
     def action_new_line(self) -> None:
-        """Begin a new line."""
+        """Insert a line break."""
         self.insert("\n")
 
     def on_key(self, event: events.Key) -> None:
-        """Leave Enter to the screen, before the text area takes it as a new line."""
+        """Keep the text area from inserting a line break on Enter."""
         if event.key == "enter":
             event.prevent_default()
 
 
 class InputScreen(Sheet[str]):
-    """Asks for a text.
+    """Asks for a text; the result is the text.
 
     Args:
-        title: What it is.
-        value: What it is now.
-        hint: What to know while typing.
-        validate: Says what is wrong with a text; it is kept open until that is nothing.
-        is_multiline: Several lines; Enter keeps the text there too, Ctrl+J makes a new line.
+        title: The title of the dialog.
+        value: The initial text.
+        hint: A hint below the field.
+        validate: Checks the text on Enter. While it returns a problem, the dialog shows that in
+            place of the hint and stays open.
+        is_multiline: Whether the text can have several lines. Enter accepts the text in either
+            case; Ctrl+J inserts a line break.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "dialogs.tcss"]
@@ -148,7 +150,7 @@ class InputScreen(Sheet[str]):
         self._refused: str | None = None
 
     def compose_body(self) -> ComposeResult:
-        """The field and the hint."""
+        """Compose the field and the hint."""
         if self._is_multiline:
             yield _Text(self._value, id="field", soft_wrap=True, compact=True)
         else:
@@ -156,7 +158,7 @@ class InputScreen(Sheet[str]):
         yield Static(plain(self._hint), id="hint", classes="dialog-text")
 
     def on_mount(self) -> None:
-        """Begin at the end of the text."""
+        """Focus the field, with the cursor at the end of the text."""
         super().on_mount()
         field = self.query_one("#field")
         field.focus()
@@ -165,13 +167,13 @@ class InputScreen(Sheet[str]):
 
     @property
     def value(self) -> str:
-        """The text as it stands."""
+        """The text in the field."""
         if self._is_multiline:
             return self.query_one("#field", TextArea).text
         return self.query_one("#field", Input).value
 
     def action_submit(self) -> None:
-        """Keep the text, unless something is wrong with it."""
+        """Close with the text, or show what is wrong with it."""
         problem = self._validate(self.value) if self._validate is not None else ""
         if problem:
             self._refused = self.value
@@ -193,10 +195,11 @@ class InputScreen(Sheet[str]):
 
 
 class LinkScreen(Sheet[Literal["open", "copy"]]):
-    """Shows where a link really leads before it is opened.
+    """Shows the real target of a link, and asks whether to open or copy it.
 
     Args:
-        url: From anywhere. One that must not be opened can only be copied.
+        url: The address, which need not be trusted. If `read_link` finds a problem with it, the
+            dialog only offers to copy it.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "dialogs.tcss"]
@@ -213,7 +216,7 @@ class LinkScreen(Sheet[Literal["open", "copy"]]):
         )
 
     def compose_body(self) -> ComposeResult:
-        """The host, the whole address, the answers."""
+        """Compose the host, the whole address, any warning, and the buttons."""
         link = self._link
         if link.problem:
             yield Static(plain(f"{link.problem}."), classes="dialog-text -warning")
@@ -229,22 +232,22 @@ class LinkScreen(Sheet[Literal["open", "copy"]]):
             yield _button("Leave", "leave")
 
     def on_mount(self) -> None:
-        """Begin at the answer that is meant, or at leaving where there is something to think."""
+        """Focus the open button, or the leave button if the link is doubtful."""
         super().on_mount()
         doubtful = self._link.problem or self._link.warning
         buttons = list(self.query(Button))
         (buttons[-1] if doubtful else buttons[0]).focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A link with a problem cannot be opened."""
+        """Disable opening a link that has a problem."""
         return not (action == "open" and self._link.problem)
 
     def action_open(self) -> None:
-        """Open it."""
+        """Close with `open` as the answer."""
         self.dismiss("open")
 
     def action_copy(self) -> None:
-        """Copy it instead."""
+        """Close with `copy` as the answer."""
         self.dismiss("copy")
 
     @on(Button.Pressed)
@@ -255,12 +258,12 @@ class LinkScreen(Sheet[Literal["open", "copy"]]):
 
 
 class MessageMenu(ListSheet[str]):
-    """What is known of a message, and what can be done with it.
+    """The actions and facts of a message; the result is the id of the chosen action.
 
     Args:
-        facts: Names and values, as `ui.message_notes.message_facts` makes them.
-        action_ids: Ids of the actions that can be used now, in the order to show them.
-        title: What the message is called.
+        facts: Names and values, as `ui.transcript.message_facts.message_facts` returns them.
+        action_ids: Ids of the actions that are available now, in the order to show them.
+        title: The title of the menu.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "dialogs.tcss"]
@@ -280,7 +283,7 @@ class MessageMenu(ListSheet[str]):
         self._actions = [action_by_id(action_id) for action_id in action_ids]
 
     def compose_body(self) -> ComposeResult:
-        """Actions, then facts."""
+        """Compose the actions, and the facts below."""
         yield ChoiceList[Action](self._draw, self._actions, id="choices")
         lines = [
             Content.assemble((fitted(name, 14), "$text-muted"), plain_line(value))
@@ -290,7 +293,7 @@ class MessageMenu(ListSheet[str]):
             yield Static(Content("\n").join(lines), id="facts", classes="dialog-text")
 
     def on_mount(self) -> None:
-        """Begin at the first action."""
+        """Focus the list, with the first action highlighted."""
         super().on_mount()
         self.choices.focus()
 
@@ -306,7 +309,7 @@ class MessageMenu(ListSheet[str]):
         return Content.assemble(fitted(action.label, 18), text, key)
 
     def on_key(self, event: events.Key) -> None:
-        """The key of an action does it at once, unless it moves through the list."""
+        """Choose an action by its own key, unless that key is bound on this screen."""
         if event.key in self.active_bindings:
             return
         for action in self._actions:
@@ -322,7 +325,7 @@ class MessageMenu(ListSheet[str]):
 
 
 def _clause(sentence: str, room: int) -> str:
-    """A sentence, or its first clause where that fits and the whole does not."""
+    """Return a sentence, or only its first clause if the sentence has over `room` characters."""
     if len(sentence) <= room:
         return sentence
     clauses = (sentence.partition(mark)[0] for mark in ("; ", ", "))

@@ -1,7 +1,7 @@
-"""Help (F1): what has the focus, then every key, slash command and parameter.
+"""The help screen (F1): an introduction to the focused part, and all keys, commands and parameters.
 
-Owns the two lines about each place. Everything else is read from the declarations of actions and
-parameters, with the user's own keys, so it cannot differ from the program.
+The tables are generated from the declarations of actions and parameters, with the user's own key
+bindings, so they always agree with the program. Only the introductions are written here.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class Section:
 
 
 class HelpScreen(Sheet[None]):
-    """Help for one place of the program.
+    """Help that begins with one part of the program.
 
     Args:
-        topic: A scope of `actions`, or the name of a widget, which is matched to one.
+        topic: A scope of `tui_chat.actions`, or the name of a widget, from which `scope_of`
+            derives one.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "help.tcss"]
@@ -79,12 +80,12 @@ class HelpScreen(Sheet[None]):
         super().__init__("Help")
 
     def compose_body(self) -> ComposeResult:
-        """Filter and lines."""
+        """Compose the filter and the view of the lines."""
         yield Filter("Type to filter")
         yield LineView(id="lines")
 
     def on_mount(self) -> None:
-        """Show everything."""
+        """Show the whole help, and focus the filter."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self.note = _SCOPES[self._scope]
@@ -104,12 +105,12 @@ class HelpScreen(Sheet[None]):
         self.query_one(LineView).show_lines(lambda width: help_lines(about, sections, width))
 
     def action_lines(self, action: str) -> None:
-        """Scroll the lines while the filter has the focus."""
+        """Forward a scroll action, such as `page_up`, to the lines; the filter keeps the focus."""
         getattr(self.query_one(LineView), f"action_{action}")()
 
 
 def scope_of(topic: str) -> Scope:
-    """The place that a topic is about: a scope itself, or the name of a widget in one."""
+    """Return the scope of a topic, which is a scope or the name of a widget; `app` if unknown."""
     name = topic.lower()
     words: tuple[tuple[str, Scope], ...] = (
         ("param", "parameters"), ("valueeditor", "parameters"),
@@ -120,11 +121,11 @@ def scope_of(topic: str) -> Scope:
 
 
 def help_sections(scope: Scope, keys: Callable[[Action], str]) -> list[Section]:
-    """Every table of the help: keys of that place first, then the others.
+    """Return all tables of the help, beginning with the keys of one scope.
 
     Args:
-        scope: What has the focus.
-        keys: Gives the keys of an action as the user has them.
+        scope: The scope of the focused widget.
+        keys: Returns the keys that the user has bound to an action; empty for none.
     """
     order = [scope, *(other for other in _SCOPES if other != scope)]
     sections = []
@@ -144,7 +145,10 @@ def help_sections(scope: Scope, keys: Callable[[Action], str]) -> list[Section]:
 
 
 def matching(sections: Iterable[Section], text: str) -> list[Section]:
-    """The rows that hold every word of a text; a title that does keeps its whole table."""
+    """Return the rows that contain every word of a text, as sections.
+
+    A section whose title contains every word keeps all of its rows.
+    """
     words = text.lower().split()
     result = []
     for section in sections:
@@ -159,7 +163,13 @@ def matching(sections: Iterable[Section], text: str) -> list[Section]:
 
 
 def help_lines(about: str, sections: Sequence[Section], width: int) -> list[Content]:
-    """The help as lines of at most `width` cells."""
+    """Return the help as lines of at most `width` cells.
+
+    Args:
+        about: The introduction; may be empty.
+        sections: The tables.
+        width: Width of the view in cells; from 60 on, keys and texts stand side by side.
+    """
     lines = [Content(line) for line in wrapped(about, width)]
     left = min(_LEFT_CELLS, width // 3) if width >= 60 else 0
     for section in sections:
@@ -171,7 +181,7 @@ def help_lines(about: str, sections: Sequence[Section], width: int) -> list[Cont
 
 
 def _row(key: str, text: str, left: int, width: int) -> list[Content]:
-    """One row: side by side, or the text below its key where there is no room for two columns."""
+    """Return a row: key and text side by side, or below each other if `left` is 0."""
     if not left:
         below = (Content.styled(f"  {line}", "$text-muted") for line in wrapped(text, width - 2))
         return [Content(fitted(key, width)), *below]

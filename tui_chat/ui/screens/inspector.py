@@ -1,6 +1,6 @@
-"""The prompt inspector (F5): the exact tokens that would be sent, and what would not be.
+"""The prompt inspector (F5): the exact tokens of the next prompt, and the messages left out of it.
 
-Owns how ids and texts stand above each other. Composes nothing; it shows what the session composes.
+Each token's text stands above its id. The session composes the prompt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INDENT = 2
 
 @dataclass(frozen=True, slots=True)
 class TokenCell:
-    """One token as it is shown: its text above its id."""
+    """One token for display: its text above its id."""
 
     text: str
     token_id: int
@@ -41,23 +41,23 @@ class TokenCell:
 
     @property
     def width(self) -> int:
-        """Cells, without the gap."""
+        """Width in cells, without the gap to the next token."""
         return max(cell_len(self.text), len(str(self.token_id)))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A message of the prompt, or one that is not sent."""
+    """A message of the prompt, or one that was left out of it."""
 
     role: str
     tokens: tuple[TokenCell, ...]
     dropped_text: str = ""
-    """What is not sent; empty for a block that is."""
+    """Text of a message that was left out; empty for a message of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A prompt as the inspector shows it."""
+    """A prompt in the form that the inspector shows."""
 
     ids: tuple[int, ...]
     context: int
@@ -66,11 +66,11 @@ class Inspection:
     dropped_turns: int
     dropped_tokens: int
     noted_turns: int = 0
-    """Of the turns that are not sent, those that a note stands for."""
+    """How many of the dropped turns a note summarises."""
 
     @property
     def summary(self) -> str:
-        """The counts, in one line."""
+        """The token counts on one line."""
         parts = [f"{grouped(len(self.ids))} of {grouped(self.context)} tokens"]
         parts.append(f"{grouped(self.reserve)} kept for the reply")
         if self.dropped_turns:
@@ -80,10 +80,10 @@ class Inspection:
 
 
 class InspectorScreen(Sheet[None]):
-    """Shows what the model is given.
+    """Shows the prompt that the model would get now.
 
     Args:
-        session: Whose prompt it is.
+        session: The session that composes the prompt.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "inspector.tcss"]
@@ -100,12 +100,12 @@ class InspectorScreen(Sheet[None]):
         self._inspection: Inspection | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Counts and tokens."""
+        """Compose the line of counts and the view of the tokens."""
         yield Static(id="counts", markup=False)
         yield LineView(id="lines")
 
     def on_mount(self) -> None:
-        """Start to compose the prompt."""
+        """Start composing the prompt in a worker thread."""
         super().on_mount()
         self.add_class("-tall-sheet")
         info = self._session.info
@@ -114,7 +114,7 @@ class InspectorScreen(Sheet[None]):
         self.read(self._inspect, self._show)
 
     def _inspect(self) -> Inspection:
-        """Compose and describe. Runs in a thread."""
+        """Compose and describe the prompt. Runs in a worker thread."""
         prompt, encoder = self._session.prompt(), self._session.encoder
         if encoder is None:
             raise BusyError("The model is not loaded yet", "", "Wait until it is")
@@ -130,17 +130,25 @@ class InspectorScreen(Sheet[None]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is something to copy once the prompt is there."""
+        """Enable copying once the prompt is composed."""
         return action != "copy_ids" or self._inspection is not None
 
     def action_copy_ids(self) -> None:
-        """Copy the ids."""
+        """Copy the token ids, separated by spaces."""
         if self._inspection is not None:
             self.copy_text(" ".join(map(str, self._inspection.ids)))
 
 
 def inspect(prompt: Prompt, encoder: TokenEncoder) -> Inspection:
-    """Describe a prompt token by token; dropped messages stand where they were."""
+    """Describe a prompt token by token.
+
+    Args:
+        prompt: The prompt, with the messages that were dropped from it.
+        encoder: The encoder of the model's tokenizer, for the texts of the tokens.
+
+    Returns:
+        The description. Dropped messages follow the system message, where they stood in the chat.
+    """
     special = encoder.special_ids
     dropped = tuple(
         Block(_ROLES[message.role], (), safe_text(message.text).strip() or "…")
@@ -166,14 +174,17 @@ def inspect(prompt: Prompt, encoder: TokenEncoder) -> Inspection:
 
 
 def _cell(token_id: int, text: str, is_special: bool) -> TokenCell:
-    """A token with its white space visible: `·` for a space, `⏎` and `⇥` for line end and tab."""
+    """Return a token with visible white space: `·` for a space, `⏎` for a line end, `⇥` for a tab.
+
+    Text longer than `_LONGEST_TOKEN` characters is cut, and a token without text shows as `∅`.
+    """
     visible = safe_text(text).replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
     visible = visible if len(visible) <= _LONGEST_TOKEN else f"{visible[:_LONGEST_TOKEN]}…"
     return TokenCell(visible or "∅", token_id, is_special)
 
 
 def inspection_lines(inspection: Inspection, width: int) -> list[Content]:
-    """The blocks as lines: tokens above their ids, dropped messages dim."""
+    """Return the blocks as lines of `width` cells: tokens above their ids, dropped messages dim."""
     lines: list[Content] = []
     was_dropped = False
     for block in inspection.blocks:
@@ -192,7 +203,7 @@ def inspection_lines(inspection: Inspection, width: int) -> list[Content]:
 
 
 def _dropped(block: Block, width: int) -> Content:
-    """One line for a message that is not sent."""
+    """Return the line for a message that was left out."""
     text = f"{block.role:<7}{fitted(block.dropped_text, width - 7)}"
     return Content.styled(text, "$text-muted")
 
@@ -206,7 +217,7 @@ def _forget_line(inspection: Inspection, width: int) -> Content:
 
 
 def _gloss(tokens: Sequence[TokenCell], width: int) -> list[Content]:
-    """Rows of tokens with their ids below, as many in a row as fit."""
+    """Return rows of tokens with their ids below, as many tokens in a row as fit."""
     lines: list[Content] = []
     row: list[TokenCell] = []
     used = _INDENT

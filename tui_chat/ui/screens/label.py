@@ -1,7 +1,7 @@
-"""The label form: Open Assistant's labels for one message after the other.
+"""The label screen, on which a person gives messages Open Assistant's labels, one after the other.
 
-Owns which message is judged and when that is kept: on leaving a message, as one step that can be
-undone. Whatever was answered is never lost by stepping back.
+The screen saves the answers of a message when the user moves to another one or closes the screen,
+as one step that can be undone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tui_chat.ui.widgets.line_view import LineView
 
 
 def messages_to_label(conversation: Conversation, message: Message) -> list[str]:
-    """The ids to go through: the path's messages of the same role, each with all its versions."""
+    """Return the ids to go through: all versions of the active path's messages of the same role."""
     return [
         version.id
         for on_path in conversation.path()
@@ -42,12 +42,12 @@ def messages_to_label(conversation: Conversation, message: Message) -> list[str]
 
 
 class LabelScreen(Sheet[int]):
-    """Labels messages; the result is how many were changed.
+    """Labels messages; the result is the number of messages whose labels have changed.
 
     Args:
-        session: Whose chat it is.
-        message_ids: What to go through, in order.
-        first: The message to begin with.
+        session: The session with the chat.
+        message_ids: Ids of the messages to go through, in order.
+        first: Id of the message to begin with; one of `message_ids`.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "label.tcss"]
@@ -67,7 +67,7 @@ class LabelScreen(Sheet[int]):
     ]  # fmt: skip
 
     index: reactive[int] = reactive(0, init=False)
-    """Which of the messages is shown."""
+    """Index of the message that is shown."""
 
     def __init__(self, session: ChatSession, message_ids: Sequence[str], first: str) -> None:
         super().__init__("Labels")
@@ -78,7 +78,7 @@ class LabelScreen(Sheet[int]):
         self.set_reactive(LabelScreen.index, message_ids.index(first))
 
     def compose_body(self) -> ComposeResult:
-        """What was asked, the message, the form, and help for the highlighted field."""
+        """Compose the prompt, the message, the form, and help for the highlighted field."""
         yield Static(id="asked", markup=False)
         yield LineView(id="text")
         yield LabelForm(id="form")
@@ -99,7 +99,7 @@ class LabelScreen(Sheet[int]):
         return self._session.message(self._ids[self.index])
 
     def watch_index(self) -> None:
-        """Show another message with the labels it has."""
+        """Show another message and the labels it has."""
         message = self._message()
         self._before = Answers.of(message.marks)
         self.query_one("#text", LineView).show_lines(text_lines(message))
@@ -125,7 +125,7 @@ class LabelScreen(Sheet[int]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is something to take back once something has changed."""
+        """Enable reset once an answer has changed, and going back except at the first message."""
         if action == "reset":
             return self._form.answers != self._before
         return not (action == "next" and parameters == (-1,) and self.index == 0)
@@ -133,7 +133,10 @@ class LabelScreen(Sheet[int]):
     # What the keys do -----------------------------------------------------------------------------
 
     def action_next(self, step: int) -> None:
-        """Keep the labels and go on (1) or back (-1); after the last message, leave."""
+        """Save the labels and move to the next (1) or previous (-1) message.
+
+        After the last message, close the screen.
+        """
         if not self._keep():
             return
         if self.index + step < len(self._ids):
@@ -142,12 +145,12 @@ class LabelScreen(Sheet[int]):
             self.dismiss(len(self._changed))
 
     def action_close(self) -> None:
-        """Keep the labels and leave."""
+        """Save the labels and close."""
         if self._keep():
             self.dismiss(len(self._changed))
 
     def _keep(self) -> bool:
-        """Write the answers down where they have changed; False if that is not possible now."""
+        """Save the answers if they have changed; return False if the session rejects them now."""
         answers = self._form.answers
         if answers == self._before:
             return True
@@ -162,17 +165,17 @@ class LabelScreen(Sheet[int]):
         return True
 
     def action_reset(self) -> None:
-        """Take back what was changed since this message came up."""
+        """Restore the answers that the message had when it was shown, or was last saved."""
         self._form.answers = self._before
 
     def action_scroll_text(self, step: int) -> None:
-        """Scroll the message by a page."""
+        """Scroll the text by `step` pages, down if positive."""
         view = self.query_one("#text", LineView)
         view.scroll_relative(y=step * max(1, view.size.height - 1), animate=False)
 
     def action_report(self) -> None:
-        """Go to the report."""
-        self._form.highlighted = len(self._form.fields) - 2
+        """Highlight the report field."""
+        self._form.highlighted = len(self._form.fields) - 2  # the last two: report and reason
 
     @on(LabelForm.ReasonWanted)
     def _ask_reason(self) -> None:

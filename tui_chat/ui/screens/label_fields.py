@@ -1,7 +1,7 @@
-"""The fields of the label form, and what a person has answered in them.
+"""The fields of the label form, their answers, and the conversion of answers to marks.
 
-Owns the words for Open Assistant's labels and the way from answers to marks. What is not answered
-is not written down: an empty field is no judgement. Refuses to draw anything.
+The labels are those of Open Assistant. A field without an answer is left out of the marks, since
+an empty field is not a judgement.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ FieldKind = Literal["yes_no", "scale", "report", "reason"]
 
 @dataclass(frozen=True, slots=True)
 class LabelField:
-    """One line of the form."""
+    """One field of the form."""
 
     name: str
-    """The label; `report` and `reason` for the two that are none."""
+    """The name of the label, or `report` or `reason` for the two fields that are not labels."""
     kind: FieldKind
     title: str
     help: str
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What can be chosen, from the lowest value to the highest."""
+        """The options, from the lowest value to the highest; none for the reason."""
         return _OPTIONS[self.kind]
 
 
@@ -60,7 +60,7 @@ REASON = LabelField("reason", "reason", "reason", "What is wrong with it, in you
 
 
 def fields_for(message: Message) -> tuple[LabelField, ...]:
-    """The fields of a message, in the order of the form."""
+    """Return the fields that apply to a message, in the order of the form."""
     labels = (
         LabelField(name, "scale" if kind == "scale" else "yes_no", *_WORDS[name])
         for name, kind in LABELS.items()
@@ -71,22 +71,24 @@ def fields_for(message: Message) -> tuple[LabelField, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a person has answered about one message."""
+    """A person's answers about one message."""
 
     labels: Mapping[str, float] = field(default_factory=dict)
+    """Values from 0 to 1 by label; labels without an answer are missing."""
     report: str = ""
     """One of `REPORT_TYPES`; empty for no report."""
     reason: str = ""
+    """The reason of the report, in the person's words."""
 
     @classmethod
     def of(cls, marks: Marks) -> Answers:
-        """What is marked already."""
+        """Return the answers that the marks of a message hold."""
         own = _own_report(marks)
         report = marks.reports[own] if own is not None else Report("")
         return cls(dict(marks.labels), report.kind, report.reason)
 
     def applied_to(self, marks: Marks) -> Marks:
-        """Marks with these answers in them; reports of other kinds stay."""
+        """Return marks with these answers; reports that the form does not show stay."""
         reports, own = list(marks.reports), _own_report(marks)
         if own is not None:
             reports[own : own + 1] = [Report(self.report, self.reason)] if self.report else []
@@ -95,9 +97,9 @@ class Answers:
         return replace(marks, labels=dict(self.labels), reports=tuple(reports))
 
     def chosen(self, asked: LabelField) -> int | None:
-        """The place of the chosen option of a field; None where nothing is answered.
+        """Return the index of the chosen option of a field; None if there is no answer.
 
-        A value between two steps, as averages of several people are, shows as the nearest one.
+        A value between two options, such as an average over several people, counts as the nearest.
         """
         if asked.kind == "report":
             return REPORT_TYPES.index(self.report) if self.report else None
@@ -108,7 +110,12 @@ class Answers:
         return min(last, int(value * last + 0.5))
 
     def with_chosen(self, asked: LabelField, index: int | None) -> Answers:
-        """These answers with another option of a field; None takes the answer away."""
+        """Return these answers with an option of a field chosen.
+
+        Args:
+            asked: The field. For the reason, any index clears it.
+            index: Index of the option; None to remove the answer.
+        """
         if asked.kind == "reason":
             return replace(self, reason="")
         if asked.kind == "report":
@@ -120,12 +127,12 @@ class Answers:
         return replace(self, labels=labels)
 
     def with_reason(self, reason: str) -> Answers:
-        """These answers with a reason; one without a report is feedback."""
+        """Return these answers with a reason; without a report, a reason makes it `feedback`."""
         report = self.report or ("feedback" if reason else "")
         return replace(self, report=report, reason=reason)
 
 
 def _own_report(marks: Marks) -> int | None:
-    """The report that the form shows: the last one of a kind that it has."""
+    """Return the index of the report that the form shows: the last one of `REPORT_TYPES`."""
     own = [i for i, report in enumerate(marks.reports) if report.kind in REPORT_TYPES]
     return own[-1] if own else None

@@ -1,7 +1,7 @@
-"""The label form: a field on each line, answered by one key.
+"""The form widget of the label screen: one field per line, each answered with a single key.
 
-Owns the answers while they are given, which field is highlighted, and the columns. Refuses to keep
-anything: its owner takes the answers.
+The widget holds the answers, the highlighted field and the column layout. It does not save the
+answers; `ui.screens.label.LabelScreen` does.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LEFT_TITLE, _RIGHT_TITLE = 16, 12
 _LEFT = _GUTTER + _LEFT_TITLE + 9
 _GAP = 2
 TWO_COLUMNS = _LEFT + _GAP + _GUTTER + _RIGHT_TITLE + 27
-"""From this many cells on, questions stand at the left and scales at the right."""
+"""From this many cells on, the yes/no questions stand at the left and the rest at the right."""
 
 
 class LabelForm(LineView, inherit_bindings=False):
-    """Fields to answer. Enter and Tab are left to the screen."""
+    """Label fields with their answers. The screen handles Enter and Tab."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -56,16 +56,16 @@ class LabelForm(LineView, inherit_bindings=False):
     highlighted: reactive[int] = reactive(0)
     """Index of the highlighted field."""
     answers: reactive[Answers] = reactive(Answers())
-    """What is answered."""
+    """The answers given so far."""
 
     class Moved(Message):
-        """Another field is highlighted."""
+        """Posted when another field is highlighted."""
 
     class Changed(Message):
-        """Something is answered."""
+        """Posted when the answers change."""
 
     class ReasonWanted(Message):
-        """The reason is to be typed."""
+        """Posted when the user wants to type the reason of a report."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(self._columns, id=id)
@@ -82,7 +82,12 @@ class LabelForm(LineView, inherit_bindings=False):
         return self._fields[self.highlighted] if self._fields else None
 
     def ask(self, fields: Sequence[LabelField], answers: Answers) -> None:
-        """Show other fields, from the first one on."""
+        """Show the fields of a message, with the first one highlighted.
+
+        Args:
+            fields: The fields, in the order to show them.
+            answers: The answers that the message already has.
+        """
         self._fields = fields
         self.set_reactive(LabelForm.answers, answers)
         self.set_reactive(LabelForm.highlighted, 0)
@@ -93,11 +98,11 @@ class LabelForm(LineView, inherit_bindings=False):
     # Moving ---------------------------------------------------------------------------------------
 
     def validate_highlighted(self, index: int) -> int:
-        """Keep the index inside the fields."""
+        """Clamp the index to the fields."""
         return max(0, min(index, len(self._fields) - 1))
 
     def watch_highlighted(self, old: int, new: int) -> None:
-        """Show the new field."""
+        """Redraw, scroll to the new field and post `Moved`."""
         if old != new:
             self._lay_out()
             line = Region(0, self._place(new)[1], 1, 1)
@@ -105,19 +110,19 @@ class LabelForm(LineView, inherit_bindings=False):
             self.post_message(self.Moved())
 
     def watch_answers(self, old: Answers, new: Answers) -> None:
-        """Show what is answered now."""
+        """Redraw and post `Changed`."""
         if old != new:
             self._lay_out()
             self.post_message(self.Changed())
 
     def action_move(self, step: int) -> None:
-        """Highlight the next field (1) or the one before (-1)."""
+        """Move the highlight by `step` fields, down if positive."""
         self.highlighted += step
 
     # Answering ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Each kind of field has its keys."""
+        """Enable the keys that apply to the kind of the highlighted field."""
         kind = self.asked.kind if self.asked is not None else ""
         if action in ("answer", "rest_no"):
             return kind == "yes_no"
@@ -126,19 +131,23 @@ class LabelForm(LineView, inherit_bindings=False):
         return True
 
     def action_answer(self, value: int) -> None:
-        """Answer yes (1) or no (0), and go on."""
+        """Answer yes (1) or no (0), and move to the next field."""
         self._choose(value)
         self.action_move(1)
 
     def action_digit(self, number: int) -> None:
-        """Choose a value by its number, and go on."""
+        """Choose an option by its number, from 1, and move to the next field."""
         asked = self.asked
         if asked is not None and number <= len(asked.options):
             self._choose(number - 1)
             self.action_move(1)
 
     def action_step(self, step: int) -> None:
-        """Choose the next value (1) or the one before (-1)."""
+        """Choose the next option (1) or the previous one (-1).
+
+        An unanswered scale starts in the middle, any other field at the end that the step comes
+        from.
+        """
         asked = self.asked
         if asked is None or not asked.options:
             return
@@ -149,7 +158,7 @@ class LabelForm(LineView, inherit_bindings=False):
         self._choose(max(0, min(last, now + step)))
 
     def action_flip_value(self) -> None:
-        """Turn yes into no and back; type the reason; go through other values."""
+        """Toggle yes and no, ask for the reason, or cycle through the options of other fields."""
         asked = self.asked
         if asked is None:
             return
@@ -163,11 +172,11 @@ class LabelForm(LineView, inherit_bindings=False):
             self._choose(0 if now is None else (now + 1) % count)
 
     def action_clear(self) -> None:
-        """Take the answer away."""
+        """Remove the answer of the highlighted field."""
         self._choose(None)
 
     def action_rest_no(self) -> None:
-        """Answer no to every question without an answer, and go to the first scale."""
+        """Answer no to every unanswered yes/no question, and move to the first other field."""
         answers = self.answers
         for asked in self._fields:
             if asked.kind == "yes_no" and answers.chosen(asked) is None:
@@ -180,7 +189,7 @@ class LabelForm(LineView, inherit_bindings=False):
             self.answers = self.answers.with_chosen(self.asked, index)
 
     def on_click(self, event: events.Click) -> None:
-        """Highlight the field under the mouse; toggle it if it is highlighted."""
+        """Highlight the clicked field; if it was highlighted already, toggle it."""
         offset = event.get_content_offset(self)
         if offset is None:
             return
@@ -201,11 +210,11 @@ class LabelForm(LineView, inherit_bindings=False):
 
     @property
     def _questions(self) -> int:
-        """How many fields stand at the left where there are two columns."""
+        """Number of fields in the left column, when there are two columns."""
         return sum(1 for asked in self._fields if asked.kind == "yes_no")
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Column and line of a field."""
+        """Return the column (0 or 1) and the line of a field."""
         if self._is_wide and index >= self._questions:
             return 1, index - self._questions
         return 0, index

@@ -1,6 +1,7 @@
-"""The log (Ctrl+L): what the engine and its libraries had to say, the newest at the bottom.
+"""The log screen (Ctrl+L), which shows the end of the log file and follows it.
 
-Owns reading the end of a file again and again without reading the rest. Writes nothing.
+The file holds the log of the engine and its libraries. The screen reads its last `MOST_BYTES`
+again whenever it has changed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from tui_chat.ui.screens.sheet import CLOSE, Sheet
 from tui_chat.ui.widgets.line_view import LineView, wrapped
 
 MOST_LINES = 2_000
-"""Lines that are shown."""
+"""Most lines that are shown."""
 MOST_BYTES = 1024 * 1024
-"""Bytes that are read from the end of the file."""
+"""Most bytes that are read from the end of the file."""
 LONGEST_LINE = 2_000
-"""Characters of a line that are shown."""
+"""Most characters of a line that are shown."""
 REFRESH_S = 0.5
-"""How often the file is looked at."""
+"""Seconds between two checks of the file."""
 
 _TONES = (("ERROR", "$error"), ("CRITICAL", "$error"), ("WARNING", "$warning"))
 
@@ -36,18 +37,18 @@ class LogTail:
     """The end of a log file."""
 
     lines: tuple[str, ...]
-    """Safe to show, oldest first."""
+    """The lines, oldest first, with control characters made visible."""
     is_cut: bool
-    """Whether the file has more."""
+    """Whether the file has earlier lines that are left out."""
     stamp: tuple[int, int, int]
-    """File, size and time of change, to see whether it has changed."""
+    """Inode, size and modification time in nanoseconds; they differ once the file has changed."""
 
 
 class LogScreen(Sheet[None]):
     """Shows a log file and follows it.
 
     Args:
-        path: The file; it need not exist yet.
+        path: The log file, which need not exist yet.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "log.tcss"]
@@ -66,11 +67,11 @@ class LogScreen(Sheet[None]):
         self._tail: LogTail | None = None
 
     def compose_body(self) -> ComposeResult:
-        """The lines."""
+        """Compose the view of the lines."""
         yield LineView(follow=True, id="lines")
 
     def on_mount(self) -> None:
-        """Start to read, and to look for more."""
+        """Start reading the file, and checking it for changes."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self.note = str(self._path)
@@ -96,26 +97,26 @@ class LogScreen(Sheet[None]):
             view.focus()
 
     def action_follow(self) -> None:
-        """Go to the newest line."""
+        """Scroll to the newest line and follow it."""
         self.query_one(LineView).scroll_end(animate=False)
 
     def action_copy_path(self) -> None:
-        """Copy the path."""
+        """Copy the path of the log file."""
         self.copy_text(str(self._path))
 
 
 def read_tail(path: Path, known: tuple[int, int, int] | None = None) -> LogTail | None:
-    """Read the end of a file.
+    """Read the end of a log file.
 
     Args:
-        path: The file; one that is missing is an empty one.
-        known: The stamp of what was read before.
+        path: The file. A missing file reads as an empty one.
+        known: The stamp of the previous reading, if any.
 
     Returns:
-        None if the file has not changed since.
+        The end of the file; None if the file still has the stamp `known`.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file exists and cannot be read.
     """
     try:
         with path.open("rb") as stream:
@@ -132,7 +133,7 @@ def read_tail(path: Path, known: tuple[int, int, int] | None = None) -> LogTail 
             return None
     lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     if start:
-        del lines[0]  # only its end was read
+        del lines[0]  # reading began in the middle of this line
     if lines and not lines[-1]:
         del lines[-1]
     kept = lines[-MOST_LINES:]
@@ -141,7 +142,7 @@ def read_tail(path: Path, known: tuple[int, int, int] | None = None) -> LogTail 
 
 
 def log_lines(tail: LogTail, width: int) -> list[Content]:
-    """The lines broken to a width, warnings and errors in their colours."""
+    """Return the lines wrapped to `width` cells, with warnings and errors coloured."""
     lines: list[Content] = []
     if tail.is_cut:
         text = safe_line("Older lines are in the file.")

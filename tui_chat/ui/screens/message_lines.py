@@ -1,6 +1,6 @@
-"""A message as plain lines, for screens that list or judge messages.
+"""Messages as plain text lines, for the screens that list, rank or label messages.
 
-Owns how much of a text is shown there. Refuses Markdown: what is judged is what was written.
+Markdown is not rendered, so that people judge exactly what the model wrote.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tui_chat.ui.widgets.line_view import Layout, wrapped
 from tui_chat.ui.widgets.numbers import grouped
 
 ROW_CHARACTERS = 400
-"""Of a message in one line; more never fits."""
+"""Most characters of a message that `first_words` returns; a row never shows more."""
 TEXT_CHARACTERS = 20_000
-"""Of a message in a page; laying out more would stall the screen."""
+"""Most characters of a message that `text_lines` lays out; more would stall the screen."""
 
 
 def first_words(message: Message) -> str:
-    """The beginning of a message, for one line; how it ended where it has no text."""
+    """Return the beginning of a message for one row; `failed` or `…` if it has no text."""
     text = message.text[: ROW_CHARACTERS * 4].strip()[:ROW_CHARACTERS]
     if text:
         return text
@@ -27,7 +27,7 @@ def first_words(message: Message) -> str:
 
 
 def text_lines(message: Message) -> Layout:
-    """The whole text of a message, wrapped; of a very long one the beginning."""
+    """Return a layout of the message's text, wrapped and cut after `TEXT_CHARACTERS`."""
     text = safe_text(message.text[:TEXT_CHARACTERS]).strip() or "…"
     rest = len(message.text) - TEXT_CHARACTERS
 

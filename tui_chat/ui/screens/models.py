@@ -1,7 +1,7 @@
-"""The model picker (F3): every known model with its size and whether it fits this machine.
+"""The model picker (F3): every known model, its size, and whether it fits this machine.
 
-Owns the filter, and reading a typed directory or hub id as one more row. Loads nothing: the result
-says what to load.
+The user can also type a directory or a hub id, which becomes one more row. The picker does not load
+anything; its result says what to load.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ Tone = Literal["good", "quiet", "bad", "accent"]
 
 _COLOURS = {"good": "$success", "quiet": "$text-muted", "bad": "$warning", "accent": "$accent"}
 _DOWNLOAD_BYTES = 2
-"""Bytes of a weight as hubs store it, for want of a better figure before a download."""
+"""Bytes per weight assumed for the size of a download; most hub models are stored in 16 bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadChoice:
-    """What the user wants to have loaded."""
+    """The model that the user has chosen to load."""
 
     model: str
-    """Registry name, local directory or hub id."""
+    """A registry name, local directory or hub id."""
     precision: str
-    """As the row said; `auto` where it named none."""
+    """The precision in the chosen row; `auto` if the row names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypedModel:
-    """A model that the user named and that is no row."""
+    """A directory or hub id that the user has typed."""
 
     name: str
     is_directory: bool
@@ -56,18 +56,18 @@ Row = ModelChoice | TypedModel
 
 @dataclass(frozen=True, slots=True)
 class _Models:
-    """What the picker reads before it can show anything."""
+    """The known models and the free memory, as read in a worker thread."""
 
     rows: tuple[ModelChoice, ...]
     free: int | None
-    """Free bytes once the loaded model is gone; None where not known."""
+    """Bytes that are free once the loaded model is freed; None if not known."""
 
 
 class ModelScreen(ListSheet[LoadChoice]):
-    """Pick a model to load.
+    """A list of models to pick from; the result says what to load.
 
     Args:
-        session: Whose models are listed.
+        session: The session whose models are listed.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "models.tcss"]
@@ -90,13 +90,13 @@ class ModelScreen(ListSheet[LoadChoice]):
         self._is_chosen_early = False
 
     def compose_body(self) -> ComposeResult:
-        """Filter, rows, description of the highlighted one."""
+        """Compose the filter, the list, and the description of the highlighted model."""
         yield Filter("Type to filter, or a directory, or a hub id as owner/name")
         yield ChoiceList[Row](self._draw, id="choices")
         yield Static(id="model-detail", markup=False)
 
     def on_mount(self) -> None:
-        """Start to read the models, which may take seconds; what is typed meanwhile counts."""
+        """Start reading the models, which may take seconds; the user can type meanwhile."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self.note = "reading…"
@@ -104,13 +104,13 @@ class ModelScreen(ListSheet[LoadChoice]):
         self.read(self._read_models, self._show_models)
 
     def _read_models(self) -> _Models:
-        """The rows, and the free memory. Runs in a thread."""
+        """Return the models and the free memory. Runs in a worker thread."""
         rows = tuple(self._session.models())
         free = None
         try:
             precisions = self._session.precisions()
         except TuiChatError:
-            precisions = []  # the wanted model is not there; the others can still be picked
+            precisions = []  # the wanted model is missing; the others can still be chosen
         if precisions:
             free = precisions[0].free
         return _Models(rows, free)
@@ -138,7 +138,7 @@ class ModelScreen(ListSheet[LoadChoice]):
             self.read(lambda: _typed_model(name), self._offer, group="typed")
 
     def _offer(self, typed: TypedModel) -> None:
-        """Show what was typed as a row, if it is still what is typed."""
+        """Add a row for the typed model, if the text in the filter is still the same."""
         if typed.name == self.query_one(Filter).value.strip():
             self._typed = typed
             self._filter(typed.name)
@@ -208,13 +208,17 @@ class ModelScreen(ListSheet[LoadChoice]):
     # Choosing -------------------------------------------------------------------------------------
 
     def action_choose(self) -> None:
-        """Choose the highlighted row of what is typed by now."""
+        """Choose the highlighted row, after filtering by the text as it is now.
+
+        If no row matches a directory or hub id, choose that. If the models are still being read,
+        choose as soon as they are there.
+        """
         name = self.query_one(Filter).value.strip()
         if name != self._filtered:
             self._typed = None
             self._filter(name)
         if not self.choices.rows and (is_path(name) or is_hub_id(name)):
-            self.dismiss(LoadChoice(name, "auto"))  # Enter was faster than the look at the disk
+            self.dismiss(LoadChoice(name, "auto"))  # `_offer` has not added the row yet
         elif self._is_reading:
             self._is_chosen_early = True
         else:
@@ -238,7 +242,7 @@ class ModelScreen(ListSheet[LoadChoice]):
 
 
 def _now(session: ChatSession) -> str:
-    """What the model of the session is doing, for the first line."""
+    """Return the note that says which model is loaded or being loaded."""
     if session.state == "loading":
         return f"{session.wanted.model} is being loaded"
     info = session.info
@@ -246,7 +250,7 @@ def _now(session: ChatSession) -> str:
 
 
 def _typed_model(name: str) -> TypedModel:
-    """Whether a typed name is a directory. Looks at the disk."""
+    """Return a typed name with whether it is a directory. Reads the disk."""
     try:
         return TypedModel(name, is_path(name) or Path(name).is_dir())
     except (OSError, ValueError):
@@ -254,7 +258,7 @@ def _typed_model(name: str) -> TypedModel:
 
 
 def _parameters(count: int | None) -> str:
-    """A number of weights as people say it: `12.0B`, `160M`."""
+    """Return a number of weights in short form: `12.0B`, `160M`; `?` if not known."""
     if count is None:
         return "?"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
@@ -265,12 +269,12 @@ def _parameters(count: int | None) -> str:
 
 
 def verdict(row: ModelChoice, free: int | None, is_short: bool = False) -> tuple[str, Tone]:
-    """Whether a model can be loaded, with the numbers, and how to colour that.
+    """Return whether a model can be loaded, in words, and the tone for their colour.
 
     Args:
         row: The model.
-        free: Free bytes once the loaded model is gone; None where not known.
-        is_short: Leave the numbers out, for narrow columns.
+        free: Bytes that are free once the loaded model is freed; None if not known.
+        is_short: Whether to leave out the numbers, for narrow columns.
     """
     if row.is_current:
         return "loaded", "accent"
@@ -288,7 +292,12 @@ def verdict(row: ModelChoice, free: int | None, is_short: bool = False) -> tuple
 
 
 def refusal(row: ModelChoice, free: int | None) -> str:
-    """Why a model is not loaded, as one sentence or two."""
+    """Return why a model cannot be loaded, in one or two sentences.
+
+    Args:
+        row: The model.
+        free: Bytes that are free once the loaded model is freed; None if not known.
+    """
     if row.problem:
         return safe_line(row.problem)
     needs = "" if row.estimate is None else f" It needs {format_bytes(row.estimate.total)}"
@@ -297,7 +306,7 @@ def refusal(row: ModelChoice, free: int | None) -> str:
 
 
 def detail(row: ModelChoice) -> list[Content]:
-    """The description of a model and the facts that are no column."""
+    """Return the description of a model (or its problem), and a line of further facts."""
     facts = [safe_line(row.source), f"context {row.context}"]
     if not row.is_local and row.parameters is not None:
         facts.append(f"↓ about {format_bytes(row.parameters * _DOWNLOAD_BYTES)} to download first")

@@ -1,6 +1,6 @@
-"""The precision picker (F4): what the model needs in each precision, and what would be left.
+"""The precision picker (F4): the memory that the model needs in each precision, and what is left.
 
-Owns only the choice; the result is the name of a precision. Refuses one that does not fit.
+The result is the name of a precision. A precision that does not fit cannot be chosen.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _GIB = 1024**3
 
 
 class PrecisionScreen(ListSheet[str]):
-    """Pick a precision for the model of a session.
+    """A list of precisions to pick from; the result is the name of the precision.
 
     Args:
-        session: Whose model it is.
+        session: The session with the model.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "precision.tcss"]
@@ -47,12 +47,12 @@ class PrecisionScreen(ListSheet[str]):
         self._session = session
 
     def compose_body(self) -> ComposeResult:
-        """Rows, then what will happen."""
+        """Compose the list, and below it what loading will do."""
         yield ChoiceList[PrecisionChoice](self._draw, id="choices")
         yield Static(_PROMISE, id="precision-promise", markup=False)
 
     def on_mount(self) -> None:
-        """Start to read what each precision needs."""
+        """Start reading what each precision needs."""
         super().on_mount()
         info, wanted = self._session.info, self._session.wanted
         device = wanted.device if info is None else info.device
@@ -113,7 +113,7 @@ class PrecisionScreen(ListSheet[str]):
 
 
 def needs(row: PrecisionChoice) -> str:
-    """Memory for the weights, and for cache and working room: `11.5 + 1.4 GiB`."""
+    """Return the memory for the weights, and for KV cache and working room: `11.5 + 1.4 GiB`."""
     if row.estimate is None:
         return "size not known"
     room = row.estimate.cache + row.estimate.working
@@ -123,7 +123,7 @@ def needs(row: PrecisionChoice) -> str:
 
 
 def outcome(row: PrecisionChoice) -> tuple[str, str]:
-    """What choosing a precision would lead to, and its colour."""
+    """Return what choosing a precision would lead to, and the colour of that text."""
     if row.is_current:
         return "loaded", "$accent"
     if row.reason:

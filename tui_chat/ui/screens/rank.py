@@ -1,7 +1,7 @@
-"""The rank screen: the versions of a reply in the order of how good they are.
+"""The rank screen: puts the versions of a reply in order, the best first.
 
-Owns the order until it is kept. What is kept are the ranks in the marks of the versions, as one
-step that can be undone; stepping back leaves everything as it was.
+Keeping the order writes a rank into the marks of each version, as one step that can be undone.
+Closing the screen without keeping it changes nothing.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from tui_chat.ui.widgets.line_view import LineView, fitted
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What is to be ranked."""
+    """The versions to rank, in their present order."""
 
     prompt: str
-    """The message that the versions answer; empty for versions of a first message."""
+    """Text of the message that the versions answer; empty for versions of a first message."""
     versions: tuple[Message, ...]
-    """The best first, as far as they are ranked; else the oldest first."""
+    """The ranked versions, the best first, then the unranked ones, the oldest first."""
 
     @property
     def is_all_flawed(self) -> bool:
-        """Whether they have been called all flawed."""
+        """Whether all versions are marked as flawed."""
         return all(message.marks.all_flawed for message in self.versions)
 
 
 def ranking_of(conversation: Conversation, message: Message) -> Ranking:
-    """What ranking a message means: its versions; for a prompt with several replies, those.
+    """Return what to rank for a message: its versions or, for a prompt, its replies if several.
 
     Raises:
         ContextError: If there is only one version.
@@ -69,11 +69,11 @@ def ranking_of(conversation: Conversation, message: Message) -> Ranking:
 
 
 def ranked_marks(versions: Sequence[Message], is_all_flawed: bool) -> Mapping[str, Marks]:
-    """The marks of versions in an order.
+    """Return the new marks of ranked versions, by message id.
 
     Args:
-        versions: The best first.
-        is_all_flawed: Whether none of them is any good; then none has a rank, so that no export
+        versions: The versions, the best first.
+        is_all_flawed: Whether none of them is any good. Then none gets a rank, so that no export
             prefers one to another.
     """
     return {
@@ -85,11 +85,11 @@ def ranked_marks(versions: Sequence[Message], is_all_flawed: bool) -> Mapping[st
 
 
 class RankScreen(ListSheet[bool]):
-    """Puts versions in order; the result is whether that was kept.
+    """Puts versions in order; the result is True if the user has kept the order.
 
     Args:
-        session: Whose chat it is.
-        ranking: What is ranked.
+        session: The session with the chat.
+        ranking: The versions to rank.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "rank.tcss"]
@@ -110,7 +110,7 @@ class RankScreen(ListSheet[bool]):
     ]  # fmt: skip
 
     is_all_flawed: reactive[bool] = reactive(False, init=False)
-    """Whether none of the versions is any good."""
+    """Whether the user has marked all versions as flawed."""
 
     def __init__(self, session: ChatSession, ranking: Ranking) -> None:
         super().__init__("Rank")
@@ -120,14 +120,14 @@ class RankScreen(ListSheet[bool]):
         self.set_reactive(RankScreen.is_all_flawed, ranking.is_all_flawed)
 
     def compose_body(self) -> ComposeResult:
-        """What was asked; the versions; the text of the highlighted one."""
+        """Compose the prompt, the versions, and the text of the highlighted version."""
         prompt = safe_line(self._ranking.prompt[:1000])
         yield Static(Content(prompt), id="asked", markup=False)
         yield ChoiceList[Message](self._draw, list(self._ranking.versions), id="choices")
         yield LineView(id="text")
 
     def on_mount(self) -> None:
-        """Begin at the best one."""
+        """Focus the list, with the best version highlighted."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self.query_one("#asked").display = bool(self._ranking.prompt)
@@ -135,7 +135,7 @@ class RankScreen(ListSheet[bool]):
         self.watch_is_all_flawed()
 
     def watch_is_all_flawed(self) -> None:
-        """Say so, and take the places away from the rows."""
+        """Update the note, and show ranks or crosses in the rows."""
         count = len(self._ranking.versions)
         self.note = (
             f"all {count} are flawed" if self.is_all_flawed else f"{count} versions, the best first"
@@ -157,7 +157,7 @@ class RankScreen(ListSheet[bool]):
         self._show_text()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show the text from the first moment on."""
+        """Show the first text once the screen has a size."""
         self._show_text()
 
     def _show_text(self) -> None:
@@ -185,18 +185,18 @@ class RankScreen(ListSheet[bool]):
         self.choices.show_rows(versions, index)
 
     def on_key(self, event: events.Key) -> None:
-        """A digit gives the highlighted version that place."""
+        """Move the highlighted version to the place of a pressed digit."""
         if event.character is not None and event.character in "123456789":
             event.stop()
             self._place(int(event.character) - 1)
 
     def action_all_flawed(self) -> None:
-        """Say that none is any good, or take it back."""
+        """Mark all versions as flawed, or take that back."""
         self.is_all_flawed = not self.is_all_flawed
 
     @on(ChoiceList.Chosen)
     def action_keep(self) -> None:
-        """Keep the order."""
+        """Save the order as ranks and close; a toast says why if that is not possible."""
         marks = ranked_marks(self._newest(), self.is_all_flawed)
         try:
             self._session.set_marks("Ranking", marks)
@@ -206,5 +206,5 @@ class RankScreen(ListSheet[bool]):
         self.dismiss(True)
 
     def _newest(self) -> list[Message]:
-        """The versions as they are marked by now."""
+        """Return the versions in order, with the marks they have now."""
         return [self._session.message(message.id) for message in self.choices.rows]

@@ -1,8 +1,8 @@
-"""The saved chats (Ctrl+O): find one, open, rename or delete it, and take that back.
+"""The list of saved chats (Ctrl+O): filter, preview, rename, delete, and undo of the last two.
 
-Owns the filter, the preview and the undo of what was done here. Words are looked for in titles,
-models and tags, which are here; filters as `rated:up` ask the database which chats they mean.
-Opens nothing: the result is the id of a chat.
+The screen itself matches words against titles, models and tags. For filters such as `rated:up` it
+asks the database which chats match. It does not open a chat; its result is the id of the chosen
+one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tui_chat.storage.database.records import ChatSummary
 
 PREVIEW_DELAY_S = 0.08
-"""How long a chat is highlighted before it is read for the preview."""
+"""Seconds for which a chat is highlighted before its preview is read."""
 _PREVIEW_MESSAGES = 6
 _PREVIEW_CHARACTERS = 600
 _KEPT_PREVIEWS = 50
@@ -46,19 +46,21 @@ _KEPT_PREVIEWS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Undo:
-    """What brings a chat back as it was."""
+    """A deletion or renaming that can be undone."""
 
     chat: ChatSummary
+    """The chat before the change."""
     index: int
+    """Position of the chat in the unfiltered list."""
     is_deletion: bool
 
 
 class TranscriptsScreen(ListSheet[str]):
-    """Pick a saved chat.
+    """A list of saved chats to pick from; the result is the id of the chat.
 
     Args:
-        session: Whose chats are listed.
-        clock: The current time, with a zone.
+        session: The session whose saved chats are listed.
+        clock: Returns the current time, with a time zone.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "saved_chats.tcss"]
@@ -77,7 +79,7 @@ class TranscriptsScreen(ListSheet[str]):
     ]  # fmt: skip
 
     undoable: reactive[tuple[_Undo, ...]] = reactive((), bindings=True)
-    """What was done here, the last at the end."""
+    """The changes made on this screen, the latest last."""
 
     def __init__(self, session: ChatSession, clock: Callable[[], datetime] = now) -> None:
         super().__init__("Chats")
@@ -88,23 +90,23 @@ class TranscriptsScreen(ListSheet[str]):
         self._preview_timer: Timer | None = None
         self._filtered = ""
         self._answered: str | None = None
-        """What the rows are the answer to."""
+        """The text that the rows are the results for."""
         self._filters = Query()
-        """The filters of what is typed, without its words."""
+        """The filters in the typed text, without its words."""
         self._meant: Mapping[Query, frozenset[str]] = {}
-        """The chats that filters mean, as far as the database has said."""
+        """Ids of the matching chats by filters, for filters the database has answered."""
         self._chosen_for: str | None = None
-        """What Enter was pressed for before the database had answered."""
+        """The text for which the user pressed Enter before the database had answered."""
 
     def compose_body(self) -> ComposeResult:
-        """Filter; rows, and beside them the beginning of the highlighted chat."""
+        """Compose the filter, the list, and the preview of the highlighted chat beside it."""
         yield Filter("Words of the title, #tag, or filters as rated:up")
         with Horizontal(id="chats"):
             yield ChoiceList["ChatSummary"](self._draw, id="choices")
             yield Static(id="preview", markup=False)
 
     def on_mount(self) -> None:
-        """Start to read the list."""
+        """Start reading the list."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self.say("reading…")
@@ -124,7 +126,7 @@ class TranscriptsScreen(ListSheet[str]):
         self.choices.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys act on what is highlighted; letters belong to the filter while it has the focus."""
+        """Enable the keys that apply; letter keys are off while the filter has the focus."""
         if self.has_class("-message"):
             return action in ("close",) or (action == "undo" and bool(self.undoable))
         if action in ("rename", "delete", "undo", "filter") and self.query_one(Filter).has_focus:
@@ -138,10 +140,14 @@ class TranscriptsScreen(ListSheet[str]):
     # Rows -----------------------------------------------------------------------------------------
 
     def _filter(self, text: str, highlighted: int = 0) -> None:
-        """Show the chats that are meant by what is typed.
+        """Show the chats that match the typed text.
 
-        While the last filter cannot be meant yet, by what stands before it; and the rows stay while
-        the database is asked.
+        While the last filter is incomplete, the part before it counts. While the database answers,
+        the previous rows stay.
+
+        Args:
+            text: The text in the filter.
+            highlighted: Index of the row to highlight.
         """
         self._filtered = text
         query, problem = _query_of(text)
@@ -161,7 +167,7 @@ class TranscriptsScreen(ListSheet[str]):
         self._answered = text
 
     def _ask(self, filters: Query, highlighted: int) -> None:
-        """Ask the database which chats filters mean, and then filter again."""
+        """Ask the database, in a worker thread, which chats match; then filter again."""
 
         def show(meant: frozenset[str]) -> None:
             self._meant = {**self._meant, filters: meant}
@@ -199,7 +205,7 @@ class TranscriptsScreen(ListSheet[str]):
         self._filter(event.value)
 
     def action_choose(self) -> None:
-        """Choose the highlighted row of what is typed by now, as soon as it is known."""
+        """Choose the highlighted chat; if the text has changed, wait for its results first."""
         typed = self.query_one(Filter).value
         if typed != self._filtered:
             self._filter(typed)
@@ -209,11 +215,11 @@ class TranscriptsScreen(ListSheet[str]):
             self._chosen_for = typed
 
     def action_filter(self) -> None:
-        """Go to the filter."""
+        """Focus the filter."""
         self.set_focus(self.query_one(Filter))
 
     def on_key(self, event: events.Key) -> None:
-        """A letter that is no command begins to filter."""
+        """Send a printable character that is no key binding to the filter."""
         field = self.query_one(Filter)
         typed = event.character
         if not typed or not event.is_printable or self.has_class("-message"):
@@ -222,12 +228,12 @@ class TranscriptsScreen(ListSheet[str]):
             if event.key in self.active_bindings:
                 return
             self.set_focus(field)
-        # A key can come here after the focus has moved, when somebody types fast.
+        # With fast typing, a key sent to the list can arrive after the filter has got the focus.
         event.stop()
         field.insert_text_at_cursor(typed)
 
     def action_list_move(self, step: int) -> None:
-        """Move, and go from the filter to the list."""
+        """Focus the list and move the highlight; moving up from the first row changes no row."""
         self.set_focus(self.choices)
         if self.choices.highlighted + step >= 0:
             self.choices.action_move(step)
@@ -240,7 +246,7 @@ class TranscriptsScreen(ListSheet[str]):
         self._preview()
 
     def on_resize(self) -> None:
-        """Fill the preview where there is room for one now."""
+        """Read the preview if the new size has room for it."""
         if self._chats:
             self._preview()
 
@@ -283,7 +289,7 @@ class TranscriptsScreen(ListSheet[str]):
             self.dismiss(chat.id)
 
     def action_rename(self) -> None:
-        """Ask for another title."""
+        """Ask for a new title of the highlighted chat."""
         chat: ChatSummary | None = self.choices.row
         if chat is None:
             return
@@ -331,7 +337,7 @@ class TranscriptsScreen(ListSheet[str]):
             self.say("No chat is left.", "z brings the last one back.")
 
     def action_undo(self) -> None:
-        """Take back the last deletion or renaming."""
+        """Undo the last deletion or renaming."""
         if not self.undoable:
             return
         *earlier, last = self.undoable
@@ -346,14 +352,17 @@ class TranscriptsScreen(ListSheet[str]):
             self._rename(last.chat, last.chat.title)
 
     def _refresh_rows(self, chat_id: str) -> None:
-        """Filter again, with a chat highlighted."""
+        """Filter again, and highlight a chat."""
         self._filter(self.query_one(Filter).value)
         rows = self.choices.rows
         self.choices.highlighted = next((i for i, c in enumerate(rows) if c.id == chat_id), 0)
 
 
 def _query_of(text: str) -> tuple[Query, str]:
-    """What is typed, without a last part that is no filter yet, and what is wrong with that."""
+    """Parse the typed text; return the query, and what is wrong with the text, if anything.
+
+    If only the last word is invalid, the query is that of the words before it.
+    """
     try:
         return parse_query(text), ""
     except UsageError as error:
@@ -364,7 +373,7 @@ def _query_of(text: str) -> tuple[Query, str]:
 
 
 def _is_listed(chat: ChatSummary, filters: Query, words: list[str]) -> bool:
-    """Whether a chat is shown at all: archived ones are where they are asked for."""
+    """Return whether to list a chat: archived chats only if the filters or words ask for them."""
     is_asked_for = filters.archived or any(
         "archived".startswith(word) for word in words if len(word) > 3
     )
@@ -372,18 +381,21 @@ def _is_listed(chat: ChatSummary, filters: Query, words: list[str]) -> bool:
 
 
 def _has_words(chat: ChatSummary, words: list[str]) -> bool:
-    """Whether a chat is meant by words: of its title, model or tags, or as archived."""
+    """Return whether every word occurs in the chat's title, model or tags.
+
+    For an archived chat, the word `archived` matches too.
+    """
     tags = " ".join(f"#{tag}" for tag in chat.tags)
     text = f"{chat.title} {chat.model} {tags} {'archived' if chat.archived else ''}".lower()
     return all(word in text for word in words)
 
 
 def chat_date(moment: datetime, current: datetime) -> str:
-    """When a chat was changed, as people say it, in the zone of this machine.
+    """Return a date as `today 14:05`, `yesterday 09:30`, `3 Mar` or `3 Mar 2025`, in local time.
 
     Args:
-        moment: With a zone.
-        current: The time now, with a zone.
+        moment: The date to show, with a time zone.
+        current: The current time, with a time zone.
     """
     local, today = moment.astimezone(), current.astimezone()
     if local.date() == today.date():
@@ -396,7 +408,7 @@ def chat_date(moment: datetime, current: datetime) -> str:
 
 
 def preview(conversation: Conversation) -> Content:
-    """The beginning of a chat, as text."""
+    """Return the beginning of a chat's first messages, as plain text."""
     parts: list[Content] = []
     for message in conversation.path()[:_PREVIEW_MESSAGES]:
         name = "you" if message.role == "user" else message.model or message.role

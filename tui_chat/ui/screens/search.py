@@ -1,7 +1,7 @@
-"""All saved chats searched while somebody types: messages with the words in them, best first.
+"""The search screen: full-text search of all saved chats while the user types, best match first.
 
-Owns when a search is made and which answer still counts. Opens nothing: the result says which
-message of which chat was chosen.
+Searches run in a worker thread, and results for an outdated text are dropped. The screen does not
+open a chat; its result is the chosen message.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from tui_chat.storage.database.search import Found
 
 DELAY_S = 0.06
-"""How long nothing is typed before it is searched for."""
+"""Seconds without a key after which a search starts."""
 _LEAD = 12
-"""Characters before the first match in a row."""
+"""Characters of the snippet that a row shows before the first match."""
 _MATCH = "bold $primary"
 _WELCOME = (
     ("Words are searched for in every saved message.", ""),
@@ -60,12 +60,12 @@ class Place:
 
 
 class SearchScreen(ListSheet[Place]):
-    """Find a message in all saved chats.
+    """Searches all saved chats; the result is the chosen message.
 
     Args:
-        session: Whose chats are searched.
-        text: What is searched for at once.
-        clock: The current time, with a zone.
+        session: The session whose saved chats are searched.
+        text: The text to begin with.
+        clock: Returns the current time, with a time zone.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "search.tcss"]
@@ -83,15 +83,15 @@ class SearchScreen(ListSheet[Place]):
         self._first = text
         self._clock = clock
         self._asked: str | None = None
-        """What the newest search was for."""
+        """The text of the latest search."""
         self._answered: str | None = None
-        """What the rows are the answer to."""
+        """The text that the rows are the results for."""
         self._chosen_for: str | None = None
-        """What Enter was pressed for before it was answered."""
+        """The text for which the user pressed Enter before its results had arrived."""
         self._timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
-        """What is typed; rows, and below them the highlighted one in full."""
+        """Compose the search field, the results, and the full snippet of the highlighted one."""
         yield Filter("Words, and filters as role:user")
         yield Static(id="search-message", markup=False)
         with Vertical(id="found"):
@@ -99,7 +99,7 @@ class SearchScreen(ListSheet[Place]):
             yield Static(id="found-detail", markup=False)
 
     def on_mount(self) -> None:
-        """Begin to type, or with what was asked for."""
+        """Focus the search field and search for its first text."""
         super().on_mount()
         self.add_class("-tall-sheet")
         field = self.query_one(Filter)
@@ -109,7 +109,7 @@ class SearchScreen(ListSheet[Place]):
         self._search()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enter opens what is there."""
+        """Enable Enter while there are results, or while a search for new text is due."""
         if action == "choose":
             typed = self.query_one(Filter).value
             return self.query_one("#found").display or bool(typed and typed != self._asked)
@@ -125,7 +125,7 @@ class SearchScreen(ListSheet[Place]):
         self._timer = self.set_timer(DELAY_S, self._search)
 
     def _search(self) -> None:
-        """Search for what is typed by now; the answers to anything else are dropped."""
+        """Search for the text in the field, unless it is the text of the latest search."""
         text = self.query_one(Filter).value
         if text == self._asked:
             return
@@ -158,7 +158,7 @@ class SearchScreen(ListSheet[Place]):
             self._tell("No message matches.", "Fewer words or filters find more.")
             return
         self._show_rows(True)
-        # Whoever has gone to a message while more was searched for stays at it.
+        # If the user has already moved down to a result, keep it highlighted among the new ones.
         kept: Found | None = self.choices.row if self.choices.highlighted > 0 else None
         places = [(each.chat_id, each.message_id) for each in found]
         at = (kept.chat_id, kept.message_id) if kept is not None else None
@@ -169,7 +169,7 @@ class SearchScreen(ListSheet[Place]):
             self.choices.choose()
 
     def failed(self, error: BaseException) -> None:
-        """Show why nothing can be found; another search can be typed meanwhile."""
+        """Show why the search failed; the user can go on typing."""
         self._answered = None
         if isinstance(error, TuiChatError):
             error = in_screens(error, self.app)
@@ -185,7 +185,7 @@ class SearchScreen(ListSheet[Place]):
         self.refresh_bindings()
 
     def _tell(self, title: str, *lines: str, colour: str = "$text-muted") -> None:
-        """Show a message in the place of the rows."""
+        """Show a message in place of the results."""
         self.note = ""
         told = [Content.styled(safe_line(title), colour)]
         told += [Content(safe_line(line)) for line in lines if line]
@@ -193,7 +193,7 @@ class SearchScreen(ListSheet[Place]):
         self._show_rows(False)
 
     def _welcome(self) -> None:
-        """Say what can be typed."""
+        """Show the search syntax in place of the results."""
         self._tell("")
         (first, _), *rows = _WELCOME
         lines = [Content(first), Content("")]
@@ -229,7 +229,7 @@ class SearchScreen(ListSheet[Place]):
     # Choosing -------------------------------------------------------------------------------------
 
     def action_choose(self) -> None:
-        """Open the highlighted row of what is typed by now, as soon as it is known."""
+        """Choose the highlighted result; if the text has changed, wait for its results first."""
         typed = self.query_one(Filter).value
         if typed == self._answered:
             super().action_choose()
@@ -245,7 +245,7 @@ class SearchScreen(ListSheet[Place]):
             self.dismiss(Place(found.chat_id, found.message_id))
 
     def on_key(self, event: events.Key) -> None:
-        """Letters belong to the search wherever the focus is."""
+        """Send printable characters to the search field wherever the focus is."""
         field = self.query_one(Filter)
         if event.character and event.is_printable and not field.has_focus:
             event.stop()
@@ -257,11 +257,11 @@ _MUTED = "$text-muted"
 
 
 def _snippet(found: Found, lead: int | None = None) -> Content:
-    """The snippet on one line, its matches in colour.
+    """Return the snippet of a search result on one line, with its matches coloured.
 
     Args:
-        found: What was found.
-        lead: Characters to keep before the first match; None for all.
+        found: The search result.
+        lead: Number of characters to keep before the first match; None for all.
     """
     text, ranges = found.snippet, found.ranges
     if lead is not None and ranges and ranges[0][0] > lead:

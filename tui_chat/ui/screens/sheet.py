@@ -1,7 +1,7 @@
-"""The frame of every modal screen: a title, a note, a body, and the keys that work.
+"""The base classes of the modal screens: a frame with a title, a note, a body and a key line.
 
-Owns closing, the states that every screen has (reading, failed, nothing to show) and running slow
-work in a thread, so that no key ever waits. Refuses to know what is inside.
+They provide what all these screens need: closing, messages in place of the body (reading, failed,
+nothing to show), and slow work in a worker thread, so that the UI never waits for it.
 """
 
 from __future__ import annotations
@@ -37,35 +37,38 @@ T = TypeVar("T")
 CLOSE = Binding(
     "escape", "close", "Close", id="sheet_close", tooltip="Goes back to where you were."
 )
-"""What every sheet has, last among its bindings so that the footer shows it last."""
+"""The binding that every sheet lists last, so that the footer shows it last."""
 
 WIDE = 110
-"""From this many columns on there is room for something beside a list."""
+"""From this many columns on, a sheet has room for a second pane beside its list."""
 _WIDTHS = [(0, "-narrow"), (60, "-middle"), (WIDE, "-wide")]
 _HEIGHTS = [(0, "-short"), (20, "-tall")]
 
 
 class Filter(Field):
-    """The line that narrows a list; the list moves by the arrow keys meanwhile."""
+    """The field that filters a list. The arrow keys still move the list while it has the focus."""
 
     def __init__(self, placeholder: str, *, id: str = "filter") -> None:  # noqa: A002
         super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
 
 
 class Sheet(ClosesOnce[R], Generic[R]):
-    """A modal screen whose result is `R`, or None where the user steps back.
+    """A modal screen whose result is `R`, or None if the user closes it without one.
 
-    Each one ends its bindings with `CLOSE`.
+    Subclasses override `compose_body` and list `CLOSE` as their last binding.
+
+    Args:
+        heading: The title.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = "sheet.tcss"
-    AUTO_FOCUS = ""  # each sheet says itself what the keys go to
+    AUTO_FOCUS = ""  # each sheet sets its focus itself
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     heading: reactive[str] = reactive("")
     """The title, at the left of the first line."""
     note: reactive[str] = reactive("")
-    """What stands at the right of the first line."""
+    """The text at the right of the first line."""
 
     def __init__(self, heading: str = "") -> None:
         super().__init__()
@@ -73,7 +76,7 @@ class Sheet(ClosesOnce[R], Generic[R]):
         self.set_reactive(Sheet.heading, heading)
 
     def compose(self) -> ComposeResult:
-        """The frame around `compose_body`."""
+        """Compose the frame around `compose_body`."""
         with Vertical(id="sheet"):
             with Horizontal(id="sheet-head"):
                 yield Label(id="sheet-heading", markup=False)
@@ -84,16 +87,16 @@ class Sheet(ClosesOnce[R], Generic[R]):
             yield SheetKeys()
 
     def compose_body(self) -> ComposeResult:
-        """What stands between the title and the keys."""
+        """Compose the widgets between the title and the keys."""
         yield from ()
 
     def watch_heading(self, heading: str) -> None:
-        """Show another title."""
+        """Show the new title."""
         for label in self.query("#sheet-heading").results(Label):
             label.update(plain_line(heading))
 
     def watch_note(self, note: str) -> None:
-        """Show another note."""
+        """Show the new note."""
         for label in self.query("#sheet-note").results(Label):
             label.update(plain_line(note))
 
@@ -102,14 +105,14 @@ class Sheet(ClosesOnce[R], Generic[R]):
         self.watch_heading(self.heading)
         self.watch_note(self.note)
 
-    # Stepping back --------------------------------------------------------------------------------
+    # Closing --------------------------------------------------------------------------------------
 
     def action_close(self) -> None:
-        """Leave without a result."""
+        """Close without a result."""
         self.dismiss(None)
 
     def on_click(self, event: events.Click) -> None:
-        """A click beside the sheet leaves it."""
+        """Close on a click outside the sheet."""
         if event.widget is self:
             event.stop()
             self.action_close()
@@ -123,7 +126,14 @@ class Sheet(ClosesOnce[R], Generic[R]):
         hint: str = "",
         tone: Literal["quiet", "error"] = "quiet",
     ) -> None:
-        """Show a message in the place of the body."""
+        """Show a message in place of the body.
+
+        Args:
+            title: The first line.
+            detail: Further text, on its own line.
+            hint: What the user can do, on its own line.
+            tone: `error` for a failure; it colours the first line.
+        """
         colour = "$error" if tone == "error" else "$text-muted"
         lines = [Content.styled(plain(title).plain, colour)]
         lines += [plain(text) for text in (detail, hint) if text]
@@ -131,7 +141,7 @@ class Sheet(ClosesOnce[R], Generic[R]):
         self._show_body(False)
 
     def unsay(self) -> None:
-        """Show the body again; it can have the focus at once."""
+        """Show the body in place of the message. Its widgets can be focused immediately."""
         self._show_body(True)
 
     def _show_body(self, is_shown: bool) -> None:
@@ -143,7 +153,7 @@ class Sheet(ClosesOnce[R], Generic[R]):
         self.refresh_bindings()
 
     def failed(self, error: BaseException) -> None:
-        """Show what failed, why, and what to do."""
+        """Show an error of `read` in place of the body; log it if it is not a `TuiChatError`."""
         if isinstance(error, TuiChatError):
             error = in_screens(error, self.app)
             self.say(error.title, error.detail, error.hint, "error")
@@ -159,9 +169,15 @@ class Sheet(ClosesOnce[R], Generic[R]):
     # Work in threads ------------------------------------------------------------------------------
 
     def read(self, work: Callable[[], T], show: Callable[[T], None], group: str = "read") -> None:
-        """Run `work` in a thread and then `show` its result here; a failure shows itself.
+        """Run `work` in a worker thread, then call `show` with its result on the UI loop.
 
-        Newer work of the same group takes the place of older one, whose result is dropped.
+        If `work` raises, `failed` is called with the error instead.
+
+        Args:
+            work: The work; it must not touch widgets.
+            show: Called with the result, if the screen is still open.
+            group: The worker group. Newer work of a group replaces older work, whose result is
+                dropped.
         """
         worker: Worker[T] = self.run_worker(
             work, group=group, exclusive=True, thread=True, exit_on_error=False
@@ -181,12 +197,15 @@ class Sheet(ClosesOnce[R], Generic[R]):
             self.failed(event.worker.error)
 
     def copy_text(self, text: str) -> None:
-        """Copy a text; the app says where it went."""
+        """Copy a text; the app shows how it was copied."""
         self.app.copy_to_clipboard(text)
 
 
 class ListSheet(Sheet[R], Generic[R]):
-    """A sheet with a `ChoiceList` (`#choices`), which the arrow keys move from anywhere."""
+    """A sheet with a `ChoiceList` (`#choices`).
+
+    The arrow and page keys move the list whichever widget has the focus.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "list_move(-1)", "Up", show=False),
@@ -202,7 +221,7 @@ class ListSheet(Sheet[R], Generic[R]):
 
     @on(ChoiceList.Moved)
     def _bring_into_view(self, event: ChoiceList.Moved) -> None:
-        """Scroll the sheet where it has not even room for the whole list."""
+        """Scroll the sheet to the highlighted row, for terminals too low to show the whole list."""
         if event.index < 0:
             return
         sheet, choices = self.query_one("#sheet"), event.choice_list
@@ -212,11 +231,11 @@ class ListSheet(Sheet[R], Generic[R]):
         sheet.scroll_to_region(row, spacing=docks, animate=False, force=True)
 
     def action_list_move(self, step: int) -> None:
-        """Highlight a neighbouring row."""
+        """Move the highlight by `step` rows, down if positive."""
         self.choices.action_move(step)
 
     def action_list_page(self, step: int) -> None:
-        """Highlight a row one page away."""
+        """Move the highlight by `step` pages, down if positive."""
         self.choices.action_move_page(step)
 
     def action_choose(self) -> None:

@@ -1,6 +1,7 @@
-"""The theme picker (F9): every theme, shown live on the chat while moving through the list.
+"""The theme picker (F9), which previews each theme on the whole app while the user moves.
 
-Owns the preview and taking it back. Reads no files; the app has registered the themes.
+The app must have registered the themes; this screen reads no theme files. Closing the picker
+without a choice restores the previous theme.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.line_view import fitted
 
 HIGH_CONTRAST = 18.0
-"""Contrast of text and page from which a theme is called one of high contrast; 21 is the most."""
+"""Least contrast ratio of text and background for a theme of the kind `high contrast`.
+
+Contrast ratios range from 1 to 21.
+"""
 
 
 class ThemeScreen(ListSheet[str]):
-    """Pick a theme; the result is its name.
+    """A list of themes to pick from; the result is the name of the theme.
 
     Args:
-        names: The themes to list; by default every one that came from a theme file.
+        names: The themes to list; all themes from theme files if None.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "themes.tcss"]
@@ -48,11 +52,11 @@ class ThemeScreen(ListSheet[str]):
         self._before = ""
 
     def compose_body(self) -> ComposeResult:
-        """The list."""
+        """Compose the list of themes."""
         yield ChoiceList[Theme](self._draw, id="choices")
 
     def on_mount(self) -> None:
-        """List the themes, with the one in use highlighted."""
+        """Show the themes, with the current one highlighted."""
         super().on_mount()
         self._before = self.app.theme
         themes = sorted(self._themes(), key=lambda theme: (kind_of(theme), theme.name))
@@ -62,7 +66,7 @@ class ThemeScreen(ListSheet[str]):
         self.choices.focus()
 
     def _themes(self) -> list[Theme]:
-        """The themes to list: by default those of theme files, which Textual's own are not."""
+        """Return the themes to list: by default all but those that Textual itself provides."""
         known = self.app.available_themes
         if self._names is not None:
             return [known[name] for name in self._names if name in known]
@@ -84,7 +88,7 @@ class ThemeScreen(ListSheet[str]):
 
     @on(ChoiceList.Moved)
     def _moved(self, event: ChoiceList.Moved) -> None:
-        """Show the highlighted theme."""
+        """Switch the app to the highlighted theme."""
         event.stop()
         theme: Theme | None = self.choices.row
         if theme is not None:
@@ -97,13 +101,13 @@ class ThemeScreen(ListSheet[str]):
         self.dismiss(None if theme is None else theme.name)
 
     def action_close(self) -> None:
-        """Bring the theme back that was in use."""
+        """Restore the previous theme and close."""
         self.app.theme = self._before
         self.dismiss(None)
 
 
 def kind_of(theme: Theme) -> str:
-    """`dark`, `light`, `high contrast`, or `terminal` for one of the terminal's own colours."""
+    """Return `dark`, `light` or `high contrast`, or `terminal` for a theme of ANSI colours."""
     if is_of_terminal(theme):
         return "terminal"
     generated = theme.to_color_system().generate()
@@ -114,7 +118,7 @@ def kind_of(theme: Theme) -> str:
 
 
 def _swatch(theme: Theme) -> Content:
-    """Two cells of each of the colours that a theme is known by."""
+    """Return two cells each of a theme's background, foreground, primary and warning colours."""
     parts: list[tuple[str, Style]] = []
     for name in (theme.background, theme.foreground, theme.primary, theme.warning):
         try:

@@ -1,7 +1,6 @@
-"""The tree of the chat (Ctrl+T): every branch at once, to find, name, leave out or go on from one.
+"""The tree screen (Ctrl+T): all branches of the chat, to find, name, prune or continue one.
 
-Owns what is folded and highlighted. The session changes the tree; the result is the id of the
-message to go to.
+The session makes all changes. The result of the screen is the id of the message to go to.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from tui_chat.ui.widgets.choice_list import GUTTER, ChoiceList
 from tui_chat.ui.widgets.numbers import grouped
 
 LOOK_EVERY_S = 0.5
-"""How often it is looked whether the chat has gone on behind the screen."""
+"""Seconds between two checks whether the chat has changed, for example by a growing reply."""
 
 
 class TreeScreen(ListSheet[str]):
     """Shows the whole chat as a tree.
 
     Args:
-        session: Whose chat it is.
-        selected: The message to begin at; the end of the active path if None.
+        session: The session with the chat.
+        selected: Id of the message to highlight first; the leaf of the active path if None.
     """
 
     CSS_PATH: ClassVar[CSSPathType | None] = ["sheet.tcss", "tree.tcss"]
@@ -77,12 +76,12 @@ class TreeScreen(ListSheet[str]):
         self._deepest = 0
 
     def compose_body(self) -> ComposeResult:
-        """Rows, and below them more of the highlighted message."""
+        """Compose the rows, and a preview of the highlighted message below."""
         yield ChoiceList[TreeRow](self._draw, id="choices")
         yield MessageList(is_framed=False, id="preview")
 
     def on_mount(self) -> None:
-        """Show the tree, and go on showing it while a reply is written."""
+        """Show the tree, and start checking it for changes."""
         super().on_mount()
         self.add_class("-tall-sheet")
         self._show(self._first or self._session.conversation.leaf_id)
@@ -92,16 +91,16 @@ class TreeScreen(ListSheet[str]):
     # Rows -----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Show what has changed behind the screen."""
+        """Rebuild the rows if the chat has changed."""
         if self._session.conversation.version != self._version:
             self._show(self._highlighted_id())
 
     def _show(self, highlighted: str | None, near: int = 0) -> None:
-        """Lay the tree out anew.
+        """Rebuild the rows.
 
         Args:
-            highlighted: The message to highlight.
-            near: The row to highlight where that message is not to be seen.
+            highlighted: Id of the message to highlight.
+            near: Index of the row to highlight if that message has no row.
         """
         conversation = self._session.conversation
         self._version = conversation.version
@@ -133,8 +132,10 @@ class TreeScreen(ListSheet[str]):
 
     @on(ChoiceList.Moved)
     def _moved(self, event: ChoiceList.Moved) -> None:
-        """Keep the branch of the highlighted message in view, and show more of the message."""
+        """Scroll the guides sideways to the highlighted message, and show its preview."""
         row = self._row()
+        # Scroll only when the row's depth leaves the visible levels, and then by half their number,
+        # so that the tree does not shift with every step.
         most = most_guides(self.choices.scrollable_content_region.width - GUTTER - 1)
         hidden = self._hidden
         if row is None or self._deepest <= most:
@@ -152,7 +153,7 @@ class TreeScreen(ListSheet[str]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys act on what is highlighted."""
+        """Enable the keys that apply to the chat and the highlighted row."""
         conversation, row = self._session.conversation, self._row()
         if action == "undo":
             return bool(conversation.undo_label)
@@ -173,7 +174,7 @@ class TreeScreen(ListSheet[str]):
         self.choices.action_move_to(index)
 
     def action_next_fork(self, step: int) -> None:
-        """Highlight the next (1) or earlier (-1) message with several answers."""
+        """Highlight the next (1) or previous (-1) message with several replies."""
         rows, index = self.choices.rows, self.choices.highlighted + step
         while 0 <= index < len(rows):
             if rows[index].forks > 1:
@@ -182,13 +183,13 @@ class TreeScreen(ListSheet[str]):
             index += step
 
     def action_fold_or_unfold(self) -> None:
-        """Fold or unfold what is below the highlighted message."""
+        """Fold or unfold the messages below the highlighted one."""
         row = self._row()
         if row is not None and row.forks:
             self._set_folded(row, not row.is_folded)
 
     def action_fold(self) -> None:
-        """Fold what is below; where nothing is to be folded, go to where the branch begins."""
+        """Fold the messages below; if that is done or there are none, go to the fork above."""
         row = self._row()
         if row is None:
             return
@@ -198,7 +199,7 @@ class TreeScreen(ListSheet[str]):
             self.choices.highlighted = parent_index(self.choices.rows, self.choices.highlighted)
 
     def action_unfold(self) -> None:
-        """Unfold what is below; where nothing is folded, go there."""
+        """Unfold the messages below; if they are not folded, go to the first of them."""
         row = self._row()
         if row is None:
             return
@@ -218,12 +219,12 @@ class TreeScreen(ListSheet[str]):
 
     @on(ChoiceList.Chosen)
     def _chosen(self, event: ChoiceList.Chosen) -> None:
-        """Make the branch of the highlighted message the active one, and leave."""
+        """Make the branch of the highlighted message the active one, and close."""
         event.stop()
         row = self._row()
         if row is None:
             return
-        if not row.is_active:  # what is on the path already needs no other end
+        if not row.is_active:  # for a message on the active path, the leaf stays where it is
             try:
                 self._session.go_to(row.message.id)
             except TuiChatError as error:
@@ -232,7 +233,7 @@ class TreeScreen(ListSheet[str]):
         self.dismiss(row.message.id)
 
     def action_name(self) -> None:
-        """Ask for the name of the branch that begins here."""
+        """Ask for a name of the branch that begins at the highlighted message."""
         row = self._row()
         if row is None:
             return
@@ -247,7 +248,7 @@ class TreeScreen(ListSheet[str]):
         self.app.push_screen(InputScreen("Name this branch", before, hint), name)
 
     def action_prune(self) -> None:
-        """Remove the highlighted message and all below it."""
+        """Delete the highlighted message and all messages below it."""
         row = self._row()
         if row is None:
             return
@@ -263,11 +264,11 @@ class TreeScreen(ListSheet[str]):
         self.note = f"{what} removed. z brings {'it' if count == 1 else 'them'} back"
 
     def action_undo(self) -> None:
-        """Take back the last change to the chat."""
+        """Undo the last change to the chat."""
         self._step("Undone")
 
     def action_redo(self) -> None:
-        """Do again what was undone last."""
+        """Redo the change that was undone last."""
         self._step("Done again")
 
     def _step(self, said: str) -> None:
@@ -279,6 +280,7 @@ class TreeScreen(ListSheet[str]):
             self._refuse(error)
             return
         self._show(highlighted, near=self.choices.highlighted)
+        # If the step has brought messages back, highlight the first of them.
         back = (r.message.id for r in self.choices.rows if r.message.id not in before)
         returned = next(back, None)
         if returned is not None:
@@ -290,7 +292,7 @@ class TreeScreen(ListSheet[str]):
 
 
 def _summary(rows: list[TreeRow], on_path: int) -> str:
-    """How much there is, in a few words."""
+    """Return the number of messages in the tree, and on the active path if that differs."""
     if not rows:
         return ""
     count = len(rows) + sum(row.below for row in rows if row.is_folded)

@@ -1,6 +1,6 @@
-"""One message of the tree as a line: its place, who speaks, the first words, the figures.
+"""Drawing of one row of the tree screen: guides, role, first words, rating, model and tokens.
 
-Owns the columns and what is left out where there is little room.
+Narrow rows leave out columns; the widths are at the tests in `_figures`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _ROLES = {"user": "you", "assistant": "reply", "system": "system"}
 
 
 def most_guides(width: int) -> int:
-    """How many forks are shown before a message, so that its text keeps most of the line.
+    """Return how many levels of guides a row may show, so that the text keeps most of the line.
 
     Args:
-        width: Cells of the line.
+        width: Width of the row in cells.
     """
     return max(3, width // 6)
 
 
 def tree_line(row: TreeRow, width: int, hidden: int = 0) -> Content:
-    """A message of the tree in one line.
+    """Return a message of the tree as one line.
 
     Args:
-        row: The message and its place.
-        width: Cells of the line.
-        hidden: How many of the outermost forks are out of view, at the left.
+        row: The message and its place in the tree.
+        width: Width of the line in cells.
+        hidden: How many of the outermost fork levels are scrolled out at the left.
     """
     message = row.message
     mark = "◆ " if row.is_end else "● " if row.is_active else "  "
@@ -62,12 +62,12 @@ def tree_line(row: TreeRow, width: int, hidden: int = 0) -> Content:
 
 
 def _tone(row: TreeRow) -> str:
-    """What is not in the chat now is quieter."""
+    """Return the style of the text: muted for a message that is not on the active path."""
     return "" if row.is_active else "$text-muted"
 
 
 def _figures(message: Message, width: int) -> list[tuple[str, str]]:
-    """What stands at the right end: rating, model, tokens, as far as there is room."""
+    """Return the columns at the right end: rating, model and tokens, as far as there is room."""
     rating = {1: "+", -1: "-"}.get(message.marks.rating, "")
     colour = "$success" if message.marks.rating > 0 else "$warning"
     figures = [(fitted(rating, 3, "right"), f"{colour} bold")] if width >= 30 else []

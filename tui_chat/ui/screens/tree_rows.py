@@ -1,8 +1,8 @@
-"""The tree of a chat as rows, one for each message: only forks indent.
+"""The layout of a chat's tree as rows, one per message, in which only forks indent.
 
-Owns the order of the rows, what is folded, and the lines drawn before them. A message with one
-answer stands right above it, however long that goes on, so that depth tells of choices and not of
-length. Refuses to know how a row looks otherwise, and to read more than it is given.
+Messages without a fork between them stand below each other at the same depth, so depth shows the
+number of choices and not the length of the chat. This module computes the order of the rows, the
+folding and the guide lines; `tree_line` draws the rows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from tui_chat.chat.conversation import Message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """One of the ways that lead on from a fork; its rows share it."""
+    """A branch that starts at a fork. All rows of the branch share one object."""
 
     above: Branch | None
-    """The branch that the fork is in; None at the top."""
+    """The branch that contains the fork; None for a fork outside any branch."""
     depth: int
-    """Forks above it, counted from 1."""
+    """Number of forks above the branch, at least 1."""
     is_last: bool
-    """Whether no other way from the same fork comes after it."""
+    """Whether it is the last branch of its fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class TreeRow:
 
     message: Message
     branch: Branch | None
-    """None where no fork is above."""
+    """The branch of the message; None if it has no fork above it."""
     begins: bool
     """Whether it is the first message of its branch."""
     forks: int
-    """Ways that lead on from it."""
+    """Number of its children; a fork has 2 or more."""
     below: int
-    """Messages below it."""
+    """Number of its descendants."""
     is_folded: bool
     is_active: bool
     """Whether it is on the active path."""
@@ -46,7 +46,7 @@ class TreeRow:
 
     @property
     def depth(self) -> int:
-        """Forks above it."""
+        """Number of forks above the message."""
         return self.branch.depth if self.branch is not None else 0
 
 
@@ -55,13 +55,13 @@ def tree_rows(
     active: Sequence[str],
     folded: Collection[str] = (),
 ) -> list[TreeRow]:
-    """Every message that is to be seen, a branch after the other, the oldest first.
+    """Return the rows of a tree, depth first, with the oldest branch of a fork first.
 
     Args:
-        messages: All of a tree, parents before children. Deleted ones are left out with all that
-            is below them.
-        active: Ids of the active path, oldest first.
-        folded: Ids of messages below which nothing is shown.
+        messages: All messages of the tree, parents before children. Deleted messages are left out
+            together with their descendants.
+        active: Ids of the messages on the active path, oldest first.
+        folded: Ids of the messages whose descendants are hidden.
     """
     visible: dict[str, Message] = {}
     children: dict[str | None, list[Message]] = {None: []}
@@ -70,6 +70,7 @@ def tree_rows(
             continue
         visible[message.id] = message
         children.setdefault(message.parent_id, []).append(message)
+    # Parents precede children, so in reverse every count is complete before it is added upwards.
     below = dict.fromkeys(visible, 0)
     for message in reversed(visible.values()):
         if message.parent_id is not None:
@@ -102,7 +103,11 @@ def tree_rows(
 def _ways(
     messages: Sequence[Message], branch: Branch | None
 ) -> list[tuple[Message, Branch | None, bool]]:
-    """Messages with their branches, the last one first: a single one goes on in the same branch."""
+    """Return sibling messages with their branches and whether they begin them, the last one first.
+
+    An only child continues the branch of its parent. The order is reversed because `tree_rows`
+    pops from the end of its stack.
+    """
     if len(messages) == 1:
         return [(messages[0], branch, False)]
     depth = branch.depth + 1 if branch is not None else 1
@@ -115,12 +120,12 @@ def _ways(
 
 
 def guides(row: TreeRow, hidden: int = 0, most: int = 1_000_000) -> str:
-    """The lines before a row that lead the eye to its fork; two cells for each fork above it.
+    """Return the guide lines before a row, two cells for each fork above it.
 
     Args:
-        row: Whose they are.
-        hidden: How many of the outermost forks are out of view, at the left.
-        most: How many can be shown; deeper ones are cut, at the right.
+        row: The row.
+        hidden: Number of the outermost fork levels to leave out at the left.
+        most: Most levels to show. If there are more, the innermost are replaced by `› `.
     """
     pieces: list[str] = []
     branch, begins = row.branch, row.begins
@@ -137,7 +142,11 @@ def guides(row: TreeRow, hidden: int = 0, most: int = 1_000_000) -> str:
 
 
 def parent_index(rows: Sequence[TreeRow], index: int) -> int:
-    """The row at which the branch of a row forks off; the first row where there is none."""
+    """Return the index of the row to go to from a row to move towards the root.
+
+    From the first message of a branch this is the fork, from any other message the first message
+    of its branch. Without a branch it is 0.
+    """
     row = rows[index]
     if row.begins:
         parent = row.message.parent_id

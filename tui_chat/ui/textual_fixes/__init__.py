@@ -1,5 +1,5 @@
-"""The places where the program mends or touches Textual's insides, each with its reason.
+"""Workarounds for Textual, in modules that each give the reason and what would make them unneeded.
 
-Nothing else under `ui/` may use a private name of Textual. Come here when a new version of Textual
-is taken: every module says what would make it unneeded.
+Nothing else under `ui/` may use a private name of Textual. Read these modules before you move to a
+new version of Textual.
 """

@@ -1,14 +1,14 @@
-"""A crash closes the screen it happened in, and the program goes on.
+"""Crash handling: an exception closes the modal screen it happened in, and the program continues.
 
-Textual 8.2.8 ends the program on every exception that leaves a handler, whoever's mistake it is
-(`App._handle_exception`), and prints a traceback with the values of all local variables, typed
-text among them. Its own code raises in ordinary use: textual#6643, #6708, #6428, and a palette that
-is closed while it searches. It also stops the message loop of the widget whose handler raised, so
-that by the time the app hears of it the widget is lost; therefore the exception is caught one step
-earlier, in `MessagePump._dispatch_message`.
+Textual 8.2.8 ends the program on every exception that leaves a handler, even if Textual itself
+caused it (`App._handle_exception`), and prints a traceback with the values of all local variables,
+typed text among them. Its own code raises in ordinary use: textual#6643, #6708, #6428, and a
+palette that is closed while it searches. Textual also stops the message loop of the widget whose
+handler raised, so the widget is lost before the app learns of the exception. Therefore this module
+catches it one step earlier, in `MessagePump._dispatch_message`.
 
-This module would not be needed if Textual had a public hook for the exceptions of a handler that
-could say "go on".
+This module would be unneeded if Textual had a public hook for exceptions in handlers that could
+tell it to continue.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 MOST, WITHIN_S = 5, 10.0
-"""So many crashes within so many seconds are survived; one more, and the program ends."""
+"""The program survives this many crashes within so many seconds; one more ends it."""
 
 _OWN = str(Path(__file__).parents[2]) + os.sep
 _HERE = str(Path(__file__).parent) + os.sep
 
 
 class ScreensBrokeOff(Exception):
-    """What ends the program after a crash that it cannot survive; the crash is its cause.
+    """The exception that ends the program after a fatal crash, which is its cause.
 
-    Textual shows an exception that can draw itself as it draws itself, instead of with all values.
+    Textual prints an exception that has `__rich__` in that form, without the values of variables.
     """
 
     def __rich__(self) -> Text:
@@ -60,16 +60,16 @@ class ScreensBrokeOff(Exception):
 
 
 class GuardedApp(App[R], Generic[R]):
-    """An app that survives the crashes of its modal screens, of single widgets, and of Textual."""
+    """An app that survives crashes in modal screens, in single widgets and in Textual itself."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._has_started = False
         self._is_broken = False
         self._survived: deque[float] = deque(maxlen=MOST)
-        """When the last crashes were."""
+        """Times of the latest crashes."""
         self._broken_screens: set[Screen[Any]] = set()
-        """Those that are about to be closed."""
+        """Screens that crashed and are about to be closed."""
 
     async def run_action(
         self,
@@ -77,10 +77,10 @@ class GuardedApp(App[R], Generic[R]):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Leave the key of a screen alone that has no widgets yet, or none any more.
+        """Run an action, but ignore the keys of a screen while its widgets are not mounted.
 
-        On a busy loop a key can get ahead of what opens the screen, and Textual finds the binding
-        before the widgets are there.
+        On a busy event loop a key can arrive before its screen has composed or after it has gone,
+        and Textual finds the binding although there are no widgets.
         """
         screen = default_namespace if isinstance(default_namespace, Screen) else None
         if screen is not None and not (screen.is_mounted and screen.is_attached):
@@ -88,24 +88,25 @@ class GuardedApp(App[R], Generic[R]):
         return await super().run_action(action, default_namespace, namespaces)
 
     def on_ready(self) -> None:
-        """From now on there is something that can go on."""
+        """Allow the app to survive crashes from now on."""
         self._has_started = True
 
     def survive(self, error: Exception, pump: MessagePump | None = None) -> bool:
-        """Go on after a crash, if it leaves something that works.
+        """Handle a crash, and decide whether the program continues.
 
         Args:
-            error: What was raised.
-            pump: Whose handler raised it, where that is known.
+            error: The exception.
+            pump: The message pump whose handler raised it, if known.
 
         Returns:
-            Whether the program goes on. The crash is in the log and the user has been told then.
+            Whether the program continues. A `TuiChatError` is only shown to the user, as a warning;
+            other crashes are also logged.
         """
         if self._is_broken or not (self._has_started and self.is_running):
             return False
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
-        if isinstance(error, TuiChatError):  # no crash, but what somebody should be told
+        if isinstance(error, TuiChatError):  # not a crash but a message for the user
             notify_plain(self, in_screens(error, self.app).one_line, severity="warning", timeout=6)
             return True
         place = _place_of(error, pump)
@@ -125,7 +126,7 @@ class GuardedApp(App[R], Generic[R]):
         return True
 
     def _survive_without(self, screen: Screen[Any], error: Exception) -> bool:
-        """Close a screen that crashed; one that is gone by then bothers nobody."""
+        """Close a screen that crashed; if it is closed already, only log the crash."""
         name = type(screen).__name__
         if screen not in self.screen_stack:
             log.warning("%s broke off after it was closed", name, exc_info=error)
@@ -140,7 +141,7 @@ class GuardedApp(App[R], Generic[R]):
         return True
 
     def _may_survive(self) -> bool:
-        """Count a crash; False where there were too many."""
+        """Count a crash; return False if there were too many of them."""
         now = time.monotonic()
         if len(self._survived) == MOST and now - self._survived[0] < WITHIN_S:
             log.error("there were too many crashes to go on")
@@ -149,12 +150,12 @@ class GuardedApp(App[R], Generic[R]):
         return True
 
     def _close_broken(self, screen: Screen[Any]) -> None:
-        """Close a screen and whatever is above it."""
+        """Close a screen and all screens above it."""
         self._broken_screens.discard(screen)
         while screen in self.screen_stack[1:]:
             top = self.screen
             try:
-                top.dismiss(None)  # whoever opened it may wait for an answer
+                top.dismiss(None)  # its opener may be waiting for a result
             except Exception as error:
                 log.error("%s could not be dismissed", type(top).__name__, exc_info=error)
             if self.screen is top:
@@ -168,7 +169,7 @@ class GuardedApp(App[R], Generic[R]):
         )
 
     def _handle_exception(self, error: Exception) -> None:
-        """End the program in order, unless it can go on; Textual calls this with every crash."""
+        """End the program in order, unless it can continue. Textual calls this for every crash."""
         if self._is_broken or self.survive(error):
             return
         self._is_broken = True
@@ -179,10 +180,10 @@ class GuardedApp(App[R], Generic[R]):
 
 
 def _place_of(error: Exception, pump: MessagePump | None) -> DOMNode | None:
-    """Where a crash that can be survived happened: a modal screen, a widget, or where Textual was.
+    """Return where a survivable crash happened: a modal screen, a widget or a Textual node.
 
-    None for our own mistakes in the chat screen and in the app: nobody knows what they leave
-    behind.
+    None stands for mistakes of our own code in the chat screen and in the app, because they leave
+    the program in an unknown state.
     """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     pumps = [*([] if pump is None else [pump]), *_pumps(frames)]
@@ -190,14 +191,14 @@ def _place_of(error: Exception, pump: MessagePump | None) -> DOMNode | None:
         if (screen := _modal_screen(node)) is not None:
             return screen
     own = _first_own(frames)
-    if own is None:  # Textual's mistake, or that of a library below it
+    if own is None:  # a mistake of Textual or of a library below it
         return next((node for node in pumps if isinstance(node, DOMNode)), None)
     owner = own.f_locals.get("self", pumps[0] if pumps else None)
     return owner if isinstance(owner, Widget) and not isinstance(owner, Screen) else None
 
 
 def _pumps(frames: list[FrameType]) -> Iterator[MessagePump]:
-    """Whose code ran, from the handler inwards."""
+    """Yield the message pumps whose code ran, from the handler inwards."""
     for frame in frames:
         owner = frame.f_locals.get("self")
         if isinstance(owner, MessagePump):
@@ -207,14 +208,17 @@ def _pumps(frames: list[FrameType]) -> Iterator[MessagePump]:
 
 
 def _modal_screen(node: MessagePump) -> Screen[Any] | None:
-    """The modal screen that something belongs to."""
+    """Return the modal screen that a pump belongs to; None if there is none."""
     if not isinstance(node, DOMNode):
         return None
     return next((n for n in node.ancestors_with_self if isinstance(n, ModalScreen)), None)
 
 
 def _first_own(frames: list[FrameType]) -> FrameType | None:
-    """The outermost frame of this program's code that does not only hand on to Textual."""
+    """Return the outermost frame of this program's code.
+
+    A method of ours that only calls Textual's method of the same name does not count.
+    """
     for frame, inner in zip(frames, [*frames[1:], None], strict=True):
         name = frame.f_code.co_filename
         if not name.startswith(_OWN) or name.startswith(_HERE):
@@ -233,13 +237,13 @@ _dispatch = MessagePump._dispatch_message
 
 
 async def _dispatch_guarded(self: MessagePump, message: Message) -> None:
-    """Handle a message as Textual does; a crash that can be survived stops nothing."""
+    """Dispatch a message as Textual does, but let a survivable crash stop nothing."""
     try:
         await _dispatch(self, message)
     except Exception as error:
         try:
             app = self.app
-        except RuntimeError:  # there is none
+        except RuntimeError:  # the pump has no app
             raise error from None
         if not (isinstance(app, GuardedApp) and app.survive(error, self)):
             raise

@@ -1,17 +1,17 @@
-"""The terminal driver: Textual's own, whose keyboard survives anything that a terminal sends.
+"""The terminal driver: Textual's own with a keyboard reader that survives any input.
 
-It differs from `textual.drivers.linux_driver` (8.2.8) in three things:
+It differs from `textual.drivers.linux_driver` (8.2.8) in three ways:
 
-- A byte that is no UTF-8, an escape sequence inside a paste, or any error while a key is read ends
-  or misleads Textual's input thread. Here `InputSplitter` cuts the bytes first, and an error costs
-  the piece that caused it.
-- Esc is what stops a reply, and may be the first byte of a sequence. Textual finds out that
-  nothing follows when it next looks at the clock, every 100 ms; this driver after `ESCAPE_DELAY_S`.
-- `SIGCONT` without a stop before, as `kill -CONT` sends it, makes Textual start a second input
-  thread and take the modes of the running program for those of the shell.
+- Bytes that are not UTF-8, an escape sequence inside a paste, or any error while a key is read end
+  or confuse Textual's input thread. Here `InputSplitter` cuts the bytes first, and an error costs
+  only the piece that caused it.
+- Esc stops a reply, and may also be the first byte of a sequence. Textual notices that nothing
+  follows when it next looks at the clock, every 100 ms; this driver waits `ESCAPE_DELAY_S`.
+- After a `SIGCONT` without a stop before it, as `kill -CONT` sends it, Textual starts a second
+  input thread and takes the modes of the running program for those of the shell.
 
-It would be unneeded if Textual did the first as `input_splitter` says, waited for the rest of
-a sequence no longer than it is told, and took the terminal only when it does not have it.
+This module would be unneeded if Textual handled input as `input_splitter` describes, let a program
+set how long Esc waits, and took the terminal only when it does not hold it.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ from tui_chat.ui.textual_fixes.input_splitter import InputSplitter, Pasted, Piec
 log = logging.getLogger(__name__)
 
 ESCAPE_DELAY_S = 0.025
-"""How long a lone Esc waits for the rest of a sequence. A terminal on the same machine writes a
-sequence in one piece."""
+"""Seconds that a lone Esc waits for the rest of a sequence. A terminal on the same machine
+writes a sequence in one piece."""
 
 _LOOK_S = 0.1
-"""How often to see whether the program ends."""
+"""Seconds between two checks whether the program is ending."""
 _MOST_BYTES = 64 * 1024
 _USUAL_DELAY_S = constants.ESCAPE_DELAY
 _ALT_ENTER = "\x1b\r"
-"""As a terminal without an extended keyboard protocol sends it. Textual reads two keys, of which
-the second would send what should be a new line."""
+"""Alt+Enter as a terminal without an extended keyboard protocol sends it. Textual reads two
+keys, and the second would send the message instead of making a new line."""
 
 
 def escape_delay(environ: Mapping[str, str] = os.environ) -> float:
-    """Seconds that a lone Esc is held back.
+    """Return the seconds that a lone Esc waits.
 
-    `ESCDELAY` (in milliseconds, as of ncurses) has its way, and over a network, which may cut a
-    sequence in two, Textual's own tenth of a second stays.
+    The user's `ESCDELAY` (milliseconds, as in ncurses) takes precedence. Over a network, which may
+    cut a sequence in two, Textual's own tenth of a second applies.
     """
     is_remote = any(environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "MOSH_CONNECTION"))
     return _USUAL_DELAY_S if is_remote or environ.get("ESCDELAY") else ESCAPE_DELAY_S
 
 
 class PieceReader:
-    """Makes Textual's events of the pieces of an `InputSplitter`."""
+    """Turns the pieces of an `InputSplitter` into Textual's events."""
 
     def __init__(self) -> None:
-        # Every sequence comes whole, so nothing is worth waiting for; `tick` ends it at once. A
-        # constant to readers, but looked up at each Esc.
+        # `InputSplitter` delivers whole sequences, so the parser need not wait for more and `tick`
+        # ends them at once. Textual declares this a constant but looks it up at every Esc.
         constants.ESCAPE_DELAY = 0.0  # type: ignore[misc]  # declared final
         self._parser = XTermParser()
 
     def events_of(self, piece: Piece) -> list[Message]:
-        """The events of one piece; an error costs that piece and nothing else."""
+        """Return the events of one piece; an error costs that piece and nothing else."""
         try:
             return list(self._read(piece))
         except Exception:  # Textual's parser calls `chr` with any number, for one
@@ -81,12 +81,12 @@ class PieceReader:
         messages = list(self._parser.feed(piece.text))
         unread = list(self._parser.tick())
         if isinstance(piece, Sequence) and len(piece.text) > 2:
-            return messages  # what Textual does not know it would type letter by letter
+            return messages  # Textual would type an unknown sequence letter by letter
         return [*messages, *unread]
 
 
 def _successor(parser: XTermParser) -> XTermParser:
-    """A parser that knows of the terminal what one that has failed knew."""
+    """Return a new parser with the terminal state of one that has failed."""
     fresh = XTermParser()
     fresh.last_x, fresh.last_y = parser.last_x, parser.last_y
     fresh.mouse_pixels = parser.mouse_pixels
@@ -96,25 +96,25 @@ def _successor(parser: XTermParser) -> XTermParser:
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, with a reader of its own and the terminal taken once at a time."""
+    """Textual's driver with a keyboard reader of its own, which takes the terminal only once."""
 
     has_terminal = False
-    """Whether the terminal is in the modes of the program."""
+    """Whether the terminal is in the modes of this program."""
 
     # Taking and leaving ---------------------------------------------------------------------------
 
     def start_application_mode(self) -> None:
-        """Take the terminal; where it is taken already, only have it painted anew."""
+        """Take the terminal; if this program already has it, only have the screen repainted."""
         if self.has_terminal:
-            self.send_message(self.SignalResume())  # a stop that no handler saw may have been
+            self.send_message(self.SignalResume())  # a SIGSTOP calls no handler
             return
-        self.has_terminal = True  # before the stop below, which ends with a SIGCONT
-        while not self._is_in_foreground():  # continued by `bg`
+        self.has_terminal = True  # set first: the SIGCONT after the stop below calls this again
+        while not self._is_in_foreground():  # the shell continued the program with `bg`
             os.kill(os.getpid(), signal.SIGSTOP)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Leave the terminal as it was; nothing where it is left already."""
+        """Restore the terminal; do nothing if it is restored already."""
         if self.has_terminal:
             self.has_terminal = False
             super().stop_application_mode()
@@ -122,13 +122,13 @@ class TerminalDriver(LinuxDriver):
     def _is_in_foreground(self) -> bool:
         try:
             return os.tcgetpgrp(self.fileno) == os.getpgrp()
-        except OSError:  # not the terminal of this session, so nobody stops the program for it
+        except OSError:  # not this session's controlling terminal, so there is no job control
             return True
 
     # Reading --------------------------------------------------------------------------------------
 
     def run_input_thread(self) -> None:
-        """Read the terminal until the program ends, and hand on what was pressed."""
+        """Read the terminal until the program ends, and pass its events to the app."""
         splitter = InputSplitter(escape_delay())
         reader = PieceReader()
         with selectors.DefaultSelector() as selector:
@@ -153,7 +153,7 @@ class TerminalDriver(LinuxDriver):
         if not selector.select(min(wait, _LOOK_S)):
             return splitter.tick(time.monotonic())
         data = os.read(self.fileno, _MOST_BYTES)
-        if not data:  # the end of a file, which for a terminal need not be the last word
+        if not data:  # end of file, after which a terminal may still deliver input
             self.exit_event.wait(_LOOK_S)
             return splitter.tick(time.monotonic())
         now = time.monotonic()

@@ -1,12 +1,12 @@
-"""Cuts the bytes of a terminal into typed text, key sequences and pastes.
+"""Splits the bytes from a terminal into typed text, key sequences and pastes.
 
-Textual's parser (`textual._xterm_parser`, 8.2.8) is fed with whole pieces only, for three reasons:
-it types an escape sequence inside a bracketed paste as keys, it glues what follows an unknown
-sequence in the same read to it, and its reader ends the program at a byte that is no UTF-8.
-It would be unneeded if Textual took everything between `ESC[200~` and `ESC[201~` as it is, decoded
-with replacement characters, and dropped sequences that it does not know.
+The driver feeds Textual's parser (`textual._xterm_parser`, 8.2.8) whole pieces only, for three
+reasons: the parser turns an escape sequence inside a bracketed paste into keys, it appends what
+follows an unknown sequence in the same read to that sequence, and its reader ends the program at a
+byte that is not UTF-8. This module would be unneeded if Textual took everything between `ESC[200~`
+and `ESC[201~` literally, decoded with replacement characters, and dropped unknown sequences.
 
-Pure: bytes and times in, pieces out, so that a test can cut a stream wherever it likes.
+The code is pure: bytes and times in, pieces out, so a test can cut a stream anywhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ PASTE_START = "\x1b[200~"
 PASTE_END = "\x1b[201~"
 
 CUT_S = 0.5
-"""How long the rest of a sequence or of a character may take; then what came of it is dropped, or
-shown as a replacement character."""
+"""Seconds that the rest of a sequence or of a character may take. After that the beginning of a
+sequence is dropped, and that of a character shown as a replacement character."""
 PASTE_SILENCE_S = 1.0
-"""How long a paste may be silent before it counts as ended. What comes then is keys again."""
+"""Seconds of silence after which an open paste counts as ended, so that later input is keys
+again."""
 SETTLE_S = 0.03
-"""How long nothing may follow the end of a paste before it is believed."""
+"""Seconds without input after an end marker until the paste counts as ended."""
 MOST_SETTLE_S = 0.25
-"""How long the end of a paste is doubted at most, as when the mouse is being moved."""
+"""Most seconds to wait for that silence, which mouse movement can prevent."""
 LATE_CHARACTERS = 64
-"""After a paste that fell silent, one read of so much is more of the paste, not keys."""
+"""After a paste ended by silence, a read of at least this length is more of the paste, not keys."""
 
 _LONGEST_SEQUENCE = 32
-"""The longest that Textual's parser takes for one sequence."""
+"""Most characters that Textual's parser accepts as one sequence."""
 _SEQUENCE = re.compile(
     r"\x1b(?:"
     r"\[(?:"
@@ -47,10 +48,10 @@ _SEQUENCE = re.compile(
     r")"
 )
 _BEGINNING = re.compile(r"\x1b(?:\[(?:\[|M[^\x00-\x1f]{0,2}|[0-?]*[ -/]*)?|O[0-9;]*)?\Z")
-"""What may become a sequence with the next read."""
+"""Text that may become a sequence with the next read."""
 _BROKEN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O[0-9;]*)?")
 _COMPOSED = re.compile(r"\x1b\[([\d:]*);([\d:]*);(\d+(?::\d+)+)u")
-"""A key of the kitty protocol that types several characters, as input methods do."""
+"""A key of the kitty protocol that types several characters, as input methods send it."""
 
 _END = re.compile(re.escape(PASTE_END))
 _MARKER = re.compile(f"{re.escape(PASTE_START)}|{re.escape(PASTE_END)}")
@@ -60,7 +61,7 @@ _PASTED_SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-Z\\^-~]"
 )
 _PASTED_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
-"""Control characters without those that break lines, which are part of a text."""
+"""Control characters except those that break lines, which are part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,14 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A whole escape sequence; one of one or two characters is Esc, or Alt and a key."""
+    """A whole escape sequence. One character is Esc; two are Alt and a key."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """What stood between the markers of a paste, cleaned by `clean_paste`."""
+    """The text between the markers of a paste, cleaned by `clean_paste`."""
 
     text: str
 
@@ -88,7 +89,7 @@ Piece = Typed | Sequence | Pasted
 
 
 def clean_paste(text: str) -> str:
-    """A pasted text without control sequences and characters; CR and CRLF become line breaks."""
+    """Return pasted text without control sequences and characters; CR and CRLF become LF."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if ESC in text or "\x9b" in text:
         text = _PASTED_SEQUENCE.sub("", text)
@@ -96,11 +97,11 @@ def clean_paste(text: str) -> str:
 
 
 class InputSplitter:
-    """Takes what a terminal sends, in whatever pieces it arrives.
+    """Splits terminal input that arrives in arbitrary chunks.
 
-    A paste that holds the marker of its own end cannot be told from one that has ended. So an end
-    is believed only when nothing follows for a moment: what comes in the same burst with another
-    marker behind it is pasted too, and never run as keys.
+    A paste may contain its own end marker, which looks like the end of the paste. So the splitter
+    accepts an end only when nothing follows for a moment: text that arrives in the same burst and
+    has another marker behind it is pasted too, and never runs as keys.
 
     Args:
         esc_delay_s: Seconds that a lone Esc waits for the rest of a sequence.
@@ -110,30 +111,31 @@ class InputSplitter:
         self._esc_delay_s = esc_delay_s
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._beginning = ""
-        """Of a sequence whose rest is to come."""
+        """The beginning of a sequence that is not complete yet."""
         self._paste: list[str] | None = None
-        """The parts of a paste; None while there is none."""
+        """The parts of the current paste; None outside a paste."""
         self._is_open = False
-        """Whether the end of the paste is still to come."""
+        """Whether the end of the paste has not come yet."""
         self._rest = ""
-        """Of an open paste what may be the beginning of its end; of an ended one what followed."""
+        """In an open paste the possible beginning of its end marker; after an end the text
+        behind it."""
         self._is_late = False
-        """Whether the last paste fell silent, so that its rest may still come."""
+        """Whether the last paste ended by silence, so that the rest of it may still come."""
         self._fed_at = self._ended_at = 0.0
 
     def feed(self, data: bytes, now: float) -> list[Piece]:
-        """Take the bytes of one read.
+        """Take the bytes of one read, and return the complete pieces.
 
         Args:
-            data: As they came.
-            now: The time in seconds of a clock that only goes forward.
+            data: The bytes as read.
+            now: The time in seconds of a monotonic clock.
         """
         self._fed_at = now
         return self._take(self._decoder.decode(data), now)
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` should be called if nothing comes before; None if it need not be."""
+        """The time at which to call `tick` if nothing arrives before; None if there is no need."""
         if self._paste is not None:
             if self._is_open:
                 return self._fed_at + PASTE_SILENCE_S
@@ -146,7 +148,7 @@ class InputSplitter:
         return None
 
     def tick(self, now: float) -> list[Piece]:
-        """Give up waiting for what has not come by its deadline."""
+        """Return the pieces whose missing rest has not come by the deadline."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return []
@@ -208,11 +210,11 @@ class InputSplitter:
     # Pastes ---------------------------------------------------------------------------------------
 
     def _gather(self, text: str, now: float) -> None:
-        """Collect a paste, up to what may follow its end."""
+        """Collect the text of a paste, up to a possible end marker."""
         assert self._paste is not None
         text = self._rest + text
         at = 0
-        # Behind the end of a paste either marker says that what stands before it is pasted too.
+        # After an end marker, another marker of either kind means that the text between is pasted.
         while match := (_END if self._is_open else _MARKER).search(text, at):
             self._paste.append(text[at : match.start()])
             self._is_open = match[0] == PASTE_START
@@ -224,7 +226,7 @@ class InputSplitter:
         self._rest = text[cut:]
 
     def _end_paste(self) -> list[Piece]:
-        """Hand a paste on, and what followed it as keys."""
+        """Return the paste as a piece, and the text behind it as keys."""
         assert self._paste is not None
         self._is_late = self._is_open
         parts = [*self._paste, self._rest] if self._is_open else self._paste
@@ -235,7 +237,7 @@ class InputSplitter:
 
 
 def _sequences(text: str) -> Iterator[Piece]:
-    """A sequence in pieces that Textual's parser can take; too long a one is dropped."""
+    """Yield a sequence as pieces that Textual's parser accepts; one that is too long is dropped."""
     if composed := _COMPOSED.fullmatch(text):
         for character in composed[3].split(":"):
             yield Sequence(f"\x1b[{composed[1]};{composed[2]};{character}u")

@@ -1,9 +1,9 @@
-"""Hands keys to the screen one after the other, so that none overtakes another.
+"""Dispatch of keys one after the other, so that no key overtakes another.
 
-Textual's fields (`TextArea`, `Input` of 8.2.8) take letters as they arrive, but editing keys only
-when they have bubbled up to the app as bindings. In one read, `lost`, Ctrl+U, `kept` comes out
-empty, and letters behind a key that opens a screen are typed below it. It would be
-unneeded if Textual let a key take its whole way before it begins with the next.
+Textual's fields (`TextArea` and `Input` of 8.2.8) insert letters when they arrive, but run editing
+keys only after these have bubbled up to the app as bindings. In one read, `lost`, Ctrl+U, `kept`
+leaves the field empty, and letters behind a key that opens a screen are typed into the screen below
+it. This module would be unneeded if Textual finished one key before it began the next.
 """
 
 from __future__ import annotations
@@ -25,36 +25,40 @@ from textual.widgets import Input, TextArea
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.025
+"""Seconds between two checks whether a key has been handled."""
 _MOST_TICKS = 8
-"""How long a key is waited for at most. Counted in ticks, so that the time in which the loop stands
-still does not count."""
+"""Ticks that the next keys wait for one key at most. Ticks do not count the time in which the
+event loop is blocked."""
 _MOST_ROUNDS = 4
-"""How often a key's way is followed again because the focus has moved."""
+"""Times that a key's way is followed, because the key may move the focus."""
 
 KeyOrPaste = events.Key | events.Paste
 KeyOrMouse = events.Key | events.Paste | events.MouseEvent
 
 
 class Key(events.Key):
-    """A key that knows whether somebody has taken it. Handlers find it by the name `on_key`."""
+    """A key event that records whether a handler has taken it.
+
+    Its class name makes Textual look up handlers by the name `on_key`, as for its own key events.
+    """
 
     was_taken = False
     pressed_in: Screen[Any] | None = None
-    """The screen that was on top when it was pressed."""
+    """The screen that was on top when the key was pressed."""
 
     def stop(self, stop: bool = True) -> Key:
-        """Take note that it goes no further."""
+        """Record that the key goes no further."""
         self.was_taken = stop
         super().stop(stop)
         return self
 
 
 class _Way:
-    """The way of one key: from what has the focus up to the app.
+    """The way of one key from the focused widget up to the app.
 
     Args:
-        event: The key.
-        start: What has the focus.
+        event: The key or paste.
+        start: The focused node.
     """
 
     def __init__(self, event: KeyOrPaste, start: DOMNode) -> None:
@@ -65,20 +69,20 @@ class _Way:
         self.start_at(start)
 
     def start_at(self, start: DOMNode) -> None:
-        """Begin the way, or begin it again elsewhere."""
+        """Begin the way, or begin it again at another node."""
         self.start = start
         self.rounds += 1
         self.left: deque[MessagePump] = deque(start.ancestors_with_self)
 
     @property
     def is_typing(self) -> bool:
-        """Whether the key is a letter on its way to a field, or in it."""
+        """Whether the key is a letter on its way to a field or already in it."""
         is_field = isinstance(self.start, Input | TextArea)
         return is_field and self.event.is_forwarded and _is_letter(self.event)
 
     @property
     def is_typed(self) -> bool:
-        """Whether the key was a letter for a field and is in it: nothing is left to be done."""
+        """Whether a field has taken the key as a letter, so that nothing is left to do."""
         return self.is_typing and isinstance(self.event, Key) and self.event.was_taken
 
 
@@ -87,19 +91,19 @@ def _is_letter(event: KeyOrMouse) -> bool:
 
 
 class KeyOrder:
-    """The queue of keys and pastes before the app.
+    """The queue of keys and pastes in front of the app.
 
-    A marker is sent behind each key, through the queues of what has the focus and of all that is
-    above it, and the next key begins when the marker has come back to the app: then the key has
-    been handled, and so have been the messages that it caused on this way. Where that moved the
-    focus or opened a screen, the marker goes the new way as well.
+    Behind each key the queue sends a marker, through the message queues of the focused widget and
+    of all its ancestors. The next key starts when the marker is back at the app: by then the key
+    has been handled, and so have the messages that it caused on this way. If that moved the focus
+    or opened a screen, the marker goes the new way as well.
 
-    Where a handler on the way is slow, keys do not wait for it: after `_MOST_TICKS` those that
-    wait are handed on, and so are the next ones until a marker comes through again.
+    A slow handler does not hold up the keys: after `_MOST_TICKS` the queue passes the waiting keys
+    on, and the next ones too, until a marker comes through again.
 
     Args:
-        app: Whose keys they are.
-        dispatch: What Textual does with a key; called in the app's own message loop.
+        app: The app that the keys belong to.
+        dispatch: Textual's own handling of a key; called in the app's message loop.
     """
 
     def __init__(self, app: App[Any], dispatch: Callable[[KeyOrMouse], Awaitable[None]]) -> None:
@@ -111,11 +115,11 @@ class KeyOrder:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a key is being handled. What the mouse does then has to wait, too."""
+        """Whether a key is being handled, so that mouse events have to wait too."""
         return self._way is not None and not self._is_jammed
 
     async def take(self, event: KeyOrMouse) -> None:
-        """Dispatch a key, or keep it until those before it have been handled."""
+        """Dispatch a key, or queue it until those before it have been handled."""
         if isinstance(event, events.Key):
             event = Key(event.key, event.character)
             event.pressed_in = next(reversed(self._app.screen_stack), None)
@@ -124,15 +128,15 @@ class KeyOrder:
             await self._next()
 
     def _need_not_wait(self, way: _Way) -> bool:
-        """Whether the next key can go behind the last one at once."""
+        """Return whether the next key may follow the last one immediately."""
         if self._is_jammed:
             return True
-        # Letters for one field stay in order in its own queue, and are painted together.
+        # Letters for one field stay in order in the field's own queue, and share one repaint.
         is_same = way.is_typing and self._start() is way.start
         return is_same and _is_letter(self._waiting[0])
 
     async def _next(self) -> None:
-        """Dispatch the next key, and those that need not wait for it; follow the last one's way."""
+        """Dispatch the next key and those that need not wait for it; follow the last one's way."""
         self._end_way()
         while self._waiting:
             event = self._waiting.popleft()
@@ -162,7 +166,7 @@ class KeyOrder:
     # The marker -----------------------------------------------------------------------------------
 
     def _go_on(self, way: _Way) -> None:
-        """Post the marker to the next of the way that takes messages; the app is the last."""
+        """Post the marker to the next node of the way that takes messages; the app comes last."""
         passed = events.Callback(callback=partial(self._passed, way))
         while way.left and not way.left.popleft().post_message(passed):
             pass

@@ -1,7 +1,8 @@
-"""Themes of the terminal's own colours, also on Textual 8.1, which knows one such theme by name.
+"""Themes that use the terminal's own colours, on Textual 8.1 as well as 8.2.
 
-Since 8.2 each theme says whether it is one, and generates the variables of one (`Theme.ansi`,
-`App.native_ansi_color`). A range in `pyproject.toml` that begins at 8.2 would make this unneeded.
+Since 8.2 a theme declares that it is one and generates the matching variables (`Theme.ansi`,
+`App.native_ansi_color`); 8.1 knows only one such theme, by its name. This module would be unneeded
+if the range in `pyproject.toml` began at 8.2.
 """
 
 from __future__ import annotations
@@ -24,29 +25,32 @@ VARIABLES = frozenset(
         "screen-selection-foreground",
     }
 )
-"""What a theme can set since 8.2; without effect before."""
+"""Variables that a theme can set since 8.2; they have no effect before."""
 
 
 def theme_of(fields: Mapping[str, Any]) -> Theme:
-    """The theme that the fields of a theme file describe."""
+    """Return the theme that the fields of a theme file describe."""
     if _EVERY_THEME_SAYS:
         return Theme(**fields)
     return Theme(**{key: value for key, value in fields.items() if key != "ansi"})
 
 
 def is_of_terminal(theme: Theme) -> bool:
-    """Whether a theme takes the terminal's own colours, whatever they are."""
+    """Return whether a theme uses the terminal's own colours."""
     if _EVERY_THEME_SAYS:
         return theme.ansi
     return theme.background == "ansi_default"
 
 
 def shows_terminal_colours(app: App[Any]) -> bool:
-    """Whether colours such as `ansi_blue` reach the terminal by their names at the moment."""
+    """Return whether the app now sends colours such as `ansi_blue` to the terminal by name."""
     return app.native_ansi_color if _EVERY_THEME_SAYS else bool(app.ansi_color)
 
 
 def take_over(app: App[Any]) -> None:
-    """Let such a theme have its way; call it whenever the theme has changed."""
+    """Use the terminal's colours if the current theme does. Call it after each change of theme.
+
+    Since 8.2 Textual does this by itself.
+    """
     if not _EVERY_THEME_SAYS:
         app.ansi_color = is_of_terminal(app.current_theme)

@@ -1,1 +1,1 @@
-"""The transcript: everything that was said, in one scrolling widget."""
+"""The transcript: the messages of the active path in one scrolling widget."""

@@ -1,8 +1,8 @@
-"""A message as blocks: paragraphs, items, code, tables, in the order in which they are shown.
+"""A message as a list of blocks: paragraphs, list items, code and tables, in display order.
 
-A block is the least that is parsed, wrapped and kept for the screen. `Blocks` makes them of a text
-and, as that grows, makes only the last ones again: what a frame costs does not depend on how long
-the message is. `drawing` turns a block into rows.
+A block is the smallest part that is parsed, wrapped and cached. As the text grows, `Blocks` makes
+only the last ones again, so the cost of a frame does not depend on the length of the message.
+`drawing` turns a block into rows.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from markdown_it.token import Token
 from tui_chat.ui.transcript.markdown import block_tokens
 
 Kind = Literal["text", "heading", "code", "formula", "table", "rule", "source"]
-"""`text` has Markdown within its lines; `source` is shown as it is written."""
+"""The kind of a block. `text` has Markdown within its lines; `source` is shown as written."""
 
 PIECE_CHARACTERS = 4_000
-"""Characters of code, or of a text without Markdown, that are wrapped at once,"""
+"""Most characters in a piece of code, or of text without Markdown. A piece is wrapped at once."""
 PIECE_LINES = 80
-"""and lines of it, or rows of a table."""
+"""Most lines in such a piece, or rows in a piece of a table."""
 MARKDOWN_CHARACTERS = 8_000
-"""A longer paragraph is shown as it is written, in pieces."""
+"""A longer paragraph is shown as written, in pieces."""
 MOST_BRACKETS = 400
-"""The same for one with more opening brackets, which take the parser seconds."""
+"""A paragraph with more opening brackets is shown as written too: it takes the parser seconds."""
 SLICE = 16_384
-"""Characters of a long text that are read without letting anything else happen in between."""
+"""Characters of a long text that are parsed in one go, before the event loop gets a turn."""
 QUOTE = "▎ "
 BULLETS = ("• ", "◦ ", "▪ ")
 _OPENERS = frozenset({"blockquote_open", "bullet_list_open", "ordered_list_open", "list_item_open"})
@@ -45,65 +45,66 @@ class Block:
 
     kind: Kind
     text: str
-    """Its Markdown, its code, or what is shown as it is written."""
+    """Its Markdown, its code, or the text that is shown as written."""
     lead: str = ""
-    """What stands before its first row: bars of quotations, a bullet or a number."""
+    """The text before its first row: bars of quotations, a bullet or a number."""
     rest: str = ""
-    """What stands before its other rows."""
+    """The text before its other rows."""
     gap: int = 0
     """Empty rows above it."""
     level: int = 0
-    """Of a heading, 1 to 6."""
+    """The level of a heading, 1 to 6."""
     info: str = ""
-    """What a fence says of its code, the language first."""
+    """The info string of a fence, the language first."""
     number: int = 0
-    """Of a code block in its message, from 1."""
+    """The number of a code block in its message, from 1."""
     joint: str | None = None
-    """Between it and the block above, where both are pieces of one: a line break, or nothing."""
+    """The text between this block and the one above if both are pieces of one: a line break, or
+    nothing. None if they are not."""
     rows: tuple[tuple[str, ...], ...] = ()
-    """Cells of a table; the first row is the header."""
+    """The cells of a table; the first row is the header."""
     aligns: tuple[str, ...] = ()
     """`left`, `right` or `center`, for each column."""
     first: Block | None = field(default=None, compare=False, repr=False)
-    """The piece of a table that says how wide the columns of this one are."""
+    """The first piece of a table, which determines the column widths of this one."""
     drawn: Any = field(default=None, compare=False, repr=False)
-    """What `drawing` keeps of it."""
+    """The cache of `drawing` for this block."""
 
     @property
     def is_quoted(self) -> bool:
-        """Whether it stands in a quotation."""
+        """Whether the block is inside a quotation."""
         return QUOTE in self.lead
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the reading of a text can go on, and what is to be known of the text before."""
+    """A place from which the parsing of a text can resume, and the state of the text before it."""
 
     at: int = 0
-    """Characters before."""
+    """Characters before it."""
     blocks: int = 0
-    """Blocks before."""
+    """Blocks before it."""
     codes: int = 0
-    """Code blocks before."""
+    """Code blocks before it."""
     gap: int = 0
-    """Empty rows above the first block."""
+    """Empty rows above the next block."""
     number: int | None = None
-    """Of the item of a numbered list that the rest begins with."""
+    """The number of the list item that the rest begins with; None outside numbered lists."""
     kind: Kind | None = None
-    """Of the block that goes on; None where the rest begins a new one."""
+    """The kind of the block that continues; None if the rest begins a new block."""
     joint: str | None = None
-    """Between the block above and what goes on."""
+    """The text between the piece above and the piece that continues it."""
     opener: str = ""
-    """What is to be read before the rest, so that the rest is taken as code, rows or words."""
+    """Text to parse before the rest, so that the parser takes the rest as code, rows or words."""
     first: Block | None = None
-    """The first piece of the table that goes on."""
+    """The first piece of the table that continues."""
 
 
 class Blocks:
     """The blocks of a text that may grow.
 
     Args:
-        parser: Reads Markdown; None shows the text as it is written. One for each thread.
+        parser: Parses Markdown, and must belong to this thread; None shows the text as written.
     """
 
     def __init__(self, parser: MarkdownIt | None) -> None:
@@ -111,21 +112,21 @@ class Blocks:
         self._start = Start()
         self._taken = 0
         self.text = ""
-        """Safe text; `read` makes blocks of it."""
+        """The safe text that `read` makes blocks of."""
         self.list: list[Block] = []
-        """The blocks, as far as the text has been read."""
+        """The blocks of the text parsed so far."""
         self.env: dict[str, Any] = {}
-        """The link definitions of the text, as markdown-it wants them."""
+        """The link definitions of the text, in markdown-it's form."""
         self._references: dict[str, Any] = {}
-        """Those that can't change any more."""
+        """The link definitions that can't change any more."""
 
     @property
     def is_read(self) -> bool:
-        """Whether all of the text is in the blocks."""
+        """Whether all of the text has been made into blocks."""
         return self._taken == len(self.text)
 
     def show(self, text: str) -> int:
-        """Take another text; if it goes on from the one before, only the rest of it is read.
+        """Set the text. If it continues the previous one, only the rest of it is parsed.
 
         Returns:
             The index of the first block that can change.
@@ -139,18 +140,18 @@ class Blocks:
         return self._start.blocks
 
     def read(self) -> int:
-        """Read a slice of what has not been read; call it until `is_read`.
+        """Make blocks of a slice of the text; call it until `is_read`.
 
         Returns:
             The index of the first block that has changed.
         """
         end = min(len(self.text), max(self._taken, self._start.at) + SLICE)
-        if end < len(self.text):  # at the end of a line, if there is one
+        if end < len(self.text):  # cut at the end of a line, if there is one
             end = self.text.rfind("\n", self._taken + 1, end) + 1 or end
         start = self._start
         rest = self.text[start.at : end]
         known = self.env.get("references", {})
-        # what the last block defines is read again, and may be another address by now
+        # Keep only the final definitions: the others are parsed again and may have changed.
         self.env = {"references": dict(self._references)}
         if self._parser is None:
             made, self._start = _as_source(rest, start)
@@ -169,18 +170,22 @@ class Blocks:
         self.list[start.blocks + same :] = made[same:]
         if self.env["references"] != known:
             for block in self.list:
-                block.drawn = None  # a link may have got an address
+                block.drawn = None  # a reference may have become a link
             return 0
         return start.blocks + same
 
     def read_all(self) -> None:
-        """Read the whole text at once."""
+        """Make blocks of the whole text."""
         while not self.is_read:
             self.read()
 
 
 def _is_long(text: str) -> bool:
-    """Whether a paragraph is shown as it is written. Its last line may not be complete."""
+    """Return whether a paragraph has to be shown as written.
+
+    Its last line may be incomplete and turn out to belong to another block, so the lines before it
+    are measured apart from it.
+    """
     before = text.rfind("\n") + 1
     longest = max(before, len(text) - before)
     brackets = max(text.count("[", 0, before), text.count("[", before))
@@ -188,12 +193,12 @@ def _is_long(text: str) -> bool:
 
 
 def pieces(text: str) -> Iterator[tuple[int, int, str]]:
-    """A long text in pieces, cut where a line ends, else after a space, else anywhere.
+    """Cut a long text into pieces: at the end of a line, else after a space, else anywhere.
 
-    Where a text goes on, all pieces but the last stay what they are.
+    As the text grows, all pieces but the last stay the same.
 
     Yields:
-        First character, the one after the last, and what stands between it and the next piece.
+        The first character, the one after the last, and the text between this piece and the next.
     """
     start = 0
     while True:
@@ -212,7 +217,7 @@ def pieces(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _as_source(text: str, start: Start) -> tuple[list[Block], Start]:
-    """The blocks of a text without Markdown, and where to go on."""
+    """Return the blocks of a text without Markdown, and where to resume."""
     blocks: list[Block] = []
     joint, following = start.joint, start
     for begin, end, after in pieces(text):
@@ -242,15 +247,16 @@ class _Reader:
 
     @property
     def final_labels(self) -> list[str]:
-        """The links that are defined before the place where the reading goes on."""
+        """Labels of the links that are defined before the place to resume from."""
         final = self._next.blocks - self._first.blocks
         return [label for index, label in self._labels if index < final]
 
     def _last_certain_line(self) -> int:
-        """The last line that is known to begin a block, if it does.
+        """Return the last line at which a new block, if there is one, is certain to begin.
 
-        The last line is not complete: `3` may become `3. item`. And where a formula may be open,
-        which ends with an empty line at the latest, all that follows may turn out to be part of it.
+        The last line of the slice may be incomplete: `3` may become `3. item`. And while a formula
+        may be open, which ends with an empty line at the latest, all following lines may belong to
+        it.
         """
         last = len(self._lines) - 1
         begin = last
@@ -260,7 +266,7 @@ class _Reader:
         return begin if has_formula and begin < last else last - 1
 
     def read(self) -> tuple[list[Block], Start]:
-        """The blocks, and where to go on when there is more of the text."""
+        """Return the blocks, and where to resume when the text grows."""
         at = 0
         while at < len(self._tokens):
             token = self._tokens[at]
@@ -301,11 +307,11 @@ class _Reader:
     def _close(self) -> None:
         closed = self._containers[-1]
         if closed.kind in ("quote", "item") and not closed.is_used:
-            self._add(Block("text", ""), closed.line)  # its mark is there, and nothing else
+            self._add(Block("text", ""), closed.line)  # show the mark of an empty item
         self._containers.pop()
 
     def _may_go_on(self, token: Token) -> None:
-        """Take note of the last place from which the rest of the text can be read by itself."""
+        """Note a place as the one to resume from, if the rest can be parsed on its own there."""
         kinds = [container.kind for container in self._containers]
         in_list = kinds[-1:] in (["bullets"], ["numbers"]) and token.type == "list_item_open"
         if any(kind != "quote" for kind in (kinds[:-1] if in_list else kinds)) or not token.map:
@@ -313,12 +319,17 @@ class _Reader:
         number = None
         if in_list and kinds[-1] == "numbers":
             if len(kinds) > 1:
-                return  # a number is kept for lists outside of quotations alone
+                return  # `Start.number` works only for lists outside quotations
             number = self._containers[-1].number
         self._go_on_from(self._offsets[token.map[0]], number=number)
 
     def _go_on_from(self, offset: int, **known: Any) -> None:
-        """Take note of a place in the source, and of what `Start` has to know of it."""
+        """Note a place to resume from, unless the block that begins there is not certain yet.
+
+        Args:
+            offset: The place in the source of this slice.
+            known: Further fields of `Start`.
+        """
         at = self._first.at + offset - len(self._first.opener)
         is_same = at <= self._first.at and self._first.kind is not None
         line = bisect_left(self._offsets, offset)
@@ -331,7 +342,7 @@ class _Reader:
     # Leaves ---------------------------------------------------------------------------------------
 
     def _leaf(self, at: int) -> int:
-        """Add the block that begins with a token; returns the index of the token after it."""
+        """Add the block that begins at a token; return the index of the token after the block."""
         token = self._tokens[at]
         line = token.map[0] if token.map else 0
         if token.type in ("paragraph_open", "heading_open"):
@@ -355,7 +366,7 @@ class _Reader:
         return at + 1
 
     def _goes_on(self, kind: Kind) -> bool:
-        """Whether a block is the one that the text before this slice has begun."""
+        """Return whether the next block continues the one that the text before this slice began."""
         return self._first.kind == kind and not self._blocks
 
     def _words(self, token: Token, inline: Token, line: int) -> None:
@@ -365,11 +376,11 @@ class _Reader:
             rest = text[len(opener) :]
             if rest:
                 self._long_text(rest, line, len(opener))
-            else:  # something else follows the paragraph
+            else:  # the paragraph has ended, and the slice begins with another block
                 self._first = replace(self._first, gap=1, joint=None)
         elif _is_long(text):
             self._long_text(text, line, self._source.find(text[:80], self._offsets[line]))
-        elif not text:  # a heading of nothing
+        elif not text:  # an empty heading
             self._add(Block("source", self._lines[line].strip()), line)
         elif token.type == "heading_open":
             self._add(Block("heading", text, level=int(token.tag[1])), line)
@@ -377,11 +388,11 @@ class _Reader:
             self._add(Block("text", text), line)
 
     def _long_text(self, text: str, line: int, offset: int) -> None:
-        """Add a paragraph as it is written."""
+        """Add a paragraph as written, in pieces."""
         joint: str | None = None
         for begin, end, after in pieces(text):
             if begin and not self._containers:
-                # what comes later is read as words of the paragraph that the opener begins
+                # Begin with a word, so that the parser takes the rest as a paragraph.
                 opener = "x\n" if joint else "x"
                 self._go_on_from(offset + begin, kind="source", opener=opener)
             self._add(Block("source", text[begin:end], joint=joint), line)
@@ -396,7 +407,7 @@ class _Reader:
         for begin, end, after in pieces(code):
             row = line + is_fence + code.count("\n", 0, begin)
             column = begin - (code.rfind("\n", 0, begin) + 1)
-            # within a line the rest must not look like the end of the fence
+            # A piece that begins within a line must not look like the end of the fence.
             may_go_on = not column or (is_fence and code[begin] not in "`~ " and opener[0] in "`~")
             if begin and may_go_on and not self._containers:
                 self._go_on_from(self._offsets[row] + column, kind="code", opener=opener)
@@ -431,7 +442,7 @@ class _Reader:
             shown = part if len(written) == len(part) else part[1:]
             if all(map(self._has_all, written, shown)):
                 block = Block("table", "", rows=part, aligns=tuple(aligns), first=first)
-            else:  # a row has more cells than there are columns
+            else:  # a row has more cells than columns, and the parser drops the surplus
                 head_lines = [] if at or goes_on else lines[:2]
                 source = [*head_lines, *lines[2 + at : 2 + at + PIECE_LINES]]
                 block = Block("source", "\n".join(source))
@@ -440,16 +451,16 @@ class _Reader:
             first = first or (block if block.kind == "table" else None)
 
     def _has_all(self, line: str, cells: Sequence[str]) -> bool:
-        """Whether the cells are all that is in a line; the parser drops those without a column."""
+        """Return whether the cells hold all that is written in a line of a table."""
         written, shown = _CELL_MARKS.sub("", line), _CELL_MARKS.sub("", "".join(cells))
         return written.endswith(shown) if self._containers else written == shown
 
     def _add(self, block: Block, line: int) -> None:
-        """Add a block in the containers that are open."""
+        """Add a block inside the open containers, which determine its lead and its gap."""
         block.lead = "".join(c.rest if c.is_used else c.lead for c in self._containers)
         block.rest = "".join(c.rest for c in self._containers)
         is_item = any(container.kind == "item" for container in self._containers)
-        # the first block of an item may stand on a line below the bullet
+        # The first block of an item may begin below the bullet; the gap depends on the bullet.
         marks = [c.line for c in self._containers if c.rest and not c.is_used]
         line = min([line, *marks])
         for container in self._containers:
@@ -457,7 +468,7 @@ class _Reader:
         if not self._blocks:
             block.gap, block.joint = self._first.gap, self._first.joint
         elif block.joint is None:
-            # blocks stand apart, but for the items of a list that are written without empty lines
+            # An empty row separates blocks, except items written without empty lines between.
             is_tight = is_item and self._blocks[-1].rest and self._lines[line - 1].strip(" \t>")
             block.gap = 0 if is_tight else 1
         if self._first.blocks + len(self._blocks) == self._next.blocks:
@@ -467,7 +478,7 @@ class _Reader:
 
 @dataclass(slots=True)
 class _Container:
-    """A quotation, a list or an item that blocks stand in."""
+    """An open quotation, list or list item."""
 
     kind: str
     lead: str = ""
@@ -478,7 +489,7 @@ class _Container:
 
 
 def gap_lead(before: Block | None, block: Block) -> str:
-    """What stands in the empty rows above a block: the bars of the quotation that goes on."""
+    """Return the text in the empty rows above a block: the bars of a quotation that continues."""
     if before is None:
         return ""
     same = takewhile(lambda pair: pair[0] == pair[1], zip(before.rest, block.rest, strict=False))

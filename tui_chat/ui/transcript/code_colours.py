@@ -1,7 +1,7 @@
-"""Colours of code in replies, taken from the theme.
+"""Syntax colours of code in replies, made from the theme.
 
-Owns which kind of word gets which of the theme's colours: few and calm, so that code reads as
-text. One set for themes with colours of their own, one for those that use the terminal's.
+The colours are few and calm, so that code reads as text. There is one set for themes with colours
+of their own and one for themes that use the terminal's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from textual.highlight import HighlightTheme, TokenType, highlight
 
 
 class CodeColours(HighlightTheme):
-    """From the theme's text colours, which stand out from its background by construction."""
+    """Colours from the theme's text colours, which contrast with its background by construction."""
 
     STYLES: dict[TokenType, str] = {  # noqa: RUF012 - as the base class declares it
         Token.Comment: "$text-muted italic",
@@ -39,7 +39,7 @@ class CodeColours(HighlightTheme):
 
 
 class TerminalCodeColours(HighlightTheme):
-    """From the sixteen colours of the terminal."""
+    """Colours from the terminal's sixteen."""
 
     STYLES: dict[TokenType, str] = {  # noqa: RUF012 - as the base class declares it
         Token.Comment: "ansi_bright_black italic",
@@ -61,9 +61,14 @@ class TerminalCodeColours(HighlightTheme):
 
 
 def coloured_code(code: str, language: str, uses_terminal_colours: bool) -> Content:
-    """Colour code by its language; an unknown or missing one leaves it plain.
+    """Highlight code by its language; without a known language it stays plain.
 
-    A language is never guessed: guessing tries hundreds of grammars on every line that arrives.
+    The language is never guessed, because guessing tries hundreds of grammars on every new line.
+
+    Args:
+        code: The code.
+        language: What the fence says, the language first; may be empty.
+        uses_terminal_colours: Whether to use the terminal's sixteen colours.
     """
     theme = TerminalCodeColours if uses_terminal_colours else CodeColours
     name = language.split()[0] if language.strip() else "text"

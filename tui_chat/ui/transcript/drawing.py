@@ -1,7 +1,7 @@
-"""Blocks as rows of the screen, for a width and a theme.
+"""Drawing of blocks as screen rows, for a width and a theme.
 
-Come here for how a paragraph, a table or a block of code looks. What a block says is `content_of`,
-which knows neither widths nor themes, so that threads can search in it.
+The looks of paragraphs, tables and code blocks are decided here. `content_of` returns the text of a
+block independently of its width, so that threads can search it.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from tui_chat.ui.transcript.look import Palette
 from tui_chat.ui.transcript.markdown import inline_tokens, new_parser
 
 TAB = 4
-"""Cells of a tab."""
+"""Distance between tab stops, in cells."""
 COLUMN_GAP = "  "
 _MARKS = {"strong": "bold", "em": "italic", "s": "strike"}
 Mark = tuple[int, int, str]
-"""First character, the one after the last, and the name of a style."""
+"""First character of a marked range, the one after its last, and the name of its style."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a block: what stands before its text, the text, and where that begins in it."""
+    """One screen row of a block."""
 
     strip: Strip
     start: int
-    """The character of the block's text that is the first in this row."""
+    """Index in the block's text of the first character of this row."""
 
 
 @dataclass(slots=True, eq=False)
 class Drawn:
-    """A block as it was drawn last."""
+    """The rows of a block as last drawn, and what they were drawn for."""
 
     width: int
     palette: Palette
@@ -54,7 +54,7 @@ class Drawn:
 
 
 def estimated_rows(block: Block, width: int) -> int:
-    """About how many rows a block takes, without drawing it."""
+    """Estimate the rows of a block without drawing it, its gap included."""
     if block.rows:
         return block.gap + len(block.rows) + 1
     room = max(4, width - len(block.rest))
@@ -62,12 +62,12 @@ def estimated_rows(block: Block, width: int) -> int:
 
 
 def drawn_rows(block: Block, width: int, palette: Palette, env: dict[str, Any]) -> list[Row]:
-    """The rows of a block, without its gap; made once for a width and a theme.
+    """Return the rows of a block, without its gap, and cache them for a width and a palette.
 
     Args:
-        block: Of the message that `env` is of.
-        width: Cells, at least 4.
-        palette: The theme.
+        block: A block of the message that `env` belongs to.
+        width: Width in cells, at least 4.
+        palette: The styles of the message.
         env: The link definitions of the message.
     """
     drawn = block.drawn
@@ -79,7 +79,7 @@ def drawn_rows(block: Block, width: int, palette: Palette, env: dict[str, Any]) 
 def marked_rows(
     block: Block, width: int, palette: Palette, env: dict[str, Any], marks: Sequence[Mark]
 ) -> list[Row]:
-    """The rows of a block with marks in its text."""
+    """Draw a block with marked ranges of its text; the result is not cached."""
     lead, rest = _fitting(block.lead, width), _fitting(block.rest, width)
     room = width - max(len(lead), len(rest))
     if block.kind == "rule":
@@ -104,14 +104,14 @@ def marked_rows(
 
 
 def _fitting(lead: str, width: int) -> str:
-    """What stands before a row, or the end of it: half of the width is left to the text."""
+    """Return the end of a lead that leaves at least half of the width to the text."""
     return lead[-(width // 2) :] if len(lead) > width // 2 else lead
 
 
 def _wrapped(
     content: Content, width: int, style: Style, palette: Palette, marks: Sequence[Mark]
 ) -> list[Row]:
-    """Rows of a text. Each segment knows which character of the text it begins with."""
+    """Wrap a text into rows. The style of each segment carries the index of its first character."""
     for start, end, name in marks:
         content = content.stylize(palette.named[name], start, end)
     options = RenderOptions(palette.get, RulesMap())
@@ -130,7 +130,7 @@ def _wrapped(
 
 
 def code_label(block: Block, width: int) -> str:
-    """What stands beside the first row of a code block: its language, its number, a copy sign."""
+    """Return the label in the first row of a code block: language, number and copy sign."""
     label, short = f"{safe_line(block.info, 24)}  {block.number} ⧉".lstrip(), f"{block.number} ⧉"
     return label if cell_len(label) <= width else set_cell_size(short, min(len(short), width))
 
@@ -138,7 +138,7 @@ def code_label(block: Block, width: int) -> str:
 def _code_rows(
     block: Block, width: int, palette: Palette, env: dict[str, Any], marks: Sequence[Mark]
 ) -> list[Row]:
-    """Rows of code on a ground of its own; at the right of the first one, what it is."""
+    """Draw code on its own background, with its label at the right of the first row."""
     style = palette.named["code"]
     ground = style.rich_style
     content = content_of(block, env, palette.uses_terminal_colours)
@@ -148,7 +148,7 @@ def _code_rows(
     label = "" if block.joint is not None else code_label(block, room)
     rows = _wrapped(content, room, style, palette, marks)
     if label and rows[0].strip.cell_length + cell_len(label) > width - 5:
-        rows.insert(0, Row(Strip.blank(0), 0))  # no room beside the code: a row above it
+        rows.insert(0, Row(Strip.blank(0), 0))  # no room beside the code, so a row above it
     result: list[Row] = []
     for number, row in enumerate(rows):
         padded = [Segment("  ", ground), *row.strip]
@@ -170,7 +170,7 @@ def _code_rows(
 def _table_rows(
     block: Block, width: int, palette: Palette, env: dict[str, Any], marks: Sequence[Mark]
 ) -> list[Row]:
-    """Rows of a table, whose columns take no more than they need."""
+    """Draw a table whose columns are no wider than they need to be."""
     shown = block.first or block
     cells = [[_cell(text, env) for text in row] for row in shown.rows]
     lengths = [[cell.cell_length for cell in column] for column in zip(*cells, strict=True)]
@@ -203,7 +203,7 @@ def _table_rows(
 def _side_by_side(
     columns: Sequence[Sequence[Row]], widths: Sequence[int], aligns: Sequence[str], style: RichStyle
 ) -> list[Row]:
-    """The rows of one row of cells."""
+    """Join the wrapped cells of one table row into screen rows."""
     rows: list[Row] = []
     for number in range(max(map(len, columns), default=0)):
         segments: list[Segment] = []
@@ -229,13 +229,13 @@ def _side_by_side(
 
 
 def _column_widths(cells: Sequence[Sequence[int]], width: int) -> list[int]:
-    """How wide the columns of a table are: as they need, and where that is too much, less.
+    """Return the widths of a table's columns: what they need, or less if the room is short.
 
-    What there is is given to the narrow ones first, so that the wide ones share what is left.
+    Narrow columns are served first, so that the wide ones share what is left.
 
     Args:
-        cells: Cells that the texts of each column take.
-        width: What there is for all of them.
+        cells: For each column, the widths of its texts in cells.
+        width: Cells for all columns and the gaps between them.
     """
     wanted = [max(1, max(column)) for column in cells]
     room = max(len(wanted), width - len(COLUMN_GAP) * (len(wanted) - 1))
@@ -247,7 +247,7 @@ def _column_widths(cells: Sequence[Sequence[int]], width: int) -> list[int]:
 
 
 _BETWEEN = "  "
-"""Between two cells of a row in the text of a table."""
+"""Separator between the cells of a row in the text of a table."""
 
 
 def _cell(text: str, env: dict[str, Any]) -> Content:
@@ -258,7 +258,7 @@ def _cell(text: str, env: dict[str, Any]) -> Content:
 
 
 class _Parsers(local):
-    """The parser of each thread."""
+    """One parser for each thread, because a parser keeps state."""
 
     def __init__(self) -> None:
         self.parser = new_parser()
@@ -268,7 +268,7 @@ _parsers = _Parsers()
 
 
 def content_of(block: Block, env: dict[str, Any], uses_terminal_colours: bool = False) -> Content:
-    """The text of a block as it is shown, not wrapped, with the names of its styles."""
+    """Return the text of a block as shown but not wrapped, with its style names as spans."""
     if block.kind in ("text", "heading"):
         return _inline(inline_tokens(_parsers.parser, block.text, env))
     if block.kind == "code":
@@ -285,14 +285,21 @@ def content_of(block: Block, env: dict[str, Any], uses_terminal_colours: bool = 
 
 
 def copied_text(block: Block, env: dict[str, Any], start: int, end: int) -> str:
-    """The text between two characters of what is shown of a block, with the tabs of its code."""
+    """Return the text to copy for a range of a block's shown text; code keeps its tabs.
+
+    Args:
+        block: A block of the message that `env` belongs to.
+        env: The link definitions of the message.
+        start: First character of the shown text.
+        end: The character after the last one.
+    """
     if block.kind in ("code", "source", "formula") and "\t" in block.text:
         return block.text[_before_tabs(block.text, start) : _before_tabs(block.text, end)]
     return content_of(block, env).plain[start:end]
 
 
 def _before_tabs(text: str, at: int) -> int:
-    """The character of a text that `expandtabs` brings to a place, or to the cells before it."""
+    """Map an index in `text.expandtabs(TAB)` to the index in `text`."""
     place = column = 0
     for index, character in enumerate(text):
         cells = TAB - column % TAB if character == "\t" else 1
@@ -304,7 +311,7 @@ def _before_tabs(text: str, at: int) -> int:
 
 
 def _inline(tokens: Sequence[Token]) -> Content:
-    """The words of a line with their styles."""
+    """Build the content of a line from its tokens."""
     text: list[str] = []
     spans: list[Span] = []
     open_marks: list[tuple[int, list[str | Style]]] = []
@@ -325,7 +332,7 @@ def _inline(tokens: Sequence[Token]) -> Content:
             open_marks.append((length, styles))
         elif token.nesting < 0 and open_marks:
             begin, styles = open_marks.pop()
-            if begin == length and token.type == "link_close":
+            if begin == length and token.type == "link_close":  # no text: show the address
                 add(str(styles[-1].meta["link"]) if isinstance(styles[-1], Style) else "")
             spans.extend(Span(begin, length, style) for style in styles if length > begin)
         elif token.type == "softbreak":

@@ -1,6 +1,6 @@
-"""What of a chat is not sent: which messages, and the line that says so.
+"""The forget line: which messages of a chat are not sent, and the rule that says so.
 
-Come here for the wording of the forget line, and for where it stands.
+The wording of the line and its place in the transcript are decided here.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ from tui_chat.ui.widgets.numbers import grouped
 
 @dataclass(frozen=True, slots=True)
 class ForgetLine:
-    """`┄┄ 3 turns above, 412 tokens, not sent ┄┄` over the whole width.
+    """The rule `┄┄ 3 turns above, 412 tokens, not sent ┄┄` across the whole width.
 
-    `┄┄ 3 turns above, 412 tokens, not sent; the note stands for them ┄┄` where one does.
+    With a note it reads `┄┄ 3 turns above, 412 tokens, not sent; the note stands for them ┄┄`.
     """
 
     turns: int
     tokens: int
     noted: int
-    """The turns that a note stands for."""
+    """How many of these turns a note stands for."""
     is_pushed: bool
-    """Whether the draft is what pushes turns out."""
+    """Whether it is the draft that pushes turns out of the context."""
 
     def text(self, width: int) -> str:
-        """The words in the middle of the rule; fewer of them in narrow terminals."""
+        """Return the rule with its words in the middle; narrow terminals get shorter words.
+
+        Args:
+            width: Width of the rule in cells.
+        """
         turns = f"{self.turns} turn{'s' if self.turns != 1 else ''}"
         wordings = (
             f" {turns} above, {grouped(self.tokens)} tokens, not sent{self._noted_words()} ",
@@ -43,7 +47,7 @@ class ForgetLine:
         return "┄" * left + words + "┄" * right
 
     def _noted_words(self, is_short: bool = False) -> str:
-        """What is said of the note; nothing where there is none."""
+        """Return the words about the note; empty if there is none."""
         if not self.noted:
             return ""
         is_all = self.noted >= self.turns
@@ -57,7 +61,7 @@ class ForgetLine:
 class Unsent:
     """Which messages of a path are not sent.
 
-    Until a count of this path arrives, what was known before stays: it most often says the same.
+    After the path changes, the last result stays until its count arrives; it usually still holds.
     """
 
     def __init__(self) -> None:
@@ -69,11 +73,11 @@ class Unsent:
         self._excluded: frozenset[str] = frozenset()
 
     def count(self, path: Sequence[Message], view: ContextView, is_pushed: bool) -> None:
-        """Take what would be sent now.
+        """Take a new count of the context. The line stays if the count belongs to another path.
 
         Args:
-            path: All messages.
-            view: What would be sent of them, and what not.
+            path: All messages of the path.
+            view: How much of the path fits the context.
             is_pushed: Whether it is the draft that pushes turns out.
         """
         self._excluded = frozenset(left_out(path))
@@ -83,7 +87,7 @@ class Unsent:
         self._kept = kept
         self._sent_above = _sent_above(path[:kept])
         if kept and path[kept - 1].is_note:
-            kept -= 1  # above the note that stands for all of them
+            kept -= 1  # put the line above the note that stands for all dropped turns
         self.line_after = kept - 1
         self.line = (
             ForgetLine(view.dropped_turns, view.dropped_tokens, view.noted_turns, is_pushed)
@@ -92,18 +96,23 @@ class Unsent:
         )
 
     def is_forgotten(self, index: int, message: Message) -> bool:
-        """Whether a message, by its place in the path, is above the line and not sent."""
+        """Return whether a message is above the line and not sent.
+
+        Args:
+            index: The index of the message in the path.
+            message: The message.
+        """
         return index < self._kept and message.id not in self._sent_above
 
     def is_excluded(self, message: Message) -> bool:
-        """Whether the user has excluded a message, or its question or reply."""
+        """Return whether the user has excluded a message, or its question or reply."""
         return message.id in self._excluded
 
 
 def _first_kept(path: Sequence[Message], view: ContextView) -> int | None:
-    """The index of the first message that is sent, 0 where nothing is dropped.
+    """Return the index of the first message that is sent; 0 if nothing is dropped.
 
-    None where it is not in the path, so that the count is of another one.
+    None means that this message is not on the path, so the count belongs to another one.
     """
     if not view.dropped_turns:
         return 0
@@ -114,7 +123,7 @@ def _first_kept(path: Sequence[Message], view: ContextView) -> int | None:
 
 
 def _sent_above(above: Sequence[Message]) -> frozenset[str]:
-    """The ids of those above the line that are sent all the same: what is pinned, and notes."""
+    """Return the ids of messages above the line that are sent anyway: pinned turns and notes."""
     if not above:
         return frozenset()
     from tui_chat.chat.prompt import in_pinned_turns  # only chats that outgrow the context need it

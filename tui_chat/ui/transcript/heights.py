@@ -1,4 +1,4 @@
-"""Rows of things that stand one below the other, most of which nobody has measured yet."""
+"""Heights in rows of a vertical stack of items, most of which are estimates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 class Heights:
-    """How many rows each of many things takes, and where each begins.
+    """The height of each item of a stack, and the row at which each begins.
 
-    A thing is estimated until it comes near the screen, and then measured. Looking up costs
-    a binary search; changing one costs a sum over what is below it, with the next look-up.
+    The height of an item is an estimate until the item comes near the screen and is measured. A
+    lookup is a binary search; after a change, the next lookup sums the heights below it again.
     """
 
     def __init__(self) -> None:
@@ -26,29 +26,29 @@ class Heights:
 
     @property
     def total(self) -> int:
-        """Rows of all of them."""
+        """Rows of all items."""
         return self.top(len(self._rows))
 
     def top(self, index: int) -> int:
-        """The row at which one of them begins; with their number, the row after the last."""
+        """Return the row at which an item begins; for `len(self)`, the row after the last item."""
         tops, rows = self._tops, self._rows
         while len(tops) <= index:
             tops.append(tops[-1] + rows[len(tops) - 1])
         return tops[index]
 
     def at(self, row: int) -> tuple[int, int]:
-        """Which of them a row belongs to, and which row of it that is; the nearest if none."""
+        """Return the item at a row and the row within it; rows outside count as the nearest one."""
         row = max(0, min(row, self.total - 1))
-        # those without rows begin where the next one does
+        # `bisect_right` skips items of height 0, which begin where the next item does.
         index = max(0, bisect_right(self._tops, row, 0, len(self._rows)) - 1)
         return index, row - self._tops[index]
 
     def is_measured(self, index: int) -> bool:
-        """Whether one of them is known exactly."""
+        """Return whether the height of an item is exact."""
         return bool(self._is_measured[index])
 
     def measure(self, index: int, rows: int) -> bool:
-        """Take how many rows one of them really takes; whether that is news."""
+        """Set the exact height of an item; return whether it differs from the old one."""
         self._is_measured[index] = 1
         if self._rows[index] == rows:
             return False
@@ -57,7 +57,7 @@ class Heights:
         return True
 
     def estimate_from(self, index: int, rows: Sequence[int]) -> None:
-        """Replace all from an index on by others that are not measured."""
+        """Replace all items from an index on by new ones with estimated heights."""
         self._rows[index:] = rows
         self._is_measured[index:] = bytes(len(rows))
         del self._tops[index + 1 :]

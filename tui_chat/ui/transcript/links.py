@@ -1,6 +1,6 @@
-"""Links out of a model's text: which may be opened, and where they really lead.
+"""Which links in a model's text may be opened, and where they really lead.
 
-Owns the reading of addresses. Refuses to open anything.
+This module only reads addresses; opening one is left to the app.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ OPENABLE_SCHEMES = ("http", "https", "mailto")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An address as it was written, and what is to be known of it before it is opened."""
+    """An address as written, and what the user should know before opening it."""
 
     url: str
-    """For the browser, only if there is no `problem`."""
+    """The address for the browser, to be used only if there is no `problem`."""
     shown: str
     """The whole address, safe to show on one line."""
     host: str
-    """Where it leads, in ASCII: other letters as Punycode (RFC 3492); empty where unknown."""
+    """The host in ASCII, non-ASCII letters as Punycode (RFC 3492), and the port if it names one;
+    empty if unknown."""
     problem: str = ""
     """Why it must not be opened; empty if it may."""
     warning: str = ""
-    """What may deceive about it; empty if nothing."""
+    """What about it may deceive; empty if nothing."""
 
 
 def read_link(url: str) -> Link:
-    """Read an address that comes from anywhere. Never raises."""
+    """Read an address from any source. Never raises."""
     shown = safe_line(url)
     if url != safe_text(url) or any(c.isspace() or not c.isprintable() for c in url):
         return Link(url, shown, "", "It holds characters that do not belong into an address")
@@ -61,7 +62,7 @@ def read_link(url: str) -> Link:
 
 
 def _ascii_host(name: str) -> str:
-    """A host name with Punycode labels; empty where it is no host name."""
+    """Return a host name with Punycode labels; empty if it is not a host name."""
     if ":" in name:
         return f"[{name}]" if _is_ipv6(name) else ""
     try:

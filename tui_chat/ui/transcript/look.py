@@ -1,7 +1,7 @@
-"""What messages look like now: their width, the styles of the theme, what was done with each.
+"""How messages look: their width, the styles of the theme, and the state of each message.
 
-`MessageList` says it, `ShownMessage` and `drawing` obey. Nothing of Markdown is imported here: an
-empty chat does without.
+`MessageList` fills these values in; `ShownMessage` and `drawing` read them. Nothing of Markdown is
+imported here, so an empty chat starts without it.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ STYLES = (
     "table-header", "quote", "facts", "side", "failed", "note-head", "bar-user", "bar-note",
     "bar-selected", "forget-line", "forget-line-pushed",
 )  # fmt: skip
-"""What has a style of its own; `messages.tcss` says what it looks like."""
+"""Names of the component styles `messages--NAME`, whose looks `messages.tcss` defines."""
 CHOSEN = {"code": "code-chosen", "code-number": "code-number-chosen"}
-"""The styles of a code block that is chosen."""
+"""Styles that replace the usual ones in the chosen code block."""
 DIMMED = (
     "text", "muted", "heading", "title", "code", "inline-code", "link", "table-header", "bar-user",
 )  # fmt: skip
-"""The styles that change with what is not sent: those of the text itself, and the user's bar."""
+"""Styles that change in a message that is not sent: those of its text, and the user's bar."""
 COMPONENTS = frozenset(
     f"messages--{name}"
     for name in (*STYLES, *CHOSEN.values(), "selected", "forgotten", "excluded", "match")
 )
 """The component classes of a widget that shows messages."""
 LEAST_TEXT = 8
-"""Cells that are left to the text, however narrow the window is."""
+"""Least width of the text in cells, however narrow the window is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Palette:
-    """The styles of one theme."""
+    """The styles of one theme for one combination of message states."""
 
     named: Mapping[str, Style]
-    """By the names of `StyleName`."""
+    """The styles by name: those of `STYLES`, and the ones that `Palettes` adds to them."""
     parse: Callable[[str], Style]
-    """Reads a style of the theme, such as `$text-muted italic`."""
+    """Parses a style that refers to the theme, such as `$text-muted italic`."""
     uses_terminal_colours: bool = False
-    """Whether the theme leaves colours to the terminal."""
+    """Whether the theme leaves its colours to the terminal."""
     is_dim: bool = False
-    """Whether all of a text has one colour, since it is not sent."""
+    """Whether the message is not sent, so that its code loses its syntax colours."""
 
     def get(self, style: str | Style) -> Style:
-        """A style by its name; others as the theme reads them."""
+        """Return a style by its name; any other string is parsed with the theme's variables."""
         if isinstance(style, Style):
             return style
         named = self.named.get(style)
@@ -60,7 +60,7 @@ class Palette:
 
 
 class Palettes:
-    """The palettes of a widget for the states of a message, mixed once for a theme.
+    """The palettes of a widget for the states of a message, mixed once per theme.
 
     Args:
         widget: Has a component style `messages--NAME` for each name of `STYLES` and of the states.
@@ -71,11 +71,15 @@ class Palettes:
         self._mixed: dict[tuple[str, ...], Palette] = {}
 
     def clear(self) -> None:
-        """Mix them anew, for another theme."""
+        """Drop the palettes, so that they are mixed again for another theme."""
         self._mixed.clear()
 
     def get(self, *states: str) -> Palette:
-        """The styles for some states: `selected`, `forgotten`, `excluded`, `chosen`."""
+        """Return the palette for any of the states selected, forgotten, excluded and chosen.
+
+        Args:
+            states: Their names, in this order.
+        """
         palette = self._mixed.get(states)
         if palette is None:
             palette = self._mixed[states] = self._mix(states)
@@ -110,39 +114,39 @@ class Palettes:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How messages are laid out now."""
+    """The layout that all messages of a list share."""
 
     width: int
-    """Cells of a message, with its bar and its margins."""
+    """Width of a message in cells, bar and margins included."""
     palette: Callable[..., Palette]
-    """The styles for a state: `selected`, `forgotten`, `excluded`, `chosen`, any of them."""
+    """Returns the palette for the names of any of those states; see `Palettes.get`."""
     is_framed: bool = True
-    """Whether anything stands beside and below the text; a candidate is its text alone."""
+    """Whether to draw the bar and the labels around the text; a best-of candidate has neither."""
     is_brief: bool = False
-    """Whether the figures are the most important ones only."""
+    """Whether the figures under a reply are its size and time only."""
     is_narrow: bool = False
-    """Whether there is no room for them at all."""
+    """Whether to leave out the labels beside the text too, and one margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What the reader has done with a message, or what has happened to it."""
+    """The state of one message that changes how it is drawn."""
 
     is_selected: bool = False
     is_forgotten: bool = False
     is_excluded: bool = False
     code: int = 0
-    """Number of the code block that is chosen; 0 for none."""
+    """Number of the chosen code block; 0 for none."""
     pattern: re.Pattern[str] | None = None
-    """What is looked for."""
+    """The search pattern whose matches are marked."""
     found: tuple[int, int] | None = None
-    """The block that the reader's match is in, and which match of that block it is."""
+    """The current match: index of its block, and its number among that block's matches, from 0."""
     forget_line: ForgetLine | None = None
-    """The line below the message, above which nothing is sent."""
+    """The forget line below this message; None for none."""
 
     @property
     def states(self) -> tuple[str, ...]:
-        """The names of the states that colour it."""
+        """The names of the states that change the message's palette."""
         names = {
             "selected": self.is_selected,
             "forgotten": self.is_forgotten,
@@ -153,16 +157,22 @@ class Showing:
 
 NOTHING_DONE = Showing()
 NO_SPAN = (0, 0, 0, 0)
-"""First block and character of the selected text, last block and the character after the last."""
+"""An empty selection. A span is the first block and character, the last block, and the character
+after the last one."""
 
 
 def is_reply(message: Message) -> bool:
-    """Whether the model wrote a message, be it a reply or a note; what it writes is Markdown."""
+    """Return whether the model wrote a message, as a reply or a note. Its text is Markdown then."""
     return message.role == "assistant" or message.is_note
 
 
 def estimated_height(message: Message, width: int) -> int:
-    """About how many rows a message takes that nobody has looked at yet."""
+    """Estimate the rows of a message that has not been laid out yet.
+
+    Args:
+        message: Any message.
+        width: Width of a message in cells.
+    """
     text = message.text
     foot = 2 if is_reply(message) else 1
     return foot + 1 + text.count("\n") + len(text) // max(LEAST_TEXT, width)

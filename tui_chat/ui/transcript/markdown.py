@@ -1,7 +1,7 @@
-"""How a reply's Markdown is read: markdown-it's rules, changed where they would hide text.
+"""The Markdown parser for replies: markdown-it with its rules changed where they would hide text.
 
-Come here for what counts as a list, a link or a formula. `blocks` makes of the parser's tokens what
-is shown; nothing here knows of screens.
+It decides what counts as a list, a link or a formula. `blocks` turns its tokens into blocks;
+nothing here depends on the screen.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from markdown_it.rules_inline import StateInline, escape
 from markdown_it.token import Token
 
 MOST_LEVELS = 48
-"""Nesting of tokens from which a list or a quotation is shown as it is written. A list takes two
+"""Nesting of tokens from which a list or a quotation is shown as written. A list takes two
 levels and a quotation one; each also takes some of Python's stack."""
 _KEPT_ESCAPES = frozenset("[]()\\")
-"""Where a backslash stays: `\\[` and `\\\\` are TeX far more often than escapes."""
+"""Characters before which a backslash stays: `\\[` and `\\\\` are mostly TeX and seldom escapes."""
 _DOLLARS = re.compile(r"\$\$.+?\$\$|\$(?! )[^$\n]*?[^$\s\\]\$(?![0-9])", re.DOTALL)
-"""A formula in dollars. A single one follows pandoc's rule, by which prices are no formulas: no
-space inside the dollars, no digit after the second one."""
+"""A formula in dollar signs. Single dollars follow pandoc's rule, so that prices are not formulas:
+no space just inside the dollars, and no digit after the closing one."""
 _BRACKETS = {"(": "\\)", "[": "\\]"}
 
 
 class _Parser(MarkdownIt):
-    """Leaves addresses as they are written; the stock parser decodes and encodes parts of them."""
+    """A parser that keeps addresses as written; markdown-it decodes and encodes parts of them."""
 
     def normalizeLink(self, url: str) -> str:
         return url
@@ -37,11 +37,10 @@ class _Parser(MarkdownIt):
 
 
 def new_parser() -> MarkdownIt:
-    """A parser of replies: GitHub's Markdown, in which nothing is dropped.
+    """Return a parser for replies: GitHub's Markdown without any rule that drops text.
 
-    Raw HTML is text, addresses stay as they are written, link definitions are shown, and what is
-    nested too deep is shown as it is written. A parser must not be shared among threads, since it
-    keeps its place in links.
+    Raw HTML is text, addresses stay as written, link definitions are shown, and text nested too
+    deeply is shown as written. Threads must not share a parser, because its link rules keep state.
     """
     parser = _Parser("gfm-like", {"html": False, "maxNesting": 2 * MOST_LEVELS})
     block, inline = parser.block.ruler, parser.inline.ruler
@@ -59,12 +58,12 @@ def new_parser() -> MarkdownIt:
 
 
 def block_tokens(parser: MarkdownIt, source: str, env: dict[str, Any]) -> list[Token]:
-    """The blocks of a text. What is inside their lines is left to `inline_tokens`.
+    """Parse a text into block tokens, and leave the text inside them to `inline_tokens`.
 
     Args:
-        parser: One of this thread's own.
+        parser: A parser that no other thread uses.
         source: Safe text.
-        env: The link definitions that are known by now, which grow.
+        env: The link definitions known so far; the parser adds those that it finds.
     """
     tokens: list[Token] = []
     parser.block.parse(source, parser, env, tokens)
@@ -72,10 +71,10 @@ def block_tokens(parser: MarkdownIt, source: str, env: dict[str, Any]) -> list[T
 
 
 def inline_tokens(parser: MarkdownIt, text: str, env: dict[str, Any]) -> list[Token]:
-    """The words, marks and links of the lines of one block.
+    """Parse the text of one block into words, marks and links.
 
     Args:
-        parser: One of this thread's own.
+        parser: A parser that no other thread uses.
         text: The text of the block, without the marks of the block itself.
         env: The link definitions of the whole message.
     """
@@ -86,7 +85,10 @@ BlockRule = Callable[[StateBlock, int, int, bool], bool]
 
 
 def _not_too_deep(rule: BlockRule) -> BlockRule:
-    """A rule that leaves to the paragraph what is nested too deep, where it would be dropped."""
+    """Limit a rule to `MOST_LEVELS`, beyond which markdown-it would drop the text.
+
+    The paragraph rule then takes the text and shows it.
+    """
 
     def limited(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return state.level < MOST_LEVELS and rule(state, start, end, silent)
@@ -95,7 +97,10 @@ def _not_too_deep(rule: BlockRule) -> BlockRule:
 
 
 def _shown_reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Take a link definition, and show it. Footnotes are text, though they look like one."""
+    """Parse a link definition and emit a token that shows it.
+
+    Footnotes stay text, though they look like definitions.
+    """
     at = state.bMarks[start] + state.tShift[start]
     known = len(state.env.get("references", ()))
     if state.src.startswith("[^", at) or not reference(state, start, end, silent):
@@ -110,7 +115,7 @@ def _shown_reference(state: StateBlock, start: int, end: int, silent: bool) -> b
 
 
 def _escape(state: StateInline, silent: bool) -> bool:
-    """Take a backslash away, but not before brackets and backslashes."""
+    """Resolve a backslash escape, but keep the backslash before brackets and backslashes."""
     if not escape(state, silent):
         return False
     if not silent and state.tokens:
@@ -121,7 +126,7 @@ def _escape(state: StateInline, silent: bool) -> bool:
 
 
 def _formula(state: StateInline, silent: bool) -> bool:
-    """A formula within a line: `\\(x\\)`, `\\[x\\]`, `$x$` or `$$x$$`, to be shown as it stands."""
+    """Parse a formula within a line, `\\(x\\)`, `\\[x\\]`, `$x$` or `$$x$$`, and keep it as is."""
     source, at = state.src, state.pos
     if source[at] == "$":
         match = _DOLLARS.match(source, at, state.posMax)
@@ -140,7 +145,7 @@ def _formula(state: StateInline, silent: bool) -> bool:
 
 
 def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A formula of several lines: from `\\[` or `$$` at the start of one to the end of another."""
+    """Parse a formula of several lines, from `\\[` or `$$` that begins a line to a line's end."""
     if state.is_code_block(start):
         return False
     at = state.bMarks[start] + state.tShift[start]

@@ -1,7 +1,4 @@
-"""What is known of one message, as names and values for people.
-
-Owns the wording of figures. Refuses to lay them out.
-"""
+"""Facts about one message as pairs of name and value, worded for the user."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _REASONS = {"length": "ended by the length limit", "stop": "ended by a stop stri
 
 
 def message_facts(message: Message) -> list[tuple[str, str]]:
-    """Names and values of a message, in the order to show them; what is not known is left out."""
+    """Return the known facts about a message as (name, value), in display order."""
     local = message.created.astimezone()
     status = _REASONS.get(message.finish_reason, _STATUS[message.status])
     facts = [("written", f"{local.day} {local:%b %Y %H:%M}")]
@@ -44,7 +41,7 @@ def message_facts(message: Message) -> list[tuple[str, str]]:
 
 
 def _cost(message: Message) -> list[tuple[str, str]]:
-    """Tokens and times of a reply."""
+    """Return the tokens and times of a reply."""
     stats = {k: v for k, v in message.stats.items() if isinstance(v, int | float)}
     count = int(stats.get("completion_tokens", len(message.token_ids)))
     facts = []

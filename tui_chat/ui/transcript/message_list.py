@@ -1,8 +1,8 @@
-"""Messages one below the other in one scrolling widget, of which only what is near is laid out.
+"""A scrolling widget of messages that lays out only those near the window.
 
-Come here for scrolling, following and the selection of text. Textual's line API asks for rows; how
-high a message is that nobody has looked at yet is estimated, and the reader's place is kept as
-a place in the text, so that what is learnt about heights moves nothing on the screen.
+It uses Textual's line API: the widget draws single rows on request. Heights of messages that have
+not come near the window are estimates. The user's place is kept as a place in the text, so that
+nothing on the screen moves when a height is corrected.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from tui_chat.ui.transcript.look import (
 from tui_chat.ui.transcript.text_selection import STRIDE, TextSelection
 
 MOST_WIDTH = 116
-"""Cells of a message; longer lines are no pleasure to read."""
+"""Most cells in a message's width; longer lines are hard to read."""
 MOST_DRAWN = 300
-"""Blocks that are kept as they were drawn,"""
+"""Most blocks whose drawn rows are cached."""
 MOST_OPEN = 120
-"""and messages that are kept as blocks."""
+"""Number of messages with blocks above which those far from the window are dropped."""
 MOST_ROUNDS = 12
-"""Times that the rows in view are looked for again, after heights were found to be others."""
+"""Most passes over the rows in view while measuring still corrects heights."""
 READ_AT_ONCE_S = 0.02
-"""Seconds for which a long message is read without letting anything else happen,"""
+"""Seconds of parsing a long message before the event loop handles keys again."""
 READ_PAUSE_S = 0.005
-"""and between such times."""
+"""Seconds between two such spans."""
 CLICKABLE = ("link", "copy")
-"""What the style of a cell says of it where a click does something."""
+"""Keys in a cell's style meta that mark what a click acts on."""
 if TYPE_CHECKING:
     from tui_chat.ui.transcript.blocks import Block
     from tui_chat.ui.transcript.shown_message import ShownMessage
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A row of a message: a block and a row of that, or with no block a row of the message."""
+    """A row of a message: a block and a row of it, or without a block a row of the message."""
 
     message: int
     block: int | None
@@ -65,39 +65,39 @@ class _Place:
 
 
 class MessageList(ScrollView, can_focus=False):
-    """Shows messages, and follows their end until the reader scrolls away.
+    """A list of messages that follows its end until the user scrolls away.
 
     Args:
-        versions: Which version of how many a message is, by its id.
-        clock: The current time in the user's time zone.
-        is_framed: Whether anything stands beside and below the texts.
+        versions: Returns the number of a message's version and how many there are, by its id.
+        clock: Returns the current time in the user's time zone.
+        is_framed: Whether to draw the bars and the labels beside and below the texts.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
 
     class LinkClicked(TextualMessage):
-        """A link was clicked."""
+        """Posted when a link is clicked."""
 
         def __init__(self, address: str) -> None:
             super().__init__()
             self.address = address
 
     class CopyClicked(TextualMessage):
-        """The sign beside a code block was clicked."""
+        """Posted when the copy sign beside a code block is clicked."""
 
         def __init__(self, code: str) -> None:
             super().__init__()
             self.code = code
 
     class Pressed(TextualMessage):
-        """A message was clicked."""
+        """Posted when a message is clicked."""
 
         def __init__(self, message_id: str) -> None:
             super().__init__()
             self.message_id = message_id
 
     class Scrolled(TextualMessage):
-        """The reader is at another place."""
+        """Posted when the user's place has changed."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class MessageList(ScrollView, can_focus=False):
         self._path: list[Message] = []
         self._index: dict[str, int] = {}
         self._items: dict[str, ShownMessage] = {}
-        """The messages that somebody has looked at."""
+        """The messages near the window now or lately, by id."""
         self._heights = Heights()
         self._anchor: _Place | None = None
-        """What is at the top; None while the end is followed."""
+        """The place at the top of the window; None while the list follows its end."""
         self._look: Look | None = None
         self._estimated_for = 0
         self._laid_out_for = Size(0, 0)
@@ -128,7 +128,7 @@ class MessageList(ScrollView, can_focus=False):
         self._selection = TextSelection(self, self)
         self._is_reading = False
         self._hovered: tuple[int, str, object] | None = None
-        """The message and what of it is under the pointer, if it can be clicked."""
+        """Index of the message, meta key and meta value of the clickable text under the pointer."""
 
     # What is shown --------------------------------------------------------------------------------
 
@@ -139,28 +139,28 @@ class MessageList(ScrollView, can_focus=False):
 
     @property
     def places(self) -> Mapping[str, int]:
-        """The place of each message in the path, by its id."""
+        """The index of each message in the path, by its id."""
         return self._index
 
     @property
     def end(self) -> tuple[int, int]:
-        """The last message, and how many rows of it there are."""
+        """Index of the last message, and its number of rows."""
         last = len(self._path) - 1
         return (last, self._heights[last]) if self._path else (0, 0)
 
     def rows_after(self, place: tuple[int, int]) -> int:
-        """Rows below a row of a message, which has been `end`."""
+        """Return the rows below a place that `end` returned earlier."""
         index, row = place
         if index >= len(self._path):
             return 0
         return max(0, self._heights.total - self._heights.top(index) - row)
 
     def shown(self, index: int) -> ShownMessage:
-        """A message by its place in the path, as it is shown."""
+        """Return a message as rows, by its index in the path."""
         message = self._path[index]
         item = self._items.get(message.id)
         if item is None:
-            # an empty chat does without Markdown, and so paints its first frame sooner
+            # Import late: an empty chat needs no Markdown and paints its first frame sooner.
             from tui_chat.ui.transcript.shown_message import ShownMessage
 
             item = self._items[message.id] = ShownMessage(message)
@@ -172,25 +172,25 @@ class MessageList(ScrollView, can_focus=False):
         return self._items
 
     def at(self, row: int) -> tuple[int, int]:
-        """The message of a row of the whole list by its place in the path, and its row there."""
+        """Return the index of the message at a row of the list, and the row within the message."""
         return self._heights.at(row)
 
     def opened(self, index: int) -> ShownMessage:
-        """The same, with all of its text read."""
+        """Return a message by its index in the path, with all of its text parsed."""
         item = self.brought_up(index)
         while not item.is_read:
             item.read()
         return item
 
     def set_detail(self, detail: Literal["full", "brief", "narrow"]) -> None:
-        """Leave out some of what stands beside and below the messages."""
+        """Set how many of the labels beside and below the messages are shown."""
         if detail != self._detail:
             self._detail = detail
             self._look = None
             self.lay_out()
 
     def set_path(self, path: Sequence[Message]) -> None:
-        """Show other messages. Those that were there stay where they are."""
+        """Show other messages. Those that were there before stay where they are on the screen."""
         place = self._anchor
         held = None if place is None else self._path[place.message].id
         old, heights, width = self._index, self._heights, self._message_width
@@ -209,7 +209,7 @@ class MessageList(ScrollView, can_focus=False):
             index = self._index.get(held or "")
             if index is not None:
                 self._anchor = replace(place, message=index)
-            else:  # what was at the top is gone: what stands in its place now
+            else:  # the message at the top is gone; hold the one that took its place
                 self._anchor = _Place(min(place.message, len(path) - 1), None, 0) if path else None
         if not is_longer:
             self._selection.clear()
@@ -231,7 +231,7 @@ class MessageList(ScrollView, can_focus=False):
             self._item_changed(index, row)
 
     def show_prefill(self, message_id: str, prefill: Prefill) -> None:
-        """Show how far the prompt of a reply has been read."""
+        """Show how much of a reply's prompt the engine has read."""
         index = self._index.get(message_id)
         item = self._items.get(message_id)
         if index is not None and item is not None:
@@ -239,17 +239,17 @@ class MessageList(ScrollView, can_focus=False):
             self._item_changed(index, 0)
 
     def showing(self, index: int) -> Showing:
-        """What is to be seen of what was done with a message, by its place in the path."""
+        """Return the state that a message is drawn in, by its index in the path."""
         return NOTHING_DONE
 
     def laid_out(self) -> None:
-        """Called when heights or the reader's place may have changed."""
+        """Hook for subclasses, called when heights or the user's place may have changed."""
 
     # Layout ---------------------------------------------------------------------------------------
 
     @property
     def _room(self) -> Size:
-        """The size of what is in view, without the scrollbar."""
+        """The size of the window, without the scrollbar."""
         return self.scrollable_content_region.size
 
     @property
@@ -257,7 +257,12 @@ class MessageList(ScrollView, can_focus=False):
         return min(MOST_WIDTH, self._room.width or MOST_WIDTH)
 
     def _item_changed(self, index: int, row: int) -> None:
-        """Lay out a message again, and paint what has changed of what is in view."""
+        """Lay out a message again, and repaint the part of the window that has changed.
+
+        Args:
+            index: The index of the message in the path.
+            row: The first of its rows that may have changed.
+        """
         self._heights.measure(index, self.shown(index).height)
         before, first = self.scroll_offset.y, self._heights.top(index) + row
         self._settle()
@@ -270,18 +275,18 @@ class MessageList(ScrollView, can_focus=False):
             self.refresh(Region(left, above + begin, self.size.width, height - begin))
 
     def lay_out(self) -> None:
-        """Lay out and paint what is in view, after something about the messages has changed."""
+        """Lay out and repaint the window after a change to the messages."""
         self._settle()
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """Another theme, or other styles."""
+        """Drop the look and the palettes after a change of theme or styles."""
         super().notify_style_update()
         self._look = None
         self._palettes.clear()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Keep the reader's place."""
+        """Lay out again, with the same text at the top."""
         self.lay_out()
 
     def _new_look(self) -> Look:
@@ -291,10 +296,10 @@ class MessageList(ScrollView, can_focus=False):
         )
 
     def _settle(self) -> None:
-        """Lay out what is in view and one window around it, and scroll so that nothing moves."""
+        """Lay out the window and one more above and below it, without moving the text in view."""
         width, height = self._room
         if not width or not height or not self.is_attached:
-            self._look = None  # what is shown meanwhile is laid out when there is room again
+            self._look = None  # so that everything is laid out once there is room again
             return
         if self._look is None or self._look.width != self._message_width:
             self._look = self._new_look()
@@ -316,13 +321,13 @@ class MessageList(ScrollView, can_focus=False):
         self.laid_out()
 
     def _estimate_all(self) -> None:
-        """Estimate how high every message is at another width."""
+        """Estimate the height of every message for a new width."""
         assert self._look is not None
         width = self._estimated_for = self._look.width
         self._heights.estimate_from(0, [estimated_height(m, width) for m in self._path])
 
     def _top(self, height: int) -> int:
-        """The first row in view."""
+        """Return the row at the top of the window."""
         most = max(0, self._heights.total - height)
         place = self._anchor
         if place is None or not self._path:
@@ -341,7 +346,7 @@ class MessageList(ScrollView, can_focus=False):
         return _Place(index, *item.place(within))
 
     def _measure(self, top: int, bottom: int) -> bool:
-        """Lay out exactly what is between two rows; whether any height was another one."""
+        """Lay out everything between two rows exactly; return whether any height was corrected."""
         assert self._look is not None
         is_news = False
         index, _ = self._heights.at(top)
@@ -355,7 +360,7 @@ class MessageList(ScrollView, can_focus=False):
         return is_news
 
     def brought_up(self, index: int) -> ShownMessage:
-        """A message with everything that there is to be seen of it now."""
+        """Return an opened message with its present look and state, by its index in the path."""
         message, item = self._path[index], self.shown(index)
         if self._look is not None:
             item.fit(self._look)
@@ -366,7 +371,7 @@ class MessageList(ScrollView, can_focus=False):
         return item
 
     def _read_on(self) -> None:
-        """Read on in messages that are too long to be read at once, and let keys in between."""
+        """Parse more of the long messages, and return to the event loop when the time is up."""
         self._is_reading = False
         until = monotonic() + READ_AT_ONCE_S
         for key, item in list(self._items.items()):
@@ -378,14 +383,14 @@ class MessageList(ScrollView, can_focus=False):
         self._read_later()
 
     def _read_later(self) -> None:
-        """Read on soon, if there is anything to be read."""
+        """Schedule `_read_on` if any message still has text to parse."""
         is_due = any(item.is_open and not item.is_read for item in self._items.values())
         if is_due and not self._is_reading:
             self._is_reading = True
             self.set_timer(READ_PAUSE_S, self._read_on)
 
     def _let_go(self, top: int, height: int) -> None:
-        """Keep no more than is worth it of what is out of view."""
+        """Drop the oldest drawings, and the messages far from the window, if there are too many."""
         while len(self._drawn) > MOST_DRAWN:
             self._drawn.pop(next(iter(self._drawn))).drawn = None
         if len(self._items) > MOST_OPEN:
@@ -396,7 +401,7 @@ class MessageList(ScrollView, can_focus=False):
                     del self._items[key]
 
     def _scroll_quietly(self, width: int, height: int, top: int) -> None:
-        """Bring the widget's idea of its size and its place up to date, without a layout."""
+        """Update the widget's virtual size and scroll position without triggering a layout."""
         total = self._heights.total if self._path else 0
         self.set_reactive(Widget.virtual_size, Size(width, total))
         if round(self.scroll_y) != top or self.scroll_target_y != top:
@@ -410,52 +415,56 @@ class MessageList(ScrollView, can_focus=False):
 
     @property
     def is_following(self) -> bool:
-        """Whether the end stays in view as it grows."""
+        """Whether the list scrolls with its end as it grows."""
         return self._anchor is None
 
     @property
     def place(self) -> tuple[str, int] | None:
-        """The message at the top of the window and which row of it; None at the end."""
+        """The id of the message at the top of the window and the row of it; None at the end."""
         if self._anchor is None or not self._path:
             return None
         index, row = self._heights.at(self.scroll_offset.y)
         return self._path[index].id, row
 
     def hold(self, place: tuple[str, int] | None) -> None:
-        """Have a row of a message at the top, until the reader scrolls; None follows the end."""
+        """Keep a row of a message at the top until the user scrolls; None follows the end.
+
+        Args:
+            place: The id of the message and the row of it.
+        """
         index = None if place is None else self._index.get(place[0])
         self._anchor = None if place is None or index is None else _Place(index, None, place[1])
         self.lay_out()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
-        """Scroll at once, and without animation."""
+        """Scroll immediately and without animation."""
         super().scroll_to(x, y, **(options | {"animate": False, "immediate": True}))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Take the reader's new place, and lay out what is there."""
+        """Record the user's new place, and lay out the window there."""
         super().watch_scroll_y(old_value, new_value)
         self._hovered = None  # something else is under the pointer now
         top = round(new_value)
-        # Textual scrolls by itself where the end is beyond the window after a resize: the place of
-        # the reader is another one only if the messages are laid out for this size
+        # After a resize Textual may scroll by itself to keep the end in range. Only once the
+        # messages are laid out for the new size does a scroll mean that the user has moved.
         if top != round(old_value) and self._room == self._laid_out_for:
             self._anchor = None if top >= self.max_scroll_y else self._place_at(top)
             self.lay_out()
             self.post_message(self.Scrolled())
 
     def reveal(self, index: int, row: int = 0, rows: int | None = None, above: int = 0) -> None:
-        """Scroll so that some rows of a message are in view; the first where not all fit.
+        """Scroll so that some rows of a message are in view; the first ones if not all fit.
 
         Args:
-            index: Its place in the path.
+            index: The index of the message in the path.
             row: The first of the rows.
-            rows: How many; all of the message by default.
-            above: How many rows to leave above them, if it has to scroll.
+            rows: The number of rows; all of the message by default.
+            above: Rows to leave above them if the list has to scroll.
         """
         if self._look is None or not self._path:
             return
         item, height = self.shown(index), self.size.height
-        for _ in range(MOST_ROUNDS):  # what is measured on the way changes where the rest is
+        for _ in range(MOST_ROUNDS):  # a corrected height moves the rows below it
             top = self._heights.top(index)
             if not self._measure(top + row - height, top + row + height):
                 break
@@ -471,7 +480,7 @@ class MessageList(ScrollView, can_focus=False):
     # Painting -------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """One row of what is in view."""
+        """Return one row of the window."""
         width = self._room.width
         if self._look is None or self._look.width != self._message_width:
             self._settle()
@@ -481,7 +490,7 @@ class MessageList(ScrollView, can_focus=False):
             return Strip([Segment(" " * width, page)], width)
         index, within = self._heights.at(row)
         shown = self.shown(index)
-        if not shown.is_open:  # what came in view since is laid out after this frame
+        if not shown.is_open:  # it came into view after the last layout; lay out again
             self.brought_up(index)
             self.call_later(self.lay_out)
         strip = shown.row(within, index * STRIDE)
@@ -493,31 +502,31 @@ class MessageList(ScrollView, can_focus=False):
 
     @property
     def allow_select(self) -> bool:
-        """Text can be selected, though this is a scrolling container to Textual."""
+        """Whether text can be selected; Textual's default is False for scrolling containers."""
         return True
 
     def selection_updated(self, selection: Selection | None) -> None:
-        """Mark what is selected."""
+        """Mark the selected text."""
         self._selection.show(selection)
         self.refresh()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text, and how it ends."""
+        """Return the selected text and its line ending."""
         text = self._selection.text(selection)
         return (text, "\n") if text else None
 
     @property
     def select_container(self) -> Widget:
-        """What three clicks select, for Textual; `on_click` selects what is meant."""
+        """The widget that Textual selects on three clicks; `on_click` selects the message."""
         return self
 
     def text_select_all(self) -> None:
-        """Do nothing: Textual would select every message."""
+        """Do nothing, because Textual would select every message."""
 
     # The mouse ------------------------------------------------------------------------------------
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Show what a click would do something with."""
+        """Highlight the clickable text under the pointer."""
         kind = next((kind for kind in CLICKABLE if kind in event.style.meta), None)
         offset = event.get_content_offset(self)
         hovered = None
@@ -527,7 +536,7 @@ class MessageList(ScrollView, can_focus=False):
         self._hover(hovered)
 
     def on_leave(self) -> None:
-        """Nothing is under the pointer."""
+        """Remove the highlight when the pointer leaves."""
         self._hover(None)
 
     def _hover(self, hovered: tuple[int, str, object] | None) -> None:
@@ -536,7 +545,11 @@ class MessageList(ScrollView, can_focus=False):
             self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Follow a link, copy code, select a block or a message, or say which one was clicked."""
+        """Act on a click: follow a link, copy code, or select a block or a message.
+
+        A double click selects a block, a triple click a whole message. A click on plain text posts
+        `Pressed`.
+        """
         offset = event.get_content_offset(self)
         if offset is None or not self._path or self._look is None:
             return
@@ -558,7 +571,13 @@ class MessageList(ScrollView, can_focus=False):
 
 
 def _set_off(strip: Strip, kind: str, value: object) -> Strip:
-    """A row with the link or the sign that is under the pointer set off from the others."""
+    """Return a row with the clickable text under the pointer reversed.
+
+    Args:
+        strip: The row.
+        kind: The key in the style meta that marks the text.
+        value: The value under this key.
+    """
     set_off = RichStyle(reverse=True)
     return Strip(
         [

@@ -1,6 +1,6 @@
-"""What stands beside and below a message: who, when, which version, how fast, how it ended.
+"""Labels beside and below a message: author, time, version, speed, and how a reply ended.
 
-Come here for the wording of these notes. They are pure functions from messages to short strings.
+These are pure functions from messages to short strings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from tui_chat.ui.widgets.numbers import grouped
 
 
 def time_text(message: Message, now: datetime) -> str:
-    """When a message was written, in the time zone of `now`: `12:04`, or `3 May 12:04`."""
+    """Return when a message was written, in the time zone of `now`.
+
+    The text is `12:04` on the same day, `3 May 12:04` in the same year, and `3 May 2024` otherwise.
+    """
     local = message.created.astimezone(now.tzinfo)
     clock = f"{local:%H:%M}"
     if local.date() == now.date():
@@ -24,13 +27,13 @@ def time_text(message: Message, now: datetime) -> str:
 
 
 def version_text(version: tuple[int, int]) -> str:
-    """Which version of how many, as `2/3`; nothing for the only one."""
+    """Return which version of how many is shown, as `2/3`; empty if there is only one."""
     number, count = version
     return f"{number}/{count}" if count > 1 else ""
 
 
 def signs_text(message: Message) -> str:
-    """What the user has said about a message: `pinned  +  draft two`; nothing where nothing was."""
+    """Return the marks that the user gave a message, as `pinned  +  draft two`; empty for none."""
     marks = message.marks
     parts = (
         "not sent" if marks.excluded else "",
@@ -44,15 +47,15 @@ def signs_text(message: Message) -> str:
 
 
 def side_text(message: Message, version: tuple[int, int]) -> str:
-    """What stands beside a message: what was said about it, and which version it is."""
+    """Return the label beside a message: the user's marks, then its version."""
     return "  ".join(part for part in (signs_text(message), version_text(version)) if part)
 
 
 def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
-    """Who wrote a reply, how much, how fast, and when.
+    """Return the figures under a finished reply: model, size, speed, first-token delay and time.
 
     Args:
-        message: A reply.
+        message: A reply; the text is empty while it is unfinished.
         now: The current time in the user's time zone.
         is_short: Leave out everything but the size and the time.
     """
@@ -74,7 +77,7 @@ def meta_text(message: Message, now: datetime, is_short: bool = False) -> str:
 
 
 def note_text(note: Message) -> str:
-    """What a note is, who wrote it, and what it stands for."""
+    """Return the heading of a note: who wrote it, and which turns it stands for."""
     who = safe_line(short_model(note.model), 40) or "the model"
     if note.is_unfinished:
         return f"{who} sums up the turns above; Esc stops it"
@@ -83,28 +86,28 @@ def note_text(note: Message) -> str:
 
 
 def short_model(name: str) -> str:
-    """The last part of a directory or of a hub id; a name of the registry as it is."""
+    """Return the last part of a directory or hub id; a registry name stays as it is."""
     return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or name
 
 
 def rate_text(rate: float) -> str:
-    """Tokens per second in few characters: `38`, `3.2`."""
+    """Format tokens per second in few characters: `38`, `3.2`."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def seconds_text(seconds: float) -> str:
-    """A short time: `0.09 s`, `4.2 s`, `38 s`."""
+    """Format a short time: `0.09 s`, `4.2 s`, `38 s`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def mark_text(message: Message, prefill: Prefill | None = None) -> str:
-    """What a reply is waiting for, or how it ended if not by itself; else nothing.
+    """Return what a reply is waiting for, or how it ended if not by itself; else an empty text.
 
     Args:
         message: A reply.
-        prefill: How far its prompt has been read, while it is.
+        prefill: The progress of the prefill while the engine reads the prompt.
     """
     tokens = int(message.stats.get("completion_tokens", 0) or 0) or len(message.token_ids)
     size = f" at {grouped(tokens)} tok" if tokens else ""

@@ -1,6 +1,7 @@
-"""One message on the screen: its blocks, what stands beside and below it, row by row.
+"""One message as screen rows: its blocks, and the labels beside and below them.
 
-Come here for where the parts of a message stand. It is no widget: `MessageList` asks it for rows.
+`ShownMessage` is not a widget; `MessageList` asks it for rows. The positions of a message's parts
+are computed here.
 """
 
 from __future__ import annotations
@@ -55,15 +56,15 @@ from tui_chat.ui.transcript.message_notes import (
 log = logging.getLogger(__name__)
 
 SIDE_GAP = 3
-"""Cells between the text and what stands beside it."""
+"""Cells between the text and the label beside it."""
 MOST_COMPOSED = 500
-"""Rows of one message that are kept ready to be painted."""
+"""Most rows of one message that stay composed, ready to be painted."""
 BROKEN = "this reply can't be laid out, which the log explains; it is shown as it is written"
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """The parser of what is shown, which is only used on the loop."""
+    """Return the parser for shown messages, which only the UI thread uses."""
     return new_parser()
 
 
@@ -71,17 +72,17 @@ class ShownMessage:
     """A message as rows.
 
     Args:
-        message: What to show.
+        message: The message to show.
     """
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.showing = NOTHING_DONE
         self.heights = Heights()
-        """Of the blocks, with the gaps above them."""
+        """Heights of the blocks in rows, the gaps above them included."""
         self.blocks = Blocks(_parser() if is_reply(message) else None)
         self._raw: str | None = None
-        """The text that the blocks are of; None before any is read."""
+        """The text that the blocks were made of; None before any is taken."""
         self._version: tuple[int, int] | None = None
         self._now = message.created
         self._prefill: Prefill | None = None
@@ -101,7 +102,7 @@ class ShownMessage:
 
         Args:
             message: The message as it is now.
-            version: Which version of how many it is.
+            version: The number of its version, from 1, and how many there are.
             now: The current time in the user's time zone.
 
         Returns:
@@ -121,12 +122,12 @@ class ShownMessage:
         return first
 
     def show_prefill(self, prefill: Prefill) -> None:
-        """Show how far the prompt of a reply has been read."""
+        """Show how much of the reply's prompt the engine has read."""
         self._prefill = prefill
         self._lay_out_frame()
 
     def set_showing(self, showing: Showing) -> bool:
-        """Show something else that was done with it; whether that is news."""
+        """Set the state that the message is drawn in; return whether it differs from before."""
         if showing == self.showing:
             return False
         has_line = showing.forget_line != self.showing.forget_line
@@ -138,7 +139,7 @@ class ShownMessage:
         return True
 
     def select_text(self, span: tuple[int, int, int, int]) -> None:
-        """Mark a part of the text as selected: from a block and a character to another one."""
+        """Mark a span of the text as selected; `NO_SPAN` marks nothing."""
         if span != self._selected:
             self._selected = span
             self._composed.clear()
@@ -146,7 +147,7 @@ class ShownMessage:
     # Layout ---------------------------------------------------------------------------------------
 
     def fit(self, look: Look) -> None:
-        """Lay it out for a width and a theme; what is measured already stays so if it can."""
+        """Lay the message out for a look; measured heights stay if the width of the text does."""
         if look is self._look:
             return
         self._look = look
@@ -154,27 +155,33 @@ class ShownMessage:
 
     @property
     def is_read(self) -> bool:
-        """Whether the whole text is in its blocks."""
+        """Whether all of the text has been made into blocks."""
         return self._is_open and self.blocks.is_read
 
     @property
     def height(self) -> int:
-        """Its rows, some of which may be estimated."""
+        """The rows of the message, some of which may be estimates."""
         return len(self._above) + self.heights.total + len(self._below)
 
     @property
     def is_open(self) -> bool:
-        """Whether its text has begun to be read."""
+        """Whether the message has begun to make blocks of its text."""
         return self._is_open
 
     def open(self) -> None:
-        """Begin to read the text. Messages far away are never read."""
+        """Begin to make blocks of the text. Messages far from the window are never opened."""
         if not self._is_open:
             self._is_open = True
             self._take_text()
 
     def read(self) -> int:
-        """Read a slice of the text; call it until `is_read`. Returns the first block it made."""
+        """Make blocks of a slice of the text; call it until `is_read`.
+
+        If the text can't be read as Markdown, the blocks show it as written instead.
+
+        Returns:
+            The index of the first block that has changed.
+        """
         try:
             first = self.blocks.read()
         except Exception:
@@ -186,12 +193,13 @@ class ShownMessage:
         return first
 
     def _take_text(self) -> int:
-        """Take the text of the message; returns the first block that may have changed."""
+        """Take the text of the message; return the first block that may have changed."""
         raw = self.message.text
         if raw == self._raw:
             return len(self.blocks.list)
         before, self._raw = self._raw or "", raw
-        # what was safe stays so, unless the rest begins with something that joins what is before
+        # Only the new characters need `safe_text`, unless the first of them acts on those before:
+        # a combining mark, a control character, or the LF of a CR LF.
         known = len(before)
         joins = category(raw[known])[0] in "MC" if len(raw) > known else False
         if known and not joins and before[-1] != "\r" and raw.startswith(before):
@@ -208,13 +216,21 @@ class ShownMessage:
         self._compose_again(first)
 
     def _compose_again(self, index: int) -> None:
-        """Drop the rows from a block on, which are others by now."""
+        """Drop the composed rows from a block on, which are out of date."""
         first = len(self._above) + self.heights.top(index)
         for key in [key for key in self._composed if key[0] >= first]:
             del self._composed[key]
 
     def measure(self, top: int, bottom: int) -> list[Block]:
-        """Draw the blocks between two of its rows; returns those that were not drawn before."""
+        """Draw the blocks between two rows of the message and note their heights.
+
+        Args:
+            top: The first row.
+            bottom: The row after the last one.
+
+        Returns:
+            The blocks that had not been measured before.
+        """
         drawn: list[Block] = []
         if not self._is_open:
             return drawn
@@ -231,7 +247,7 @@ class ShownMessage:
         return drawn
 
     def _lay_out_frame(self) -> None:
-        """Lay out what is above, beside and below the text."""
+        """Lay out the rows above and below the text, and the label beside it."""
         look, message = self._look, self.message
         if look is None:
             return
@@ -270,7 +286,7 @@ class ShownMessage:
         return f"{signs}  {who}" if signs else who
 
     def _foot(self, look: Look, palette: Palette, room: int) -> list[Strip]:
-        """How a reply ended at the left, and its figures at the right."""
+        """Return the rows under a reply: how it ended at the left, its figures at the right."""
         message = self.message
         facts = meta_text(message, self._now, look.is_brief or look.is_narrow)
         mark = safe_line(mark_text(message, self._prefill))
@@ -286,11 +302,12 @@ class ShownMessage:
     # Rows -----------------------------------------------------------------------------------------
 
     def row(self, y: int, number: int) -> Strip:
-        """One row, as wide as the look says.
+        """Return one row; rows below the foot may be narrower than the look's width.
 
         Args:
-            y: From its first.
-            number: What the offsets of its first block are: `Offset(character, number + block)`.
+            y: The row of the message, from 0.
+            number: The line number of its first block; the offsets in block `i` are
+                `Offset(character, number + i)`.
         """
         strip = self._composed.get((y, number))
         if strip is None:
@@ -344,7 +361,7 @@ class ShownMessage:
             return marked_rows(plain, width, palette, {}, ())
 
     def _marks(self, index: int, block: Block) -> list[Mark]:
-        """What is found in a block, and what is selected of it."""
+        """Return the search matches and the selection in a block."""
         marks: list[Mark] = []
         pattern = self.showing.pattern
         if pattern is not None:
@@ -358,7 +375,7 @@ class ShownMessage:
         return marks
 
     def selected_in(self, index: int, block: Block) -> tuple[int, int]:
-        """The characters of a block that are selected."""
+        """Return the selected characters of a block: the first, and the one after the last."""
         first, start, last, end = self._selected
         if not first <= index <= last or self._selected == NO_SPAN:
             return 0, 0
@@ -375,7 +392,16 @@ class ShownMessage:
         has_bar: bool = True,
         side: bool = False,
     ) -> Strip:
-        """A row with its bar, its margins and what stands beside it."""
+        """Return a row with its bar, its margins and the label beside it.
+
+        Args:
+            strip: The row without a frame.
+            palette: The styles of the message.
+            start: The character of the text that the frame counts as.
+            line: The line number of the row's block.
+            has_bar: Whether the row belongs to the message and not to the space below it.
+            side: Whether the label beside the text stands in this row.
+        """
         look = self._look
         assert look is not None
         ground = palette.named["ground" if has_bar else "page"].rich_style
@@ -396,7 +422,7 @@ class ShownMessage:
                 segments.append(Segment(text, style))
             elif has_text:
                 segments.append(Segment(text, style))
-            else:  # what stands before the text, each character of it, is where the text begins
+            else:  # bullets and bars before the text count as the place where the text begins
                 segments += [Segment(character, style + here) for character in text]
         width = look.width if has_bar else None
         framed = Strip(segments)
@@ -421,7 +447,10 @@ class ShownMessage:
     # Where things are -----------------------------------------------------------------------------
 
     def place(self, y: int) -> tuple[int, int]:
-        """The block of a row and the row of it; -1 above and the number of blocks below them."""
+        """Return the block at a row and the row within it.
+
+        Rows above the blocks have block -1; rows below them have the number of blocks.
+        """
         at = y - len(self._above)
         if at < 0 or not len(self.heights):
             return -1, y
@@ -430,7 +459,7 @@ class ShownMessage:
         return self.heights.at(at)
 
     def row_of(self, place: tuple[int, int]) -> int:
-        """The row of a place, which may be of another width or of less text."""
+        """Return the row of a place, which may stem from another width or from less text."""
         block, row = place
         if block < 0:
             return min(row, self.height - 1)
@@ -440,12 +469,12 @@ class ShownMessage:
         return len(self._above) + self.heights.top(block) + min(row, max(0, rows - 1))
 
     def row_of_match(self, index: int, ordinal: int, pattern: re.Pattern[str]) -> int | None:
-        """The row that a match is in; None where the text is another one by now.
+        """Return the row of a search match; None if the text has changed since.
 
         Args:
-            index: Of the block.
-            ordinal: Which match of the block it is, from 0.
-            pattern: What is looked for.
+            index: The index of the block.
+            ordinal: The number of the match in the block, from 0.
+            pattern: The search pattern.
         """
         if index >= len(self.blocks.list) or self._look is None:
             return None
@@ -459,14 +488,14 @@ class ShownMessage:
         return len(self._above) + self.heights.top(index) + block.gap + within
 
     def rows_of_code(self, number: int) -> tuple[int, int]:
-        """The first row of a code block, and how many rows it has."""
+        """Return the first row of a code block, and how many rows all of its pieces take."""
         index = next((i for i, b in enumerate(self.blocks.list) if b.number == number), 0)
         first = self.row_of((index, self.blocks.list[index].gap))
         rows = sum(self.heights[i] for i, b in enumerate(self.blocks.list) if b.number == number)
         return first, rows - self.blocks.list[index].gap
 
     def codes(self) -> Iterator[tuple[int, str]]:
-        """The number and the text of each code block."""
+        """Yield the number and the text of each code block, with its pieces joined."""
         number, code = 0, ""
         for block in self.blocks.list:
             if block.kind != "code":
@@ -481,7 +510,14 @@ class ShownMessage:
             yield number, code
 
     def selected_text(self, first: int, start: int, last: int, end: int) -> str:
-        """The text between two places, with line breaks where blocks end."""
+        """Return the text of a span, with line breaks between blocks.
+
+        Args:
+            first: The index of the first block.
+            start: The first character of that block.
+            last: The index of the last block.
+            end: The character of that block after the last selected one.
+        """
         parts: list[str] = []
         for index in range(first, min(last + 1, len(self.blocks.list))):
             block = self.blocks.list[index]
@@ -495,7 +531,7 @@ class ShownMessage:
 
 
 def _short_rows(text: str, width: int, palette: Palette, name: str) -> list[Strip]:
-    """A short text, wrapped."""
+    """Wrap a short text in one of the palette's styles."""
     style = palette.named[name].rich_style
     lines = Content(text).wrap(max(LEAST_TEXT, width))
     return [Strip([Segment(line.plain, style)]) for line in lines]

@@ -1,7 +1,6 @@
-"""The texts that messages show, for a search through what is on the screen.
+"""The texts that messages show, for the search with Ctrl+F.
 
-Come here for what Ctrl+F looks at. It makes no widgets, so that threads can search thousands of
-messages with it.
+Nothing here makes widgets, so a worker thread can search thousands of messages.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from tui_chat.ui.transcript.look import is_reply
 from tui_chat.ui.transcript.markdown import new_parser
 
 MOST_KEPT = 4_000_000
-"""Characters of messages whose texts are kept for the next search."""
+"""Most characters of message text for which the shown texts are kept for the next search."""
 _MARKS = str.maketrans("", "", "*_~`\\[]<>!|")
-"""What may stand within a word in Markdown, and not on the screen."""
+"""Characters that Markdown allows inside a word and that the screen may not show."""
 _HIDDEN = re.compile(r"\]\s*[(\[]|&|%|://|xn--", re.IGNORECASE)
-"""Where more than that is hidden or changed: addresses of links, entities."""
+"""Where Markdown hides or changes more than these characters: link addresses and entities."""
 
 
 def shown_texts(message: Message, parser: MarkdownIt) -> list[str]:
-    """The texts that a message shows, top to bottom, one for each of its blocks.
+    """Return the texts that a message shows, top to bottom, one for each of its blocks.
 
     Args:
         message: Any message.
-        parser: One of this thread's own.
+        parser: A parser that no other thread uses.
     """
     blocks = Blocks(parser if is_reply(message) else None)
     blocks.show(safe_text(message.text))
@@ -41,44 +40,46 @@ def shown_texts(message: Message, parser: MarkdownIt) -> list[str]:
 
 
 def may_show(message: Message, words: list[str]) -> bool:
-    """Whether words that follow each other could be on the screen; quick, and never wrongly False.
+    """Return whether a message could show some words in sequence, without parsing its Markdown.
+
+    The answer may be wrongly True but is never wrongly False.
 
     Args:
         message: Any message.
-        words: As they are looked for, at least one.
+        words: The words of the search, at least one.
     """
     text = safe_text(message.text)
     if not is_reply(message) or _HIDDEN.search(text):
         return True
-    # without spaces, of which those at the ends of code are left out
+    # Compare without white space, because the screen omits spaces at the ends of inline code.
     wanted = re.escape("".join(words).translate(_MARKS))
     return re.search(wanted, "".join(text.split()).translate(_MARKS), re.IGNORECASE) is not None
 
 
 class ShownTexts:
-    """Gives the texts that messages show, and keeps them while somebody searches."""
+    """A source of the texts that messages show, which caches them during a search."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[str, list[str]]] = {}
         self._size = 0
 
     def clear(self) -> None:
-        """Let go of what is kept."""
+        """Drop the cached texts."""
         self._kept.clear()
         self._size = 0
 
     def of(
         self, messages: Iterable[Message], words: list[str], is_over: Callable[[], bool]
     ) -> Iterator[tuple[str, list[str]]]:
-        """The texts of those messages that may show some words one after the other. Any thread.
+        """Yield the texts of those messages that may show some words in sequence. Any thread.
 
         Args:
-            messages: In order.
-            words: At least one.
-            is_over: Asked before each message; True ends it.
+            messages: The messages in order.
+            words: The words of the search, at least one.
+            is_over: Called before each message; True ends the iteration.
 
         Yields:
-            The id of each of them, and its texts.
+            The id of a message and its texts.
         """
         parser = new_parser()
         for message in messages:
@@ -90,12 +91,12 @@ class ShownTexts:
                     continue
                 texts = shown_texts(message, parser)
                 self._keep(message, texts)
-                time.sleep(0)  # a key that waits for this thread goes first
+                time.sleep(0)  # release the GIL, so that the UI thread handles a waiting key
             yield message.id, texts
 
     def _keep(self, message: Message, texts: list[str]) -> None:
-        # What is full stays as it is. To make room for the next message of a path would let go of
-        # just what the next search begins with.
+        # A full cache stays as it is: evicting the oldest texts to make room for the next message
+        # would drop just those that the next search begins with.
         if self._size + len(message.text) <= MOST_KEPT:
             self._size += len(message.text)
             self._kept[message.id] = message.text, texts

@@ -1,8 +1,8 @@
-"""Text selected with the mouse, by what is said rather than by where it stands on the screen.
+"""Mouse selection of text, kept as places in the text instead of places on the screen.
 
-Textual asks for the offset of every cell. Ours are `Offset(character, line)`: a character of a
-block, and a number for the block that follows from its message's place in the path. So a selection
-stays on its words while heights change, while a reply grows and while the window is resized.
+Textual asks for the offset of every cell. Here it is `Offset(character, line)`: a character of a
+block, and a line number that stands for the block and follows from the index of its message. So a
+selection stays on its words while heights change, a reply grows or the window is resized.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tui_chat.ui.transcript.shown_message import ShownMessage
 
 STRIDE = 1 << 24
-"""The line number of a message's first block is its place in the path times this."""
+"""The line number of a message's first block is the message's index in the path times this."""
 
 
 class Messages(Protocol):
-    """The messages whose text is selected, as `MessageList` has them."""
+    """The list of messages as the selection needs it; `MessageList` implements it."""
 
     @property
     def path(self) -> Sequence[Message]:
@@ -33,27 +33,27 @@ class Messages(Protocol):
 
     @property
     def places(self) -> Mapping[str, int]:
-        """The place of each message in the path, by its id."""
+        """The index of each message in the path, by its id."""
 
     @property
     def looked_at(self) -> Mapping[str, ShownMessage]:
         """The messages that were near the window lately, by their ids."""
 
     def shown(self, index: int) -> ShownMessage:
-        """A message by its place in the path."""
+        """Return a message by its index in the path."""
 
     def opened(self, index: int) -> ShownMessage:
-        """The same, with all of its text read."""
+        """Return a message by its index in the path, with all of its text parsed."""
 
     def at(self, row: int) -> tuple[int, int]:
-        """The message of a row of the whole list, and its row there."""
+        """Return the index of the message at a row of the list, and the row within the message."""
 
 
 class TextSelection:
     """The selected text of a list of messages.
 
     Args:
-        widget: Shows the list.
+        widget: The widget that shows the list.
         messages: The list.
     """
 
@@ -63,17 +63,17 @@ class TextSelection:
         self._bounds: tuple[Offset, Offset] | None = None
 
     def clear(self) -> None:
-        """Select nothing, as when what was selected is not there any more."""
+        """Clear the selection, for example when the selected messages are gone."""
         if self._bounds is not None and self._widget.is_attached:
             self._widget.screen.clear_selection()
 
     def select(self, index: int, row: int, is_whole: bool) -> None:
-        """Select the block of a row, or the whole message.
+        """Select the block at a row, or the whole message.
 
         Args:
-            index: The message's place in the path.
-            row: Of the message.
-            is_whole: All of the message.
+            index: The message's index in the path.
+            row: A row of the message.
+            is_whole: Whether to select all of the message.
         """
         shown, line = self._messages.shown(index), index * STRIDE
         last = max(0, len(shown.heights) - 1)
@@ -82,7 +82,7 @@ class TextSelection:
         self._widget.screen.selections = {self._widget: Selection(start, end)}
 
     def show(self, selection: Selection | None) -> None:
-        """Mark what is selected in the messages that are near."""
+        """Mark a selection in the messages near the window, and unmark the previous one."""
         old, self._bounds = self._bounds, None
         messages = self._messages
         if selection is not None and messages.path:
@@ -96,7 +96,7 @@ class TextSelection:
                         shown.select_text(self.span(index))
 
     def span(self, index: int) -> tuple[int, int, int, int]:
-        """The part of a message that is selected, as `ShownMessage.select_text` takes it."""
+        """Return the selected part of a message, as `ShownMessage.select_text` takes it."""
         if self._bounds is None:
             return NO_SPAN
         start, end = self._bounds
@@ -108,7 +108,7 @@ class TextSelection:
         return first, character, *((end.y - line, max(0, end.x)) if is_last else (STRIDE, STRIDE))
 
     def text(self, selection: Selection) -> str:
-        """What a selection holds, with an empty line between messages."""
+        """Return the selected text, with an empty line between messages."""
         if not self._messages.path:
             return ""
         self._bounds = self._closed(selection)
@@ -119,7 +119,7 @@ class TextSelection:
         )
 
     def _closed(self, selection: Selection) -> tuple[Offset, Offset]:
-        """Where a selection begins and ends; an open end is the edge of what is in view."""
+        """Return the ends of a selection; an open end becomes the edge of the window."""
         top, height = self._widget.scroll_offset.y, self._widget.size.height
         start, end = selection
         return (
@@ -128,7 +128,7 @@ class TextSelection:
         )
 
     def _line_at(self, row: int) -> int:
-        """The line number of a row of the list."""
+        """Return the line number of a row of the list."""
         index, within = self._messages.at(row)
         shown = self._messages.shown(index)
         block, _ = shown.place(within)

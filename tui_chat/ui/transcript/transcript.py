@@ -1,7 +1,7 @@
-"""The transcript: the messages of the active path, to be read, followed and selected.
+"""The transcript widget: the messages of the active path, to be read, followed and selected.
 
-Come here for what is selected, found or not sent. How messages are scrolled and painted is in
-`message_list`, how one is laid out in `shown_message`.
+It adds the selection, the search marks and the forget line to `MessageList`, which scrolls and
+paints. `ShownMessage` lays out a single message.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _ACTIONS = tuple(actions_in("transcript"))
 
 
 class Transcript(MessageList, can_focus=True):
-    """Shows a path and follows its end until the reader scrolls away.
+    """A path of messages that follows its end until the user scrolls away.
 
     Args:
-        versions: Which version of how many a message is, by its id.
-        clock: The current time in the user's time zone.
+        versions: Returns the number of a message's version and how many there are, by its id.
+        clock: Returns the current time in the user's time zone.
     """
 
     HELP = (
@@ -47,18 +47,18 @@ class Transcript(MessageList, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("transcript"))
 
     selected: reactive[str | None] = reactive(None)
-    """Id of the selected message."""
+    """Id of the selected message; None for none."""
     unseen_lines: reactive[int] = reactive(0)
-    """Lines written below since the reader left the end."""
+    """Rows added below the window since the user left the end."""
 
     class SelectionMoved(TextualMessage):
-        """Another message or code block, or none, is selected."""
+        """Posted when another message, another code block or nothing is selected."""
 
     class UnseenChanged(TextualMessage):
-        """Something was written out of sight, or the reader is back at the end."""
+        """Posted when the number of unseen lines changes."""
 
     class Typed(TextualMessage):
-        """A character that is no command here; it is meant for the prompt."""
+        """Posted for a typed character that is no command here; the prompt takes it."""
 
         def __init__(self, character: str) -> None:
             super().__init__()
@@ -86,7 +86,8 @@ class Transcript(MessageList, can_focus=True):
 
         Args:
             path: Its messages.
-            place: The message at the top and which row of it; its end if None.
+            place: The id of the message at the top of the window, and the row of it; None for the
+                end of the chat.
         """
         self.selected, self._code_number = None, 0
         self._unsent = Unsent()
@@ -94,11 +95,11 @@ class Transcript(MessageList, can_focus=True):
         self.hold(place)
 
     def show(self, path: Sequence[Message]) -> None:
-        """Show a changed path; what is the same stays where it is."""
+        """Show a changed path; the messages that it keeps stay where they are on the screen."""
         place = self.index_of(self.selected)
         self.set_path(path)
         if place is not None and self.selected_message is None:
-            # another version stands there now, or what is left of the path
+            # Select what took its place: another version, or the last message that is left.
             self.selected = path[min(place, len(path) - 1)].id if path else None
         self._count_unseen()
 
@@ -121,7 +122,7 @@ class Transcript(MessageList, can_focus=True):
         """Show which messages are not sent.
 
         Args:
-            view: What would be sent now.
+            view: How much of the path fits the context.
             is_pushed: Whether it is the draft that pushes turns out.
         """
         self._unsent.count(self.path, view, is_pushed)
@@ -130,12 +131,12 @@ class Transcript(MessageList, can_focus=True):
     # Following ------------------------------------------------------------------------------------
 
     def follow(self) -> None:
-        """Go to the end and stay there as it grows."""
+        """Scroll to the end and stay there as the transcript grows."""
         self.hold(None)
         self._count_unseen()
 
     def scroll_page(self, direction: int) -> None:
-        """Scroll one page up (-1) or down (+1), with two rows of the old one left."""
+        """Scroll one page up (-1) or down (+1), and keep two rows of the old page in view."""
         self.scroll_to(y=self.scroll_offset.y + direction * max(1, self.size.height - 2))
 
     def laid_out(self) -> None:
@@ -152,23 +153,23 @@ class Transcript(MessageList, can_focus=True):
         self.unseen_lines = min(self.rows_after(self._left_at), below)
 
     def watch_unseen_lines(self) -> None:
-        """Tell how much there is to see."""
+        """Post the new number of unseen lines."""
         self.post_message(self.UnseenChanged())
 
     # The selection --------------------------------------------------------------------------------
 
     def index_of(self, message_id: str | None) -> int | None:
-        """The place of a message in the path; None if it is not there."""
+        """Return the index of a message in the path; None if it is not there."""
         return None if message_id is None else self.places.get(message_id)
 
     @property
     def selected_message(self) -> Message | None:
-        """The selected message."""
+        """The selected message; None for none."""
         index = self.index_of(self.selected)
         return None if index is None else self.path[index]
 
     def codes(self, message_id: str | None) -> dict[int, str]:
-        """The code blocks of a message by their numbers, from 1."""
+        """Return the code blocks of a message by their numbers, from 1."""
         index = self.index_of(message_id)
         return {} if index is None else dict(self.brought_up(index).codes())
 
@@ -178,7 +179,7 @@ class Transcript(MessageList, can_focus=True):
         return self.codes(self.selected).get(self._code_number, "")
 
     def select(self, index: int) -> None:
-        """Select a message by its place in the path and bring it into view."""
+        """Select a message by its index in the path and scroll it into view."""
         if not self.path:
             return
         index = max(0, min(index, len(self.path) - 1))
@@ -189,25 +190,25 @@ class Transcript(MessageList, can_focus=True):
             self.reveal(index)
 
     def select_message(self, message_id: str) -> bool:
-        """Select a message by its id and bring it into view; False if it is not on the path."""
+        """Select a message by its id and scroll it into view; return False if the path lacks it."""
         index = self.index_of(message_id)
         if index is not None:
             self.select(index)
         return index is not None
 
     def bring_into_view(self, message_id: str) -> None:
-        """Scroll to a message of the path, without selecting it."""
+        """Scroll to a message of the path without selecting it."""
         index = self.index_of(message_id)
         if index is not None:
             self.reveal(index)
 
     def select_step(self, step: int) -> None:
-        """Select the next (+1) or the message before (-1); the last one where none is."""
+        """Select the next message (+1) or the previous one (-1); without a selection, the last."""
         index = self.index_of(self.selected)
         self.select(len(self.path) - 1 if index is None else index + step)
 
     def select_code_block(self) -> bool:
-        """Select the next code block of the selected message; False if it has none."""
+        """Select the next code block of the selected message; return False if it has none."""
         index = self.index_of(self.selected)
         count = len(self.codes(self.selected))
         if index is None or not count:
@@ -219,56 +220,56 @@ class Transcript(MessageList, can_focus=True):
         return True
 
     def clear_code_block(self) -> bool:
-        """Select the whole message again; False if no block was selected."""
+        """Select the whole message again; return False if no code block was selected."""
         had, self._code_number = bool(self._code_number), 0
         self.lay_out()
         return had
 
     def watch_selected(self) -> None:
-        """Give the selection its quiet background."""
+        """Show the new selection, without a chosen code block."""
         self._code_number = 0
         self.lay_out()
         self.post_message(self.SelectionMoved())
 
     @on(MessageList.Pressed)
     def _pressed(self, event: MessageList.Pressed) -> None:
-        """Select the message that was clicked."""
+        """Select the clicked message."""
         event.stop()
         self.screen.set_focus(self, scroll_visible=False)
         self.selected = event.message_id
 
     def on_key(self, event: events.Key) -> None:
-        """Pass on what is typed here by mistake."""
+        """Pass characters that are no command on to the prompt."""
         if not event.is_printable or event.character is None:
             return
         if not self._is_typed_past:
             keys = {key for action in _ACTIONS for key in pressed_keys(self.app, action)}
             if event.key in keys:
                 return
-        # Letters can still come here before the focus has moved, when somebody types fast: after
-        # the first one that was meant for the prompt, none of them is a command.
+        # Fast typing delivers letters here before the focus has moved to the prompt. Once one of
+        # them was meant for the prompt, none of the next ones is a command.
         self._is_typed_past = True
         event.stop()
         self.post_message(self.Typed(event.character))
 
     def on_focus(self) -> None:
-        """Letters are commands again."""
+        """Treat letters as commands again."""
         self._is_typed_past = False
 
     # What is found --------------------------------------------------------------------------------
 
     def mark_found(self, pattern: re.Pattern[str] | None, place: Occurrence | None = None) -> None:
-        """Mark what is looked for in every message.
+        """Mark the search matches in every message.
 
         Args:
-            pattern: What is looked for; None takes all marks off.
-            place: The match that the reader is at.
+            pattern: The search pattern; None removes all marks.
+            place: The current match.
         """
         self._pattern, self._found = pattern, place
         self.lay_out()
 
     def reveal_found(self) -> None:
-        """Bring the match that the reader is at into view."""
+        """Scroll the current match into view."""
         pattern, place = self._pattern, self._found
         index = self.index_of(place.message_id) if place is not None else None
         if pattern is None or place is None or index is None:

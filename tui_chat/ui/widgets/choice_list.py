@@ -1,7 +1,7 @@
-"""A list to choose one row from, by keys, mouse or from an input above it.
+"""A list in which the user chooses one row with keys, with the mouse, or from an input above it.
 
-Owns the highlight and the choosing; draws only the rows in view, so that thousands cost no more
-than ten. Refuses to know what a row is: its owner draws it.
+It draws only the rows in view, so thousands of rows cost no more than ten. The owner of the list
+says how to draw a row.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from tui_chat.ui.widgets.line_view import LineView
 R = TypeVar("R")
 
 GUTTER = 2
-"""Cells to the left of each row, where the mark of the highlighted one stands."""
+"""Cells to the left of each row, for the mark of the highlighted one."""
 
 
 class ChoiceList(LineView, Generic[R], inherit_bindings=False):
-    """Rows of one line each. Enter is left to the screen, which calls `choose`.
+    """Rows of one line each. The screen handles Enter and calls `choose`.
 
     Args:
         draw: Draws a row for a width in cells.
+        rows: The first rows.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,12 +58,12 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
     """
 
     highlighted: reactive[int] = reactive(-1)
-    """Index of the highlighted row; -1 where there is none."""
+    """Index of the highlighted row; -1 for none."""
     hovered: reactive[int] = reactive(-1)
-    """Index of the row under the mouse; -1 where there is none."""
+    """Index of the row under the mouse; -1 for none."""
 
     class ListMessage(Message):
-        """Something happened to a row."""
+        """Base of the messages about a row."""
 
         def __init__(self, choice_list: ChoiceList[Any], index: int) -> None:
             super().__init__()
@@ -75,10 +76,10 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
             return self.choice_list
 
     class Moved(ListMessage):
-        """Another row is highlighted, or none is."""
+        """Posted when another row is highlighted, or none."""
 
     class Chosen(ListMessage):
-        """The highlighted row was chosen."""
+        """Posted when the highlighted row is chosen."""
 
     def __init__(
         self,
@@ -99,11 +100,11 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
 
     @property
     def row(self) -> R | None:
-        """The highlighted row."""
+        """The highlighted row; None for none."""
         return self._rows[self.highlighted] if 0 <= self.highlighted < len(self._rows) else None
 
     def show_rows(self, rows: Sequence[R], highlighted: int = 0) -> None:
-        """Show other rows, and tell which one is highlighted even if its index is the same."""
+        """Show other rows, and post `Moved` even if the highlighted index stays the same."""
         self._rows = rows
         self.hovered = -1
         index = min(max(highlighted, 0), len(rows) - 1)
@@ -113,7 +114,7 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
         self.post_message(self.Moved(self, index))
 
     def redraw(self) -> None:
-        """Draw the rows again, after something they show has changed."""
+        """Draw the rows again after a change to what they show."""
         self.refresh()
 
     def choose(self) -> None:
@@ -124,11 +125,11 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
     # Moving ---------------------------------------------------------------------------------------
 
     def validate_highlighted(self, index: int) -> int:
-        """Keep the index inside the rows."""
+        """Clamp the index to the rows."""
         return min(max(index, 0), len(self._rows) - 1)
 
     def watch_highlighted(self, old: int, new: int) -> None:
-        """Show and tell the new row."""
+        """Show the newly highlighted row, and post `Moved`."""
         if old != new:
             self.refresh()
             self._scroll_to_highlighted()
@@ -140,11 +141,11 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
             self.refresh()
 
     def action_move(self, step: int) -> None:
-        """Highlight the next row (1) or the one before (-1)."""
+        """Highlight the next row (1) or the previous one (-1)."""
         self.highlighted += step
 
     def action_move_page(self, step: int) -> None:
-        """Highlight a row one page further (1) or back (-1)."""
+        """Highlight the row one page down (1) or up (-1)."""
         self.highlighted += step * max(1, self.scrollable_content_region.height - 1)
 
     def action_move_to(self, index: int) -> None:
@@ -159,7 +160,7 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
     # Mouse ----------------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
-        """Highlight the row under the mouse, or choose it if it is highlighted."""
+        """Highlight the row under the mouse, or choose it if it is highlighted already."""
         index = self._row_at(event)
         if index < 0:
             return
@@ -170,11 +171,11 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
             self.highlighted = index
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Show what a click would act on."""
+        """Highlight the row under the mouse more faintly, as the one that a click acts on."""
         self.hovered = self._row_at(event)
 
     def on_leave(self) -> None:
-        """The mouse is elsewhere."""
+        """Remove the mark of the hovered row."""
         self.hovered = -1
 
     def _row_at(self, event: events.MouseEvent) -> int:
@@ -193,7 +194,7 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
         self.refresh(layout=True)
 
     def on_mount(self) -> None:
-        """Make room for the first rows."""
+        """Lay out the first rows."""
         self._lay_out()
 
     def render_line(self, y: int) -> Strip:

@@ -1,4 +1,4 @@
-"""A line to type in."""
+"""An input that leaves some keys to its screen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from textual.widgets import Input
 
 
 class Field(Input, inherit_bindings=False):
-    """One line to type in, which leaves Enter, Up and Down to the screen.
+    """A one-line input that leaves Enter, Up and Down to the screen.
 
-    Not a priority binding of the screen: that would overtake keys which are still on their way
-    to the field when somebody types fast.
+    A priority binding of the screen would not do: it would overtake keys that are still on their
+    way to the field when somebody types fast.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,7 +1,6 @@
-"""The footer: the keys that do something now, in one line.
+"""The footer: the keys that work now, on one line, for the chat and for modal screens.
 
-Owns which of the active keys fit and how they are written, on the chat and on modal screens. One
-widget instead of one for each key, so that it can follow every change of focus without being
+It is one widget and not one per key, so that it can follow every change of focus without being
 composed again.
 """
 
@@ -20,14 +19,15 @@ from tui_chat.ui.plain_text import plain_line
 
 _FOOTER = {action.id: action for action in ACTIONS if action.footer}
 _FIRST = ("stop", "prompt", "transcript", "parameters", "app")
-"""Esc first, then what belongs to the focus, then what works everywhere."""
+"""The order of the keys: Esc, then the scopes of the focused widgets, then the keys that always
+work."""
 
 
 class KeyLine(Widget):
-    """`Esc Stop   F1 Help   …`; a click presses the key.
+    """A line such as `Esc Stop   F1 Help   …`; a click on a key presses it.
 
     Args:
-        label_of: The word for an action as things are; empty leaves it out.
+        label_of: Returns the word for an action in the current state; empty leaves it out.
     """
 
     ALLOW_SELECT = False
@@ -46,14 +46,14 @@ class KeyLine(Widget):
         self._shown = Content("")
 
     def on_mount(self) -> None:
-        """Follow the bindings of the screen."""
+        """Redraw the line whenever the screen's bindings change."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, _screen: Screen[object]) -> None:
         self.refresh()
 
     def render(self) -> Content:
-        """As many keys as fit, the most telling first; under a dialog, those from before."""
+        """Draw as many keys as fit, in order; under a dialog, the line stays as it was."""
         if not self.screen.is_current:
             return self._shown
         gap = 3 if self.size.width >= 70 else 2
@@ -76,11 +76,11 @@ class KeyLine(Widget):
         return self._shown
 
     def _written(self, key: str) -> str:
-        """A key as people write it."""
+        """Return a key as the footer writes it."""
         return short_key(key)
 
     def _keys(self) -> list[tuple[str, str]]:
-        """The keys to show, in order: one for each action."""
+        """Return the keys to show with their words, in order, one for each action."""
         keys: dict[str, str] = {}
         for key, active in self.screen.active_bindings.items():
             action_id = active.binding.id
@@ -103,7 +103,7 @@ class KeyLine(Widget):
 
 
 class SheetKeys(KeyLine):
-    """The keys of a modal screen; where there is little room, the last one stays: Esc."""
+    """The keys of a modal screen. If there is little room, the last one, Esc, stays."""
 
     def __init__(self) -> None:
         super().__init__(lambda action: action.label)
@@ -126,7 +126,7 @@ class SheetKeys(KeyLine):
         return keys
 
     def _key_width(self, keys: list[tuple[str, str]]) -> int:
-        """Cells of the line, gaps included."""
+        """Return the width of the line in cells, gaps included."""
         gap = 3 if self.size.width >= 70 else 2
         pieces = [len(self._written(key)) + 1 + len(label) for key, label in keys]
         return sum(pieces) + gap * (len(pieces) - 1)

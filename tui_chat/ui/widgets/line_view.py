@@ -1,7 +1,7 @@
-"""Many lines of text in one widget, and the cells that aligned lines are made of.
+"""A scrolling view of many lines of text, and helpers that make aligned lines.
 
-Owns rendering on demand: however many lines there are, only those in view are drawn, so that a
-long list costs no more than a short one. Refuses markup; lines come as content.
+The view draws only the lines in view, so a long list costs no more than a short one. Lines are
+`Content`; markup is never parsed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from textual.visual import Visual
 from tui_chat.safe_text import safe_line
 
 Layout = Callable[[int], Sequence[Content]]
-"""Makes the lines for a width in cells, each at most that wide."""
+"""Returns the lines for a width in cells, each at most that wide."""
 
 
 def fitted(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
-    """A computed string as exactly `width` cells of one line: cut with an ellipsis, or padded.
+    """Return a string on one line of exactly `width` cells, cut with an ellipsis or padded.
 
     Args:
-        text: Anything; characters that could steer the terminal are made harmless.
+        text: Any string; characters that could steer the terminal are made harmless.
         width: Cells, 0 or more. Wide characters count as two.
-        align: Where the text stands in its cells.
+        align: The side of the cells on which the text stands.
     """
     if width <= 0:
         return ""
@@ -43,7 +43,7 @@ def fitted(text: str, width: int, align: Literal["left", "right"] = "left") -> s
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A computed string as lines of at most `width` cells, broken between words if possible."""
+    """Return a string as lines of at most `width` cells, broken between words if possible."""
     if not text:
         return []
     return [line.plain.rstrip() for line in Content(text).wrap(max(2, width))]
@@ -53,8 +53,8 @@ class LineView(ScrollView, can_focus=True):
     """Lines of content with a scrollbar.
 
     Args:
-        layout: Makes the lines; asked again when the width changes.
-        follow: Whether the view stays at the end while it is there.
+        layout: Returns the lines; called again when the width changes.
+        follow: Whether a view that is at the end stays there when the lines change.
     """
 
     ALLOW_SELECT = False
@@ -93,11 +93,11 @@ class LineView(ScrollView, can_focus=True):
 
     @property
     def lines(self) -> Sequence[Content]:
-        """The lines as they are laid out now."""
+        """The lines as laid out now."""
         return self._lines
 
     def show_lines(self, layout: Layout) -> None:
-        """Show other lines, from the start, or from the end where the view follows it."""
+        """Show other lines, from the start, or at the end if the view follows it."""
         at_end = self._follow and self._is_at_end
         self._make_lines = layout
         self._lay_out()
@@ -114,7 +114,7 @@ class LineView(ScrollView, can_focus=True):
         self.call_after_refresh(self.scroll_end, animate=False, force=True, immediate=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay the lines out for the new width."""
+        """Lay out the lines for the new width."""
         if self.scrollable_content_region.width != self._made_for:
             at_end = self._follow and self._is_at_end
             self._lay_out()
@@ -122,7 +122,7 @@ class LineView(ScrollView, can_focus=True):
                 self._go_to_end()
 
     def watch_show_vertical_scrollbar(self, is_shown: bool) -> None:
-        """A bar that comes after the scrolling has to be told where the lines are."""
+        """Set the position of a scrollbar that appears after the view has scrolled."""
         if is_shown:
             self.vertical_scrollbar.position = self.scroll_y
 
@@ -136,13 +136,13 @@ class LineView(ScrollView, can_focus=True):
         self.refresh(layout=True)
 
     def render_line(self, y: int) -> Strip:
-        """Render one line of what is in view."""
+        """Draw one line of those in view."""
         index = self.scroll_offset.y + y
         line = self._lines[index] if index < len(self._lines) else Content("")
         return self.render_content(line, self.visual_style)
 
     def render_content(self, line: Content, style: Style) -> Strip:
-        """One line of content as wide as the view."""
+        """Draw a line of content as wide as the view."""
         width = self.scrollable_content_region.width
         strips = Visual.to_strips(
             self, line.truncate(width), width, 1, style, apply_selection=False, pad=True

@@ -1,1 +1,1 @@
-"""Open Assistant's JSON lines: message trees, threads and flat messages."""
+"""Open Assistant's JSON lines format: message trees, threads and flat messages."""

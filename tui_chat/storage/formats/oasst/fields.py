@@ -1,8 +1,8 @@
-"""The fields of a node of Open Assistant's format, and what they are here.
+"""The mapping between a message and the fields of a node in Open Assistant's format.
 
-Owns both directions, field by field: `node_fields` writes a message, `message_of_node` reads one.
-What a file said beyond what a message can hold waits in `Marks.extra` and is written again as long
-as it still fits what is known. Refuses to know trees and files.
+`node_fields` converts a message to a node, `message_of_node` does the reverse. Fields of an
+imported node that a `Message` cannot hold are kept in `Marks.extra`, and an export writes them
+again as long as they agree with the message.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from tui_chat.chat.marks import Marks, Report
 from tui_chat.storage.database.records import utc_text, utc_time
 
 KEY = "oasst"
-"""Where `extra` holds what belongs to this format."""
+"""Key in `extra` for the data of this format."""
 RANKED = "ranked_replies"
-"""Where `extra` holds the order of replies that came as ranks only; no field of the format."""
+"""Key for the imported order of replies that have ranks but no ranking event.
+
+It is in the data under `KEY` and not a field of the format.
+"""
 NODE_FIELDS = (
     "message_id", "parent_id", "user_id", "created_date", "text", "role", "lang", "review_count",
     "review_result", "deleted", "rank", "synthetic", "model_name", "emojis", "labels", "events",
@@ -36,25 +39,27 @@ EVENT_FIELDS = {
     "report": ("type", "user_id", "report_type", "reason"),
     "score": ("type", "user_id", "score"),
 }  # fmt: skip
-"""The kinds of events, and their fields."""
+"""Fields of an event, by its kind."""
 ROLES: Mapping[str, Role] = {"prompter": "user", "assistant": "assistant"}
 _ROLE_NAMES = {"user": "prompter", "assistant": "assistant"}
 _NOT_GIVEN = ("message_id", "parent_id", "text", "role", "replies", "message_tree_id", "tree_state")
-"""Fields that a message always holds itself, or that belong to its tree."""
+"""Fields that never go into `extra`: a `Message` always holds them, or they belong to the tree."""
 
 
 def given_fields(extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an imported file said, from the `extra` of a message or chat."""
+    """Return the imported fields of this format from the `extra` of a message or chat."""
     given = extra.get(KEY)
     return given if isinstance(given, Mapping) else {}
 
 
 def node_fields(message: Message, lang: str) -> dict[str, Any]:
-    """A message as the fields of a node, without its replies and without rankings made here.
+    """Return a message as the fields of a node.
+
+    Its replies and rankings made in this program are not included; see `rankings`.
 
     Args:
-        message: Of a person or a model.
-        lang: Its language, if that is not known.
+        message: A message with the role `user` or `assistant`.
+        lang: BCP 47 tag for a message that was not imported with one.
     """
     marks, given = message.marks, given_fields(message.marks.extra)
     node: dict[str, Any] = {
@@ -77,7 +82,7 @@ def node_fields(message: Message, lang: str) -> dict[str, Any]:
         "detoxify": None,
     }
     for name, value in given.items():
-        if name in ("labels", "events"):
+        if name in ("labels", "events"):  # merged above, unless the file had another type there
             if not node[name] and not isinstance(value, Mapping):
                 node[name] = value
         elif name != RANKED and _still_fits(name, value, message, node):
@@ -86,7 +91,7 @@ def node_fields(message: Message, lang: str) -> dict[str, Any]:
 
 
 def _still_fits(name: str, value: Any, message: Message, node: Mapping[str, Any]) -> bool:
-    """Whether a given value says what the message says now."""
+    """Return whether an imported value still agrees with the message."""
     if name == "synthetic" and message.role == "user":
         return True
     read = _READ.get(name)
@@ -94,11 +99,12 @@ def _still_fits(name: str, value: Any, message: Message, node: Mapping[str, Any]
 
 
 def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
-    """The message of a node, replies aside.
+    """Return the message of a node, without its replies.
 
     Args:
-        node: Its fields; those of an HF dataset row are known too.
-        parent_id: The id of the message above it.
+        node: The fields of the node, in the form of the JSON files or of a row of the Hugging Face
+            dataset.
+        parent_id: The id of the parent; None for a root.
 
     Raises:
         ValueError: If the id, the text or the role is missing or wrong.
@@ -131,7 +137,7 @@ def message_of_node(node: Mapping[str, Any], parent_id: str | None) -> Message:
 
 
 def said_in(node: Mapping[str, Any]) -> tuple[str, str, Role]:
-    """The id, the text and the role of a node.
+    """Return the id, the text and the role of a node.
 
     Raises:
         ValueError: If one of them is missing or wrong.
@@ -147,7 +153,7 @@ def said_in(node: Mapping[str, Any]) -> tuple[str, str, Role]:
 
 
 def with_given(message: Message, node: Mapping[str, Any]) -> Message:
-    """The message with all that its node says beyond it."""
+    """Return the message with `extra` set to the fields of its node that it cannot hold itself."""
     plain = node_fields(message, "")
     given = {
         name: value
@@ -160,7 +166,10 @@ def with_given(message: Message, node: Mapping[str, Any]) -> Message:
 
 
 def _labels(marks: Marks, given: object) -> dict[str, Any]:
-    """The labels of a message, each as it was given if its value is still the same."""
+    """Return the labels of a message; an imported label whose value is unchanged stays as it was.
+
+    Imported labels whose value could not be read are kept as well.
+    """
     known = given if isinstance(given, Mapping) else {}
     read = _label_values(known)
     labels: dict[str, Any] = {}
@@ -173,7 +182,7 @@ def _labels(marks: Marks, given: object) -> dict[str, Any]:
 
 
 def _events(marks: Marks, given: object) -> dict[str, Any]:
-    """The events of a message: those that were given, and those that its marks amount to."""
+    """Return the imported events, with scores and reports replaced if the marks have changed."""
     known = given if isinstance(given, Mapping) else {}
     events = {**known}
     if _rating(known) != marks.rating:
@@ -191,13 +200,13 @@ def _events(marks: Marks, given: object) -> dict[str, Any]:
 
 
 def events_of_kind(events: object, kind: str) -> list[Mapping[str, Any]]:
-    """The events of a kind that can be read, oldest first."""
+    """Return the events of a kind that are JSON objects, oldest first."""
     found = events.get(kind) if isinstance(events, Mapping) else None
     return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
 
 
 def _rating(events: object) -> int:
-    """The last score; 0 for none."""
+    """Return the last score, 1 or -1; 0 if there is none."""
     scores = [event.get("score") for event in events_of_kind(events, "score")]
     last = scores[-1] if scores else 0
     return last if isinstance(last, int) and last in (1, -1) and last is not True else 0
@@ -240,7 +249,10 @@ def _moment(value: object) -> datetime | None:
 
 
 def _from_columns(value: object) -> object:
-    """A dictionary from the parallel lists of an HF dataset row; anything else as it is."""
+    """Convert the parallel lists of a Hugging Face dataset row to a dictionary by name.
+
+    Any other value is returned unchanged.
+    """
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), list):
         return value
     columns = {key: column for key, column in value.items() if isinstance(column, list)}
@@ -252,7 +264,7 @@ def _from_columns(value: object) -> object:
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether two JSON values are written alike; 1, 1.0 and true are not."""
+    """Return whether two JSON values are written the same way; 1, 1.0 and true are different."""
     return one == other and json.dumps(one) == json.dumps(other)
 
 
@@ -262,4 +274,7 @@ _READ: Mapping[str, Callable[[Any], object]] = {
     "synthetic": lambda value: value is not False,
     "model_name": _text,
 }
-"""What a message holds of a field; a given value is written while that is unchanged."""
+"""Functions that reduce a field to what a message holds of it.
+
+An export writes the imported value as long as this reduced value is unchanged.
+"""

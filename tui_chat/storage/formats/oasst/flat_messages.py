@@ -1,8 +1,8 @@
-"""Flat messages in any order, put together to trees on the disk.
+"""Building of message trees from flat messages in any order.
 
-A file of flat messages says of each only what is above it. All are collected in a temporary
-database, so that memory holds one tree at a time; what belongs to no tree is refused with the
-number of its line.
+In a file of flat messages, each message names only its parent. This module collects all messages
+in a temporary SQLite database on the disk, so that memory holds one tree at a time. Messages that
+belong to no tree are reported with their line numbers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _SCHEMA = """
         depth INTEGER, reason TEXT, content TEXT
     );
 """
+# Give every message that is connected to a root of the same tree its root and its depth.
 _PLACE = """
     WITH RECURSIVE placed (id, root, tree, depth) AS (
         SELECT id, id, tree, 0 FROM rows WHERE parent IS NULL
@@ -36,6 +37,8 @@ _PLACE = """
     )
     UPDATE rows SET root = placed.root, depth = placed.depth FROM placed WHERE rows.id = placed.id
 """
+# Give the messages below a refused message a reason as well. `_refuse_lost` runs this before it
+# looks for cycles, so that whatever has no root and no reason afterwards is in or below a cycle.
 _SPREAD = """
     WITH RECURSIVE lost (id, reason) AS (
         SELECT id, reason FROM rows WHERE reason IS NOT NULL
@@ -48,17 +51,19 @@ _SPREAD = """
 
 
 class FlatMessages:
-    """The messages and ids of one file. `with` removes the temporary database.
+    """The flat messages of one file, and the message ids of its nested trees.
+
+    The `with` statement removes the temporary database.
 
     Args:
-        refuse: Told what is not imported.
+        refuse: Called for each message or tree that is not imported.
     """
 
     def __init__(self, refuse: Refuse) -> None:
         self._refuse = refuse
         self.is_waiting = False
-        """Whether there are messages that are not part of a tree yet."""
-        self._database = sqlite3.connect("", isolation_level=None)  # a file without a name
+        """Whether `add` has collected messages for `chats` to return."""
+        self._database = sqlite3.connect("", isolation_level=None)  # a temporary file
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
 
@@ -69,7 +74,10 @@ class FlatMessages:
         self._database.close()
 
     def first_doubled(self, conversation: Conversation) -> str | None:
-        """The first id that an earlier tree of the file has too; None notes the ids of this one."""
+        """Return the first message id that an earlier tree of the file also has.
+
+        If there is none, this records the ids of the chat for later calls and returns None.
+        """
         ids = [(message.id,) for message in conversation.messages()]
         for row in ids:
             if self._database.execute("SELECT 1 FROM seen WHERE id = ?", row).fetchone():
@@ -78,7 +86,12 @@ class FlatMessages:
         return None
 
     def add(self, line: int, row: Mapping[str, Any]) -> None:
-        """Take a message, or refuse it."""
+        """Collect a flat message, or report it if it is malformed or its id is a duplicate.
+
+        Args:
+            line: Number of its line.
+            row: Its fields.
+        """
         try:
             clean = flat_row(row)
         except ValueError as error:
@@ -98,10 +111,12 @@ class FlatMessages:
     def chats(
         self, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Iterator[tuple[int, Conversation]]:
-        """Each tree with the line of its root; refuses what belongs to none.
+        """Yield the chat of each tree with the number of its root's line.
+
+        Messages that belong to no tree are reported first.
 
         Args:
-            progress: Told how many messages are put together, of how many.
+            progress: Called with the number of messages done and the number of all messages.
         """
         run = self._database.execute
         (total,) = run("SELECT count(*) FROM rows").fetchone()

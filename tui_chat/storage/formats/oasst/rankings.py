@@ -1,8 +1,8 @@
-"""Rankings in Open Assistant's format: events at a message that tell the order of its replies.
+"""Ranking events in Open Assistant's format: events of a message that order its replies.
 
-Owns both directions. The newest event counts. One that is `not_rankable` says that the replies it
-names are all flawed; the order in which it names them means nothing. Ranks without an event, as
-most files have them, are not made into one.
+The newest event counts. An event with `not_rankable` says that all replies it names are flawed,
+and their order in it has no meaning. Most files have ranks without an event; an export does not
+add an event for such ranks unless the user has changed their order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tui_chat.storage.formats.oasst.fields import KEY, RANKED, events_of_kind, g
 
 
 def ranking_events(message: Message, replies: Sequence[Message], tree_id: str) -> list[Any] | None:
-    """The rankings of the replies to a message; None if those that were given say it all.
+    """Return all ranking events of a message; None if the imported ones are still complete.
 
     Args:
-        message: The message they reply to.
+        message: The message.
         replies: Its replies, best first.
-        tree_id: The id of the root.
+        tree_id: Id of the root message.
     """
     given = given_fields(message.marks.extra)
     events = _all_given(given)
@@ -29,18 +29,23 @@ def ranking_events(message: Message, replies: Sequence[Message], tree_id: str) -
     is_said = set(flawed) == set(flawed_replies(message, replies))
     if not is_said and not flawed:
         while events and isinstance(events[-1], Mapping) and _is_not_rankable(events[-1]):
-            events.pop()  # it was taken back
+            events.pop()  # the user has withdrawn this judgement
     order = _ranked(replies)
     if len(order) > 1 and order != given.get(RANKED) and order not in _orders(given):
         events.append(_event(message, order, tree_id, is_flawed=False))
-        is_said = not flawed
+        is_said = not flawed  # only the newest event counts, so a flawed one must follow again
     if flawed and not is_said:
         events.append(_event(message, flawed, tree_id, is_flawed=True))
     return None if events == _all_given(given) else events
 
 
 def flawed_replies(message: Message, replies: Sequence[Message]) -> list[str]:
-    """The ids of the replies that the newest given event calls flawed and that have no rank."""
+    """Return the ids of the unranked replies that the newest imported event calls flawed.
+
+    Args:
+        message: The imported message.
+        replies: Its replies.
+    """
     events = events_of_kind(given_fields(message.marks.extra).get("events"), "ranking")
     if not events or not _is_not_rankable(events[-1]):
         return []
@@ -50,7 +55,12 @@ def flawed_replies(message: Message, replies: Sequence[Message]) -> list[str]:
 
 
 def with_known_order(message: Message, replies: Sequence[Message]) -> Message:
-    """The message of a file, knowing that the ranks of its replies came with it."""
+    """Return an imported message with the order that its replies' ranks have in the file.
+
+    `ranking_events` compares against that order, so that ranks from a file do not become an event.
+    The message is returned unchanged if it has fewer than two ranked replies or an event that
+    gives the same order.
+    """
     given = given_fields(message.marks.extra)
     order = _ranked(replies)
     if len(order) < 2 or order in _orders(given):
@@ -65,7 +75,7 @@ def _ranked(replies: Sequence[Message]) -> list[str]:
 
 
 def _orders(given: Mapping[str, Any]) -> list[Any]:
-    """The orders that were given."""
+    """Return the orders in the imported events, each as a list of ids."""
     return [
         event.get("ranked_message_ids")
         for event in events_of_kind(given.get("events"), "ranking")
@@ -74,7 +84,7 @@ def _orders(given: Mapping[str, Any]) -> list[Any]:
 
 
 def _all_given(given: Mapping[str, Any]) -> list[Any]:
-    """The rankings that were given, also those that cannot be read."""
+    """Return the imported ranking events, malformed ones included."""
     events = given.get("events")
     found = events.get("ranking") if isinstance(events, Mapping) else None
     return list(found) if isinstance(found, list) else []

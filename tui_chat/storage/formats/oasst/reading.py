@@ -1,8 +1,8 @@
-"""Chats from what Open Assistant's JSON lines say: a tree, a thread, or the messages of one tree.
+"""Conversion of Open Assistant's trees, threads and flat messages to chats.
 
-One chat comes from one line, or from the messages of one tree. Refused with a `ValueError` that
-says why are missing ids, texts and roles, doubled ids, circles, and parents that are not where they
-are said to be. Unknown fields are kept.
+One tree or one thread becomes one chat. Every function raises a `ValueError` with the reason if an
+id, text or role is missing, an id occurs twice, messages form a cycle, or a `parent_id` contradicts
+the position of its message. Unknown fields are kept.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from tui_chat.storage.formats.oasst.rankings import flawed_replies, with_known_o
 from tui_chat.storage.formats.ours.json_format import storable_values
 
 _OF_TREE = ("message_tree_id", "prompt")
+"""Fields of a tree that do not go into `ChatDetails.extra`."""
 
 
 def chat_of_tree(tree: Mapping[str, Any]) -> Conversation:
-    """The chat of a message tree.
+    """Return the chat of a message tree.
 
     Raises:
-        ValueError: If a node cannot be read or is in the wrong place.
+        ValueError: If a node cannot be read or its `parent_id` contradicts its position.
     """
     tree_id, prompt = tree.get("message_tree_id"), tree.get("prompt")
     if not isinstance(prompt, Mapping):
@@ -35,10 +36,10 @@ def chat_of_tree(tree: Mapping[str, Any]) -> Conversation:
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of one flat message, safe to be kept.
+    """Return the fields of a flat message, checked and without lone surrogates.
 
     Raises:
-        ValueError: If no message can be made of them.
+        ValueError: If they do not describe a message.
     """
     parent = row.get("parent_id")
     if parent is not None and not isinstance(parent, str):
@@ -49,10 +50,10 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chat_of_messages(rows: Iterable[Mapping[str, Any]]) -> Conversation:
-    """The chat of the flat messages of one tree.
+    """Return the chat of the flat messages of one tree.
 
     Args:
-        rows: As `flat_row` gave them, parents before children.
+        rows: Results of `flat_row`, parents before children; at least one.
 
     Raises:
         ValueError: If a message cannot be read.
@@ -69,7 +70,7 @@ def chat_of_messages(rows: Iterable[Mapping[str, Any]]) -> Conversation:
 
 
 def chat_of_thread(thread: Mapping[str, Any]) -> Conversation:
-    """The chat of one thread: messages one below the other.
+    """Return the chat of a thread, in which each message replies to the one before it.
 
     Raises:
         ValueError: If a message cannot be read or does not follow the one before it.
@@ -85,7 +86,7 @@ def chat_of_thread(thread: Mapping[str, Any]) -> Conversation:
 
 
 def _messages_of(prompt: Mapping[str, Any]) -> Iterable[Message]:
-    """The messages of nested nodes, depth first, however deep they are."""
+    """Yield the messages of nested nodes, depth first and to any depth."""
     stack: list[tuple[Any, str | None]] = [(prompt, None)]
     while stack:
         node, parent_id = stack.pop()
@@ -100,7 +101,11 @@ def _messages_of(prompt: Mapping[str, Any]) -> Iterable[Message]:
 
 
 def _placed(node: object, parent_id: str | None) -> Message:
-    """The message of a node that stands below a message, or on top for None."""
+    """Return the message of a nested node, given the id of its parent (None for a root).
+
+    Raises:
+        ValueError: If the node cannot be read or its `parent_id` names another parent.
+    """
     if not isinstance(node, Mapping):
         raise ValueError("one of its messages is not an object")
     flat = storable_values({name: value for name, value in node.items() if name != "replies"})
@@ -113,7 +118,13 @@ def _placed(node: object, parent_id: str | None) -> Message:
 
 
 def _chat(tree_id: object, messages: list[Message], given: Mapping[str, Any]) -> Conversation:
-    """The chat of messages that are in order."""
+    """Return the chat of messages that come after their parents.
+
+    Args:
+        tree_id: Id of the chat; the id of the first message replaces an unusable one.
+        messages: At least one.
+        given: Other fields of the tree, for `ChatDetails.extra`.
+    """
     if not isinstance(tree_id, str) or not 0 < len(tree_id) <= 200:
         tree_id = messages[0].id
     conversation = Conversation(tree_id)
@@ -145,7 +156,10 @@ def _chat(tree_id: object, messages: list[Message], given: Mapping[str, Any]) ->
 
 
 def best_leaf(conversation: Conversation) -> str | None:
-    """The end of the path of the best replies, not deleted ones."""
+    """Return the leaf that is reached from the root by taking the best-ranked reply each time.
+
+    Replies without a rank come last, and deleted ones do not count. None if there is no message.
+    """
     leaf: str | None = None
     while below := conversation.children(leaf):
         leaf = min(below, key=_place).id

@@ -1,8 +1,8 @@
-"""A chat as Open Assistant writes one down: message trees and flat messages, as JSON lines.
+"""Export of a chat as Open Assistant's message trees or flat messages, in JSON lines.
 
-Every field of the format is written, null where nothing is known; the id of a tree is that of its
-root message. What an imported file said is given back unless it was changed here since. The format
-has no place for the system message, the title, pins and branch names.
+Every field of the format is written, with null for unknown values. The id of a tree is that of its
+root message. Fields of an imported chat are written as they were unless the user has changed them.
+The format has no place for the system message, the title, pins and branch names.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from tui_chat.storage.formats.training import (
 )
 
 READY = "ready_for_export"
+"""The `tree_state` of a tree that is ready for training."""
 _Children = Mapping[str | None, list[Message]]
+"""Replies by the id of their parent, best first; the roots by None."""
 
 
 def to_trees(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """Each root of the chat with all below it as one line.
+    """Return the chat as lines of JSON, one for each root message with all replies below it.
 
     Raises:
-        StoreError: If the chat must not be trained on, or is to be marked as ready for training
-            and was not reviewed.
+        StoreError: If the data use of the chat is off, or if `as_training` is set and the chat is
+            not reviewed.
     """
     return "".join(f"{line}\n" for line in _tree_lines(conversation, options or ExportOptions()))
 
 
 def to_messages(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """Each message of the chat as one line, depth first.
+    """Return the chat as lines of JSON, one for each message, depth first.
 
     Raises:
         StoreError: As `to_trees`.
@@ -78,7 +80,7 @@ def _tree_lines(conversation: Conversation, options: ExportOptions) -> Iterator[
 
 
 def _nested(root: Message, children: _Children, options: ExportOptions) -> Iterator[str]:
-    """The pieces of a node with its replies in it, however deep they are."""
+    """Yield the pieces of the JSON text of a node with its nested replies, to any depth."""
     stack: list[Message | str] = [root]
     while stack:
         item = stack.pop()
@@ -95,11 +97,17 @@ def _nested(root: Message, children: _Children, options: ExportOptions) -> Itera
 
 
 def _exported(conversation: Conversation, options: ExportOptions) -> _Children:
-    """The replies to each message, best first; the roots for None."""
+    """Return the messages to export as lists of replies.
+
+    Raises:
+        StoreError: As `to_trees`.
+    """
     require_data_use(conversation)
     if options.as_training:
         require_review(conversation)
     children: dict[str | None, list[Message]] = {None: []}
+    # The format has no system messages: the replies to one become replies to its parent. `above`
+    # maps each system message to that parent.
     above: dict[str, str | None] = {}
     for message in finished_messages(conversation):
         parent = message.parent_id
@@ -107,7 +115,7 @@ def _exported(conversation: Conversation, options: ExportOptions) -> _Children:
             if parent in above:
                 parent = above[parent]
             elif parent not in children:
-                continue
+                continue  # the parent was deleted and left out
         if message.role == "system":
             above[message.id] = parent
         elif not (message.deleted and options.as_training):
@@ -134,7 +142,7 @@ def _depth_first(root: Message, children: _Children) -> Iterator[Message]:
 def _node(
     message: Message, children: _Children, tree_id: str, options: ExportOptions
 ) -> dict[str, Any]:
-    """A message as the fields of a node, without its replies."""
+    """Return a message as the fields of a node, with its rankings but without its replies."""
     node = node_fields(message, options.lang)
     rankings = ranking_events(message, children[message.id], tree_id)
     if rankings is not None:
@@ -153,7 +161,7 @@ def _tree_state(conversation: Conversation, options: ExportOptions) -> Any:
 
 
 def _id(identifier: str, options: ExportOptions) -> str:
-    """The id of a message or of its tree as it is written."""
+    """Return the id of a message or tree, hashed if the export is anonymous."""
     return (
         hashed_id("message", identifier, options.anonymize)
         if (options.anonymize is not None)
@@ -162,19 +170,21 @@ def _id(identifier: str, options: ExportOptions) -> str:
 
 
 def hashed_id(collection: str, identifier: str, seed: str) -> str:
-    """An id that says nothing, the same for the same id and seed, as Open Assistant makes it.
+    """Return an anonymous id, hashed with SHA-256 in the way of Open Assistant's own export.
+
+    Equal ids give equal hashes as long as the seed is the same.
 
     Args:
-        collection: What it is an id of: `message` or `user`.
+        collection: The kind of the id: `message` or `user`.
         identifier: The id.
-        seed: Anything that is kept secret.
+        seed: A secret; without it, nobody can test guesses of an id.
     """
     text = f"{collection}:{identifier}{seed}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _anonymous(node: Mapping[str, Any], options: ExportOptions) -> dict[str, Any]:
-    """A node with hashes for ids, and without fields of which nobody knows what they hold."""
+    """Return a node with hashed ids and without unknown fields, which could identify a person."""
     clean = {name: _hashed(name, node[name], options) for name in NODE_FIELDS}
     events = node["events"] if isinstance(node["events"], Mapping) else {}
     clean["events"] = {
@@ -204,4 +214,4 @@ _IDENTIFIERS = {
     "message_id": "message", "parent_id": "message", "message_tree_id": "message",
     "ranking_parent_id": "message", "user_id": "user",
 }  # fmt: skip
-"""Fields that hold an id, and what it is an id of."""
+"""Fields that hold an id, with the `collection` for `hashed_id`."""

@@ -1,1 +1,1 @@
-"""Formats of other programs: ChatGPT, rows of turns for fine-tuning, preference pairs."""
+"""Formats of other programs: ChatGPT exports, fine-tuning rows and preference pairs."""

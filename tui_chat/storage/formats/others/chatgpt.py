@@ -1,7 +1,8 @@
-"""Chats of ChatGPT's `conversations.json`: a tree of nodes with the one that was shown last.
+"""Import of chats from ChatGPT's `conversations.json`, in which a chat is a tree of nodes.
 
-Nodes without a text of a person or the model, as tool calls and hidden ones, are left out; what is
-below them hangs below the message above. Refuses circles and nodes without their parent.
+Nodes without a text of the user or the model, such as tool calls and hidden messages, are left out,
+and their children move up to the nearest message above. Nodes in a cycle, or whose parent is
+missing, are reported and left out with everything below them.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ _TEXTS = ("text", "multimodal_text")
 
 
 def chat_of_chatgpt(value: Mapping[str, Any]) -> tuple[Conversation, list[str]]:
-    """The chat, and what of it is refused.
+    """Convert one element of `conversations.json` to a chat.
+
+    Returns:
+        The chat, and one sentence for each node that was refused.
 
     Raises:
-        ValueError: If it holds no message that can be read.
+        ValueError: If there is no readable message.
     """
     mapping = value.get("mapping")
     if not isinstance(mapping, Mapping):
@@ -34,7 +38,7 @@ def chat_of_chatgpt(value: Mapping[str, Any]) -> tuple[Conversation, list[str]]:
     refused.extend(lost)
     conversation = Conversation(identifier if isinstance(identifier, str) else None)
     below: dict[str | None, str | None] = {None: None}
-    """The message that stands for a node: its own, or the one above."""
+    """For each node, the id of its message or else of the nearest message above it."""
     for node_id in order:
         node = nodes[node_id]
         parent_id = below[_parent(node)]
@@ -57,7 +61,7 @@ def chat_of_chatgpt(value: Mapping[str, Any]) -> tuple[Conversation, list[str]]:
 def _finish(
     conversation: Conversation, value: Mapping[str, Any], below: Mapping[str | None, str | None]
 ) -> None:
-    """Title, times and the active leaf."""
+    """Set the title, the model, the times and the active leaf of a chat."""
     title, shown = value.get("title"), value.get("current_node")
     conversation.title = storable_values(title) if isinstance(title, str) else ""
     last = next(reversed(list(conversation.messages()))).id
@@ -70,7 +74,11 @@ def _finish(
 
 
 def _in_order(nodes: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """The ids of the nodes, depth first in the order of their parents, and why others are not."""
+    """Order the nodes depth first, each node's children as its `children` field lists them.
+
+    Returns:
+        The ids of the nodes that can be reached from a root, and one sentence for each other node.
+    """
     replies: dict[str | None, list[str]] = {}
     orphans: set[str] = set()
     for node_id, node in nodes.items():
@@ -106,7 +114,7 @@ def _parent(node: Mapping[str, Any]) -> str | None:
 
 
 def _role(said: Mapping[str, Any]) -> Role | None:
-    """Who speaks; None where it is no part of the talk."""
+    """Return the role of a message; None if it is hidden, a tool call or from a tool."""
     author, metadata = said.get("author"), said.get("metadata")
     role = author.get("role") if isinstance(author, Mapping) else None
     if role == "system":
@@ -153,7 +161,7 @@ def _message(
 
 
 def _moment(seconds: object, otherwise: datetime | None = None) -> datetime:
-    """A moment from seconds since 1970."""
+    """Convert seconds since 1970 to a time; return `otherwise`, or now, if that is impossible."""
     if isinstance(seconds, int | float):
         try:
             return datetime.fromtimestamp(seconds, UTC)

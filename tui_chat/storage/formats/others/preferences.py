@@ -1,7 +1,7 @@
-"""Pairs of a better and a worse reply to the same messages, to learn preferences from.
+"""Export of preference pairs: a better and a worse reply to the same prompt.
 
-Pairs come from what was said about replies: one of several drafts was chosen, one is ranked before
-another, one is rated good and another bad. Two replies of which each was preferred to the other
+A reply is better than another if the user chose it among several drafts, ranked it higher, or rated
+it good and the other bad. Two replies that are each better than the other by different judgements
 make no pair.
 """
 
@@ -16,7 +16,11 @@ from tui_chat.storage.formats.training import ExportOptions, finished_messages
 
 
 def to_preferences(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """Each pair as `{"prompt": [...], "chosen": [...], "rejected": [...]}`, lists of messages."""
+    """Return a line `{"prompt": [...], "chosen": [...], "rejected": [...]}` for each pair.
+
+    Each value is a list of `{"role": ..., "content": ...}`. The result is empty if the chat has no
+    pair.
+    """
     return "".join(f"{line}\n" for line in _lines(conversation))
 
 
@@ -45,7 +49,12 @@ def _lines(conversation: Conversation) -> Iterator[str]:
 def _pairs(
     versions: list[Message], chosen: set[tuple[str, str]]
 ) -> Iterator[tuple[Message, Message]]:
-    """Each pair of different texts of which one is preferred, the better one first."""
+    """Yield each pair of a better and a worse reply whose texts differ.
+
+    Args:
+        versions: The replies to one message.
+        chosen: Pairs of ids, a chosen reply and one it was preferred to.
+    """
 
     def is_better(one: Message, other: Message) -> bool:
         first, second = one.marks.rank, other.marks.rank

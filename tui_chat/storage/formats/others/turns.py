@@ -1,8 +1,8 @@
-"""Chats as rows of turns for fine-tuning: OpenAI messages, ShareGPT and ChatML, out and back.
+"""Export and import of chats as fine-tuning rows: OpenAI messages, ShareGPT and ChatML.
 
-One row is one chat as it is shown, from the system message to the last finished reply. A row says
-nothing of versions, times and ids; a chat made from it gets ids from what it says, so that the same
-row makes the same chat. Refuses roles that nobody plays here.
+One row is the active path of one chat, from the system message to the last finished reply. A row
+has no versions, times or ids. The ids of an imported chat are hashes of its row, so that the same
+row always gives the same chat.
 """
 
 from __future__ import annotations
@@ -28,30 +28,39 @@ _SHAREGPT_ROLES: Mapping[str, Role] = {
     "assistant": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
 }  # fmt: skip
 _SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
+# A ChatML mark inside a message is escaped with one more backslash than it has already, so that
+# reading it back gives the same text.
 _CONTROL = re.compile(r"<(\\*)\|(im_start|im_end)\|>")
 _ESCAPED = re.compile(r"<\\(\\*)\|(im_start|im_end)\|>")
 _START, _END = "<|im_start|>", "<|im_end|>"
 _OF_SYSTEM = " system"
-"""Ends the key of what a row said of its system message."""
+"""Suffix of the key in `extra` for the other fields of an imported system turn."""
 Turn = tuple[Role, str, Mapping[str, Any]]
-"""Who says what, and what the row said beyond it."""
+"""Role, text, and the `extra` mapping with the other imported fields of the turn."""
 
 
 def to_openai(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """The chat as `{"messages": [{"role", "content"}]}`; empty without a finished reply."""
+    """Return the chat as a line `{"messages": [{"role": ..., "content": ...}, ...]}`.
+
+    The result is empty if the chat has no finished reply.
+    """
     return _row(conversation, "openai", "messages", ("role", "content"), {})
 
 
 def to_sharegpt(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """The chat as `{"conversations": [{"from", "value"}]}`; empty without a finished reply."""
+    """Return the chat as a line `{"conversations": [{"from": ..., "value": ...}, ...]}`.
+
+    The result is empty if the chat has no finished reply.
+    """
     fields = ("from", "value")
     return _row(conversation, "sharegpt", "conversations", fields, _SHAREGPT_NAMES)
 
 
 def to_chatml(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """The chat as `{"text"}` with ChatML's marks; empty without a finished reply.
+    """Return the chat as a line `{"text": ...}` with ChatML's marks around each turn.
 
-    A mark that stands in a message gets a backslash, so that it is none.
+    A mark inside a message is escaped with a backslash. The result is empty if the chat has no
+    finished reply.
     """
     text = "".join(
         f"{_START}{role}\n{_CONTROL.sub(_escape, text)}{_END}\n"
@@ -63,7 +72,7 @@ def to_chatml(conversation: Conversation, options: ExportOptions | None = None) 
 
 
 def turns_of(conversation: Conversation, path: Sequence[Message]) -> list[Turn]:
-    """The system message and the messages of a path; empty for an empty path."""
+    """Return the system message, if any, and the messages of a path; empty for an empty path."""
     turns: list[Turn] = []
     if conversation.system and path:
         extra = conversation.details.extra
@@ -74,7 +83,7 @@ def turns_of(conversation: Conversation, path: Sequence[Message]) -> list[Turn]:
 
 
 def from_openai(row: Mapping[str, Any]) -> Conversation:
-    """The chat of a row with `messages`.
+    """Return the chat of a row `{"messages": [...]}`.
 
     Raises:
         ValueError: If a turn has an unknown role or no text.
@@ -83,7 +92,7 @@ def from_openai(row: Mapping[str, Any]) -> Conversation:
 
 
 def from_sharegpt(row: Mapping[str, Any]) -> Conversation:
-    """The chat of a row with `conversations`.
+    """Return the chat of a row `{"conversations": [...]}`.
 
     Raises:
         ValueError: If a turn has an unknown role or no text.
@@ -92,7 +101,7 @@ def from_sharegpt(row: Mapping[str, Any]) -> Conversation:
 
 
 def from_chatml(row: Mapping[str, Any]) -> Conversation:
-    """The chat of a row whose `text` has ChatML's marks.
+    """Return the chat of a row `{"text": ...}` with ChatML's marks.
 
     Raises:
         ValueError: If the text is not ChatML, or a role is unknown.
@@ -114,7 +123,14 @@ def from_chatml(row: Mapping[str, Any]) -> Conversation:
 
 
 def _turn_at(text: str, place: int) -> tuple[int, int, int]:
-    """Where the role of the next turn begins, where it ends, and where the turn does."""
+    """Find the next turn of a ChatML text from an index on.
+
+    Returns:
+        The indices of the beginning of its role, the end of that line, and the end of the turn.
+
+    Raises:
+        ValueError: If there is text before the turn, or the turn does not end.
+    """
     start = text.find(_START, place)
     if start < 0 or text[place:start].strip():
         raise ValueError("there is text outside its turns")
@@ -168,7 +184,17 @@ def _chat(
 def _planted(
     form: str, row: Mapping[str, Any], turns: list[Turn], given: Mapping[str, Any]
 ) -> Conversation:
-    """The chat that these turns make."""
+    """Return the chat of the turns of a row.
+
+    Args:
+        form: Name of the format, the key for `extra`.
+        row: The whole row, for the id of the chat.
+        turns: At least one.
+        given: Fields of the row apart from its turns.
+
+    Raises:
+        ValueError: If there are no turns.
+    """
     if not turns:
         raise ValueError("it holds no turns")
     conversation = Conversation(_identifier(form, json.dumps(row, sort_keys=True)))
@@ -204,7 +230,11 @@ def _role(name: object, roles: Mapping[str, Role]) -> Role:
 
 
 def _text(value: object) -> str:
-    """A text, also one in parts."""
+    """Return the text of a turn, which may be a string or a list of parts with texts.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, list):

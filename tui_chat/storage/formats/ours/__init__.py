@@ -1,1 +1,1 @@
-"""Our own formats: JSON that keeps everything, Markdown and HTML to be read."""
+"""The program's own formats: JSON with everything, Markdown and HTML for readers."""

@@ -1,7 +1,8 @@
-"""A chat as one HTML page: to be read in any browser and printed, without a network or a script.
+"""Export of a chat as one self-contained HTML page, for any browser and for printing.
 
-The shown messages, with Markdown laid out. Nothing a message says is HTML: everything is escaped,
-links and pictures stay text, and the page itself forbids scripts and loading.
+The page has the messages of the active path with their Markdown rendered. Nothing in a message can
+act as HTML: everything is escaped, links and images stay text, and the content security policy of
+the page forbids scripts and network requests.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ code { font-family: ui-monospace, monospace; font-size: .9em; }
 
 
 def to_html(conversation: Conversation, options: ExportOptions | None = None) -> str:
-    """The shown messages as a page that stands alone; times in UTC."""
+    """Return the active path without deleted messages as an HTML page; times are in UTC."""
     title = _line(conversation.title) or "Untitled chat"
     facts = [f"{conversation.created:%Y-%m-%d %H:%M} UTC"]
     if conversation.model:
@@ -85,6 +86,6 @@ def _line(text: str) -> str:
 
 @cache
 def _markdown() -> MarkdownIt:
-    """Lays out Markdown; HTML, links and pictures stay the text that they are."""
+    """Return the Markdown renderer, which leaves HTML, links and images as text."""
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True})
     return parser.enable("table").disable(["link", "autolink", "image", "reference"])

@@ -1,8 +1,8 @@
-"""A chat as JSON: complete, the same text for the same chat, and read back as the same chat.
+"""Export and import of a chat as JSON, complete and reversible.
 
-One header and one line for each message, so that two exports can be compared line by line. Every
-character that could steer a terminal is written as an escape. Outside data comes in here:
-`from_json` checks every field and names what is wrong.
+Equal chats give equal files, with one line for each message, so that two exports can be compared
+line by line. Characters that could control a terminal are written as escapes. Files can come from
+anywhere, so `from_json` checks every field and names the first error.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from tui_chat.safe_text import safe_line, storable
 from tui_chat.storage.database.records import plant, utc_text, utc_time
 
 FORMAT = "tui-chat"
+"""Value of the field `format` that identifies these files."""
 VERSION = 2
-"""Raised whenever a file of the new form could not be read by the old program."""
+"""Version of the format; increase it whenever older programs cannot read the new files."""
 
 DEEPEST = 100
-"""Lists and objects in each other, in what others have written."""
+"""Maximum nesting depth of lists and objects in data from outside."""
 _SCALARS = (int, bool, type(None))
+"""Types that `storable_values` can skip; a float or a string needs a check."""
 _UNSAFE = re.compile(
     "[\x7f-\x9f\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
     "\U000e0000-\U000e007f]"
@@ -80,7 +82,10 @@ class _File(_Strict):
 
 
 def to_json(conversation: Conversation) -> str:
-    """The whole tree with every field, deleted messages too; times in ISO 8601, UTC."""
+    """Return the whole tree with every field, deleted messages included, as JSON.
+
+    Times are in ISO 8601 and UTC.
+    """
     chat = {
         "id": conversation.id,
         "title": conversation.title,
@@ -100,7 +105,7 @@ def to_json(conversation: Conversation) -> str:
 
 
 def message_values(message: Message) -> dict[str, Any]:
-    """Every field of a message as plain JSON values."""
+    """Return every field of a message as JSON values."""
     return {
         "id": message.id,
         "parent_id": message.parent_id,
@@ -123,11 +128,11 @@ def message_values(message: Message) -> dict[str, Any]:
 
 
 def from_json(text: str) -> Conversation:
-    """The chat of a JSON export.
+    """Return the chat of a JSON export.
 
     Raises:
-        StoreError: If the text is not such an export, is from a newer version, or holds a message
-            twice, without its parent, or in a circle.
+        StoreError: If the text is not such an export, comes from a newer version of the program, or
+            has a message that occurs twice, has no parent or is its own ancestor.
     """
     try:
         data = storable_values(json.loads(text), 2 * DEEPEST)
@@ -140,6 +145,7 @@ def from_json(text: str) -> Conversation:
         _check_tree(messages, file.chat.leaf)
         plant(conversation, messages)
         for message in messages:
+            # `plant` breaks a cycle by giving one of its messages another parent.
             if conversation[message.id].parent_id != message.parent_id:
                 raise ValueError(f"message {message.id} is its own ancestor")
         conversation.set_leaf(file.chat.leaf)
@@ -159,10 +165,10 @@ def from_json(text: str) -> Conversation:
 
 
 def message_from_values(values: Mapping[str, Any]) -> Message:
-    """The message that `message_values` described.
+    """Return the message of a result of `message_values`.
 
     Raises:
-        ValueError: If a field is missing, unknown or has the wrong type.
+        ValueError: If a field is missing, unknown or of the wrong type.
     """
     return _message(_MessageFile.model_validate(storable_values(dict(values), 2 * DEEPEST)))
 
@@ -220,12 +226,16 @@ def _unreadable(detail: str) -> StoreError:
 
 
 def json_line(values: Mapping[str, Any]) -> str:
+    """Format a mapping as one line of JSON, with characters that could control a terminal escaped.
+
+    Values that JSON cannot express become text, and numbers that are not finite become null.
+    """
     text = json.dumps(_plain(values), ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
-    units = match.group().encode("utf-16-be")
+    units = match.group().encode("utf-16-be")  # JSON escapes are UTF-16 code units
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
@@ -234,7 +244,10 @@ def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value with only what JSON knows: no lone surrogates, and null for no number."""
+    """Return a value in a form that JSON can express.
+
+    Lone surrogates are replaced, numbers that are not finite become None, and other types text.
+    """
     if isinstance(value, str):
         return storable(value)
     if value is None or isinstance(value, bool | int):
@@ -249,14 +262,15 @@ def _plain(value: Any) -> Any:
 
 
 def storable_values(value: Any, depth: int = DEEPEST) -> Any:
-    """The parsed value with lone surrogates replaced everywhere.
+    """Return a parsed JSON value with all lone surrogates replaced.
 
     Args:
-        value: As JSON parsers give it.
-        depth: Lists and objects in each other, at most. What is written must be readable again.
+        value: The result of a JSON parser.
+        depth: Maximum nesting depth of lists and objects. The limit ensures that a chat with this
+            value can be exported and read again.
 
     Raises:
-        ValueError: If it is nested more deeply, or holds a number that JSON has no form for.
+        ValueError: If the value is nested more deeply, or has a number that is not finite.
     """
     if isinstance(value, str):
         return storable(value)

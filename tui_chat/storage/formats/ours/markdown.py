@@ -1,8 +1,8 @@
-"""A chat as Markdown: the active path, to be read, printed and committed.
+"""Export of the active path of a chat as Markdown, for reading, printing and version control.
 
-Every message is a section of its own, and stays so whatever it says: a CommonMark parser checks
-that no heading, open fence or open HTML of a message reaches outside it. Only what would reach
-outside is escaped; a message that still would becomes a code block as a whole.
+Every message is a section of its own, whatever its text: a CommonMark parser checks that no
+heading, open fence or open HTML block of a message affects the document around it. Only lines that
+do are escaped; if that does not help, the whole message becomes a code block.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tui_chat.chat.notes import with_note
 from tui_chat.safe_text import safe_line, storable
 
 ROLE_NAMES: dict[Role, str] = {"system": "System", "user": "You", "assistant": "Assistant"}
+"""First word of the heading of a message, by its role."""
 NOTE = "Note"
-"""The heading of what the model wrote to stand for the messages above it."""
+"""First word of the heading of a note, the summary that replaces the messages above it."""
 STATUS_MARKS: dict[Status, str] = {
     "waiting": "waiting",
     "streaming": "not finished",
@@ -29,20 +30,25 @@ STATUS_MARKS: dict[Status, str] = {
     "interrupted": "interrupted",
     "failed": "failed",
 }
+"""Last part of the heading of a message that is not complete, by its status."""
 _CONTROLS: dict[int, str] = {
     **{code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)},
     0x7F: "␡",
     **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}"),
 }
 _MAYBE_STRUCTURE = re.compile(r"^[\s>*+\-\d.)]*(?:[#=<`~]|-[ \t]*$)", re.MULTILINE)
-"""Lines that could be a heading, a fence or HTML; a text without one needs no parser."""
+"""Lines that could begin a heading, a fence or HTML; a text without any needs no parser."""
 _INLINE_SYNTAX = re.compile(r"([\\`*_\[\]<>#|&~])")
 _YAML_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _PROBE = "end of the message"
+"""Heading added after a text: if the parser does not see it, a fence or HTML is still open."""
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """The active path with front matter: id, title, model, created and turns; times in UTC."""
+    """Return the active path without deleted messages as Markdown; times are in UTC.
+
+    The front matter has the id, title, model, time of creation and number of turns.
+    """
     path = [message for message in with_note(conversation.path()) if not message.deleted]
     title = safe_line(storable(conversation.title)) or "Untitled chat"
     sections = [_front_matter(conversation, title, path), f"# {inline(title)}\n"]
@@ -81,17 +87,17 @@ def _section(message: Message) -> str:
 
 
 def contained(text: str) -> str:
-    """The text as Markdown that cannot reach outside its section, ending with a newline.
+    """Return a text as Markdown that cannot affect what follows it, ending with a newline.
 
-    Control characters are shown as their pictures. Headings of level 1 and 2 lose their meaning;
-    those are the document's own.
+    Control characters become visible symbols. Headings of levels 1 and 2 are escaped, because the
+    document uses them for its own structure.
     """
     text = storable(text).replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
     text = text.strip("\n") + "\n"
     if not _MAYBE_STRUCTURE.search(text):
         return text
     lines = text.split("\n")[:-1]
-    for _ in range(8):
+    for _ in range(8):  # each correction can expose another problem; give up after a few
         offence = _offence(lines)
         if offence is None:
             return "\n".join(lines) + "\n"
@@ -107,7 +113,12 @@ def contained(text: str) -> str:
 
 
 def _offence(lines: list[str]) -> tuple[list[int] | None, str] | None:
-    """What reaches outside: lines to escape, or a fence to close; None if nothing does."""
+    """Return what has to be corrected so that a text stays within its section.
+
+    Returns:
+        None if nothing has; else the indices of lines to escape, and a fence to append at the end
+        or "". With neither, the text cannot be corrected.
+    """
     tokens = _parser().parse("\n".join(lines) + f"\n\n## {_PROBE}\n")
     headings = [
         token
@@ -126,7 +137,7 @@ def _offence(lines: list[str]) -> tuple[list[int] | None, str] | None:
 
 
 def _marker_line(heading: Token) -> int:
-    """The line that makes a heading: its own for `#`, the underline for `===` and `---`."""
+    """Return the index of the line to escape: the one with `#`, or the `===` or `---` below."""
     first, end = heading.map or [0, 1]
     return first if heading.markup.startswith("#") else end - 1
 
@@ -143,12 +154,12 @@ def _parser() -> MarkdownIt:
 
 
 def inline(text: str) -> str:
-    """The text of a heading or a quote as Markdown that means nothing else."""
+    """Return a text for a heading or a quote with all Markdown syntax in it escaped."""
     return _INLINE_SYNTAX.sub(r"\\\1", text)
 
 
 def _quoted(text: str) -> str:
-    """A YAML string in double quotes, which JSON's strings are too."""
+    """Return a text as a double-quoted YAML string, in the syntax that YAML shares with JSON."""
     quoted = json.dumps(storable(text), ensure_ascii=False)
     return _YAML_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
 

@@ -1,7 +1,8 @@
-"""A chat from Markdown: what `markdown` writes, and what people write in the same form.
+"""Import of a chat from Markdown, written by `markdown.to_markdown` or by hand in the same form.
 
-Headings of level 2 that a CommonMark parser sees, and nothing else, begin a message; the same text
-inside a quote, a list or a fence begins none. A heading that names nobody is an error.
+A heading of level 2 at the top level of the document begins a message; the same text inside a
+quote, a list or a fence does not. A level 2 heading that names neither a role nor a note is an
+error.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ _PARTS = " · "
 
 
 def from_markdown(text: str) -> Conversation:
-    """The chat of a Markdown file.
+    """Return the chat of a Markdown text.
+
+    The front matter is optional. Message ids are hashes of the chat id and the position.
 
     Raises:
-        ValueError: If it holds no message, or a heading is of nobody.
+        ValueError: If the text has no message, or a level 2 heading has no known role.
     """
     text = storable(text).replace("\r\n", "\n").replace("\r", "\n")
     head, body = _front_matter(text)
@@ -61,7 +64,16 @@ def from_markdown(text: str) -> Conversation:
 
 
 def _take(conversation: Conversation, words: str, content: str) -> None:
-    """Put the message of a section below those before it."""
+    """Add the message, note or system message of a section to the conversation.
+
+    Args:
+        conversation: The chat so far; the message becomes its leaf.
+        words: Text of the heading.
+        content: Text of the section below the heading.
+
+    Raises:
+        ValueError: If the heading has no known role.
+    """
     name, *facts = words.split(_PARTS)
     if name.strip() == NOTE and conversation.leaf_id is not None:
         _take_note(conversation, conversation.leaf_id, facts, content)
@@ -95,7 +107,7 @@ def _take(conversation: Conversation, words: str, content: str) -> None:
 
 
 def _take_note(conversation: Conversation, on: str, facts: list[str], content: str) -> None:
-    """Make the text of a section a note on the message before it."""
+    """Attach the text of a section as a note to the message `on`."""
     moment = _moment(facts.pop()) if facts and _TIME.fullmatch(facts[-1]) else None
     if content.strip():
         note = Note(content, moment or now(), _plain(_PARTS.join(facts)))
@@ -103,7 +115,7 @@ def _take_note(conversation: Conversation, on: str, facts: list[str], content: s
 
 
 def _without_error(content: str) -> tuple[str, str]:
-    """The text of a failed message, and the quote below it that says why it failed."""
+    """Split the section of a failed message into its text and the error quoted below it."""
     text, _, last = content.rpartition("\n")
     quoted = last.removeprefix("> ")
     is_apart = not text or text.endswith("\n")
@@ -113,7 +125,7 @@ def _without_error(content: str) -> tuple[str, str]:
 
 
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The fields before the text, and the text."""
+    """Split a document into the fields of its front matter and the text after it."""
     match = _FRONT_MATTER.match(text)
     if match is None:
         return {}, text
@@ -128,7 +140,10 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _headings(body: str) -> list[tuple[int, int, tuple[str, str]]]:
-    """The headings that stand by themselves: their first line, the one after, tag and words."""
+    """Return the top-level headings of levels 1 and 2.
+
+    Each is its first line, the line after its last one, and its tag (`h1` or `h2`) and text.
+    """
     tokens = MarkdownIt("commonmark").parse(body)
     return [
         (token.map[0], token.map[1], (token.tag, tokens[index + 1].content))
