@@ -137,6 +137,29 @@ def shorten_toasts(seconds: float) -> None:
     app.TuiChat.notify = short  # type: ignore[method-assign, assignment]
 
 
+def stop_while_writing(word: str) -> None:
+    """Have SIGTSTP come while the loop holds the lock of what goes to the terminal.
+
+    Args:
+        word: What is written then, for the first time.
+    """
+    from textual.drivers._writer_thread import WriterThread
+
+    write, is_stopped = WriterThread.write, False
+
+    def stopped(self: WriterThread, text: str) -> None:
+        nonlocal is_stopped
+        if word in text and not is_stopped:
+            is_stopped = True
+            with self._queue.mutex:
+                os.kill(os.getpid(), signal.SIGTSTP)
+                for _ in range(1000):
+                    pass  # Python calls its handlers between two of these
+        write(self, text)
+
+    WriterThread.write = stopped  # type: ignore[method-assign]
+
+
 def spoil(place: str, session: ChatSession) -> None:
     """Let the opening of the help (`help`) or the first words of a reply (`chat`) fail.
 
@@ -166,6 +189,8 @@ def main() -> None:
     options = json.loads(Path(sys.argv[1]).read_text())
     if report := options.pop("report", ""):
         report_on_signal(Path(report))
+    if word := options.pop("stops_at", ""):
+        stop_while_writing(word)
     if toast_s := options.pop("toast_s", 0.0):
         shorten_toasts(toast_s)
     if model := options.pop("model", ""):

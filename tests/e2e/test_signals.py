@@ -102,6 +102,20 @@ def test_stopping_and_continuing_the_process_loses_nothing(play: Play) -> None:
     assert terminal.wait_exit() == 0
 
 
+def test_a_stop_while_the_terminal_is_written_to_does_not_hang(play: Play) -> None:
+    replies = [" ".join(f"w{n}" for n in range(400))]
+    terminal = play(replies=replies, token_s=0.005, stops_at="w30 ")
+    terminal.wait_for("Enter sends")
+    terminal.keys("hello", "Enter")
+    terminal.wait_until(lambda: _state(terminal.pid) == "T", "the process is stopped")
+    terminal.read()
+    assert terminal.has_its_modes_back()
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.wait_for("w399")
+    terminal.keys("Ctrl+Q")
+    assert terminal.wait_exit() == 0
+
+
 def _state(pid: int) -> str:
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]

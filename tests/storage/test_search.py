@@ -111,6 +111,8 @@ def test_filters_narrow_with_words_and_alone(
     assert found("before:2026-03-02 model:guide") == set()
     assert found("rated:up") == {"two"} and found("rated:down") == {"one"}
     assert found("rated:any role:user") == {"one"}
+    for more in ("after:2020-01-01", "before:2090-01-01", "after:2020-01-01 before:2090-01-01"):
+        assert found(f"rated:up {more}") == {"two"}
     assert found("tag:work") == found("tag:work tag:BIRDS") == {"one", "two"}
     assert found("tag:work tag:other") == found("is:archived tag:work") == set()
     assert found("is:archived") == {"three"}

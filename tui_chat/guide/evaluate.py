@@ -1,7 +1,7 @@
 """Scores a questions file against the built-in model: `python -m tui_chat.guide.evaluate`.
 
-Owns the greedy answering of questions, the check that a reply names the right fact, and the
-checks on its end: the end token within 200 tokens, and never a role token.
+The model answers greedily. A reply counts when it names the right fact, ends with the end token
+within 200 tokens, and holds no role token.
 """
 
 from __future__ import annotations

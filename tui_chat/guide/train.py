@@ -1,7 +1,7 @@
 """Trains the built-in model: `python -m tui_chat.guide.train`.
 
-Owns the network's shape, the batches and the optimisation. Seeded; two CPU cores are enough.
-Prints training and held-out loss and writes a directory that `AutoModelForCausalLM` loads.
+Seeded; two CPU cores are enough. Prints training and held-out loss and writes a directory that
+`AutoModelForCausalLM` loads.
 """
 
 from __future__ import annotations

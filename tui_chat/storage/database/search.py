@@ -63,7 +63,7 @@ def search(connection: sqlite3.Connection, query: Query, limit: int = 50) -> lis
         rows = connection.execute(
             f"SELECT {_COLUMNS}, substr(m.text, 1, {_OPENING_CHARACTERS}) AS text"
             f" FROM messages AS m {_CHAT} WHERE m.owner = '' AND {conditions}"
-            f"{f'AND {indexed}' if indexed else ''} ORDER BY m.created DESC, m.seq DESC LIMIT ?",
+            f"{f' AND {indexed}' if indexed else ''} ORDER BY m.created DESC, m.seq DESC LIMIT ?",
             (*values, *indexed_values, limit),
         )
         return [_found(row, snippet(as_text(row["text"]), ())) for row in rows]

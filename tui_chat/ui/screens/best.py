@@ -92,6 +92,9 @@ class BestScreen(Sheet[Choice]):
         self._clock = clock
         self._ids = [message.id for message in candidates]
         self._columns = [CandidateColumn(n + 1, m) for n, m in enumerate(candidates)]
+        # kept, since a watcher can still run when the screen has closed and lost its widgets
+        self._row = Horizontal(*self._columns, id="candidates")
+        self._overview = Static(id="all", markup=False)
         self._speed = LiveSpeed()
         self._feed = EventFeed(lambda batch: self.post_message(EngineBatch(batch)))
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -102,8 +105,8 @@ class BestScreen(Sheet[Choice]):
     def compose_body(self) -> ComposeResult:
         """Compose the prompt, the overview line, and the columns."""
         yield Static(Content(safe_line(self._prompt[:1000])), id="asked", markup=False)
-        yield Static(id="all", markup=False)
-        yield Horizontal(*self._columns, id="candidates")
+        yield self._overview
+        yield self._row
 
     def on_mount(self) -> None:
         """Subscribe to the session's events, and show the candidates as they are."""
@@ -191,7 +194,7 @@ class BestScreen(Sheet[Choice]):
     def shown_count(self) -> int:
         """Number of columns that fit, at least 1."""
         # Before the first layout, use an estimate: the screen's width less the frame.
-        width = self.query_one("#candidates").size.width or self.app.size.width - 8
+        width = self._row.size.width or self.app.size.width - 8
         return max(1, min(len(self._columns), (width + GAP) // (LEAST_WIDTH + GAP)))
 
     def on_resize(self, event: events.Resize) -> None:
@@ -210,13 +213,13 @@ class BestScreen(Sheet[Choice]):
             column.display = index in shown
             column.set_class(index == self.current, "-current")
             column.set_class(index == shown[-1], "-last")
-        self.query_one("#all").display = count < len(self._columns)
+        self._overview.display = count < len(self._columns)
         self._show_all()
         self.refresh_bindings()
 
     def _show_all(self) -> None:
         """Update the overview line, which is visible if not all columns fit."""
-        line = self.query_one("#all", Static)
+        line = self._overview
         gap = " " if 5 * len(self._columns) <= line.size.width else ""
         pieces: list[Content] = []
         for index, column in enumerate(self._columns):

@@ -129,7 +129,9 @@ class GuardedApp(App[R], Generic[R]):
         """Close a screen that crashed; if it is closed already, only log the crash."""
         name = type(screen).__name__
         if screen not in self.screen_stack:
-            log.warning("%s broke off after it was closed", name, exc_info=error)
+            # no harm is done: widgets that are being removed still get messages
+            log.info("%s broke off after it was closed: %r", name, error)
+            log.debug("where it broke off", exc_info=error)
             return True
         if screen in self._broken_screens:
             return True

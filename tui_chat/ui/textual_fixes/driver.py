@@ -1,6 +1,6 @@
 """The terminal driver: Textual's own with a keyboard reader that survives any input.
 
-It differs from `textual.drivers.linux_driver` (8.2.8) in three ways:
+It differs from `textual.drivers.linux_driver` (8.2.8) in four ways:
 
 - Bytes that are not UTF-8, an escape sequence inside a paste, or any error while a key is read end
   or confuse Textual's input thread. Here `InputSplitter` cuts the bytes first, and an error costs
@@ -9,19 +9,25 @@ It differs from `textual.drivers.linux_driver` (8.2.8) in three ways:
   follows when it next looks at the clock, every 100 ms; this driver waits `ESCAPE_DELAY_S`.
 - After a `SIGCONT` without a stop before it, as `kill -CONT` sends it, Textual starts a second
   input thread and takes the modes of the running program for those of the shell.
+- Textual gives the terminal back inside the signal handler of `SIGTSTP`. If the signal comes while
+  the loop writes to the terminal, the handler waits for ever for a lock that the loop holds. Here
+  the loop itself does what the signals ask for.
 
 This module would be unneeded if Textual handled input as `input_splitter` describes, let a program
-set how long Esc waits, and took the terminal only when it does not hold it.
+set how long Esc waits, took the terminal only when it does not hold it, and stopped on its loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import selectors
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 from textual import constants, events
 from textual._xterm_parser import XTermParser  # there is no public way from bytes to events
@@ -100,8 +106,32 @@ class TerminalDriver(LinuxDriver):
 
     has_terminal = False
     """Whether the terminal is in the modes of this program."""
+    _comes_back = False
+    """Whether the program had the terminal when it was stopped."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        with suppress(RuntimeError, ValueError):  # no loop, or not the main thread
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTSTP, self._stop_process)
+            loop.add_signal_handler(signal.SIGCONT, self._continue_process)
 
     # Taking and leaving ---------------------------------------------------------------------------
+
+    def _stop_process(self) -> None:
+        """Give the terminal back and stop, as Ctrl+Z in a shell asks for."""
+        if self.has_terminal:
+            self._comes_back = True
+            self.suspend_application_mode()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _continue_process(self) -> None:
+        """Take the terminal again, unless an editor had it when the program was stopped."""
+        if self.has_terminal or self._comes_back:
+            comes_back, self._comes_back = self._comes_back, False
+            self.resume_application_mode()
+            if comes_back:
+                self.send_message(self.SignalResume())
 
     def start_application_mode(self) -> None:
         """Take the terminal; if this program already has it, only have the screen repainted."""
