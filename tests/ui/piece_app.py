@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.filter import LineFilter
@@ -12,6 +14,8 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_chat import ui
+from tui_chat.ui.app import TuiChat
 from tui_chat.ui.plain_text import TERMINAL_GUARD
 from tui_chat.ui.textual_fixes.terminal_colours import take_over
 from tui_chat.ui.themes import load_themes, variable_defaults
@@ -20,6 +24,11 @@ from tui_chat.ui.themes import load_themes, variable_defaults
 class PieceApp(App[None]):
     """Shows the widgets it is given; one that needs a running app is given as its maker."""
 
+    CSS_PATH: ClassVar[Any] = [
+        Path(ui.__file__).parent / name
+        for name in TuiChat.CSS_PATH
+        if name not in ("app.tcss", "chat/screen.tcss")  # where widgets stand on the chat screen
+    ]
     CSS = "Screen { layout: vertical; }"
 
     def __init__(self, *pieces: Widget | Callable[[], Widget], theme: str = "night") -> None:

@@ -138,7 +138,10 @@ async def test_the_palette_is_left_at_any_moment(typed: str) -> None:
     app = Stage(session=session_for_tests())
     async with app.run_test(size=(100, 30)) as pilot:
         for rounds in range(6):
-            palette = await searching(app, pilot)
+            palette = Palette(providers=[ActionCommands])
+            app.push_screen(palette)
+            # an Esc of the round before may come only now, and close it at once
+            await until(pilot, lambda palette=palette: palette.is_over or palette.query(Input))
             for _ in range(rounds):
                 await pilot.pause(0)
             type_fast(app, *typed, "escape", *typed, "escape")

@@ -125,6 +125,10 @@ class TuiChat(GuardedApp[int]):
     # The styles of the lowest screen belong here: Textual loads those of pushed screens only.
     CSS_PATH: ClassVar[CSSPathType | None] = [
         "app.tcss",
+        "widgets/widgets.tcss",
+        "prompt/prompt.tcss",
+        "parameters/parameters.tcss",
+        "chat/parts.tcss",
         "chat/screen.tcss",
         "transcript/messages.tcss",
         "commands/palette.tcss",

@@ -14,16 +14,6 @@ class EmptyState(Widget):
     """A few lines in the middle of the transcript, shown until the first message."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    EmptyState {
-        width: 100%;
-        height: 100%;
-        content-align: center middle;
-        text-align: left;
-        color: $text-muted;
-    }
-    """
-
     model: reactive[str] = reactive("")
     """The model that will answer."""
     is_builtin: reactive[bool] = reactive(False)

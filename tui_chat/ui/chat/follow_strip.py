@@ -18,22 +18,6 @@ class FollowStrip(Widget):
     """A line such as `↓ 34 new lines   End`; hidden while there are none."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    FollowStrip {
-        layer: above;
-        dock: bottom;
-        height: 1;
-        width: 100%;
-        content-align: center middle;
-        text-wrap: nowrap; text-overflow: clip;
-        color: $primary;
-        background: $surface;
-        display: none;
-        &.-shown { display: block; }
-        &:hover { text-style: underline; }
-    }
-    """
-
     lines: reactive[int] = reactive(0)
     """Number of new lines below the visible part."""
 

@@ -49,15 +49,6 @@ class LoadingLine(Widget):
     """
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    LoadingLine {
-        height: 2;
-        display: none;
-        text-wrap: nowrap; text-overflow: clip;
-        &.-shown { display: block; }
-    }
-    """
-
     step: reactive[Loading | None] = reactive(None)
     freed: reactive[str] = reactive("")
     """A sentence about the previous model that was freed; empty if none was."""

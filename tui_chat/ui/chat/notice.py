@@ -22,19 +22,6 @@ READING_S = 1.0
 class Notice(Widget):
     """Title, detail and hint of an error; hidden while `error` is None."""
 
-    DEFAULT_CSS = """
-    Notice {
-        width: 1fr;
-        height: auto;
-        max-height: 8;
-        display: none;
-        padding: 0 1;
-        border-left: wide $error;
-        &.-shown { display: block; }
-        &.-quiet { border-left: wide $warning; }
-    }
-    """
-
     error: reactive[TuiChatError | None] = reactive(None, layout=True)
     reading_s = READING_S
     """Seconds during which `dismiss_if_read` keeps a new notice."""

@@ -14,10 +14,6 @@ class SplitLine(Widget):
     """
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    SplitLine { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: clip; }
-    """
-
     left: reactive[Content] = reactive(Content(""))
     right: reactive[Content] = reactive(Content(""))
 

@@ -142,16 +142,6 @@ class TokenMeter(Widget):
     """
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    TokenMeter {
-        width: 1fr;
-        height: 2;
-        text-wrap: nowrap;
-        text-overflow: clip;
-        &.-narrow { height: 1; }
-    }
-    """
-
     values: reactive[MeterValues | None] = reactive(None)
     status: reactive[Content] = reactive(Content(""))
     _blinking: reactive[bool] = reactive(False)

@@ -25,17 +25,6 @@ _EDITING_KEYS = "Enter takes it   Esc cancels"
 class ParameterHelp(Vertical):
     """Help for the chosen row, and a line of keys."""
 
-    DEFAULT_CSS = """
-    ParameterHelp {
-        height: 7;
-        padding: 1 0 0 2;
-        Static { text-wrap: wrap; }
-        #parameter-help { height: 4; color: $foreground; margin-bottom: 1; }
-        #parameter-help.-error { color: $error; }
-        #parameter-keys { height: 1; color: $text-muted; text-wrap: nowrap; }
-    }
-    """
-
     def __init__(self) -> None:
         super().__init__()
         self._help = Static(id="parameter-help", markup=False)

@@ -61,29 +61,6 @@ class ParameterPanel(Vertical, can_focus=True):
     )
     BINDING_GROUP_TITLE = "Parameters"
     BINDINGS: ClassVar[list[BindingType]] = list(_bindings())
-    DEFAULT_CSS = """
-    ParameterPanel {
-        width: 34;
-        height: 1fr;
-        padding: 1 1 0 1;
-        background: $surface;
-        color: $foreground;
-        #parameter-title { height: 1; padding: 0 0 0 2; margin-bottom: 1; }
-        #parameter-name { width: 1fr; text-style: bold; }
-        #parameter-close { width: auto; color: $text-muted; }
-        #parameter-rows { height: auto; background: transparent; scrollbar-size-vertical: 1; }
-        #parameter-preset { margin-bottom: 1; }
-        &.-full { width: 1fr; }
-        &.-short {
-            padding: 0 1;
-            #parameter-title, #parameter-preset { margin-bottom: 0; }
-            ParameterHelp { height: 4; padding: 0 0 0 2; }
-            #parameter-help { height: 3; margin: 0; }
-        }
-        &:ansi { border-left: solid ansi_bright_black; padding: 1 1 0 0; }
-    }
-    """
-
     params: reactive[SamplingParams] = reactive(SamplingParams)
     preset: reactive[str] = reactive("")
     presets: reactive[Mapping[str, Preset]] = reactive(dict)

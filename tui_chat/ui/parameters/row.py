@@ -92,29 +92,6 @@ class ParameterRow(Widget):
         "parameter-row--track",
         "parameter-row--track-chosen",
     }
-    DEFAULT_CSS = """
-    ParameterRow {
-        height: 1;
-        width: 1fr;
-        text-wrap: nowrap;
-        text-overflow: clip;
-        &:hover { background: $foreground 5%; }
-        &.-chosen { background: $foreground 9%; }
-        .parameter-row--mark { color: $primary; text-style: bold; }
-        .parameter-row--label { color: $text-muted; }
-        .parameter-row--label-chosen { color: $foreground; text-style: bold; }
-        .parameter-row--value { color: $foreground; }
-        .parameter-row--changed { color: $primary; text-style: bold; }
-        .parameter-row--off { color: $text-muted; }
-        .parameter-row--bar { color: $meter-history; }
-        .parameter-row--bar-chosen { color: $primary; }
-        .parameter-row--bar-off { color: $meter-reserve; }
-        .parameter-row--track { color: $meter-free; }
-        .parameter-row--track-chosen { color: $meter-reserve; }
-        ValueEditor { width: 1fr; margin-left: 14; background: $background; }
-    }
-    """
-
     state: reactive[RowState] = reactive(RowState(""))
 
     class Pressed(Message):

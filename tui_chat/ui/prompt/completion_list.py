@@ -25,16 +25,6 @@ class CompletionList(Widget):
     """A few rows, one of them marked; hidden while there are no rows."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    CompletionList {
-        height: auto;
-        display: none;
-        text-wrap: nowrap;
-        text-overflow: ellipsis;
-        &.-open { display: block; }
-    }
-    """
-
     rows: reactive[Sequence[Completion]] = reactive((), layout=True)
     marked: reactive[int] = reactive(0)
 

@@ -28,19 +28,6 @@ class Prompt(TextArea):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"prompt--paste"}
-    DEFAULT_CSS = """
-    Prompt {
-        height: auto;
-        max-height: 8;
-        border: none;
-        padding: 0;
-        background: transparent;
-        scrollbar-size-vertical: 1;
-        &:focus { border: none; }
-        .prompt--paste { color: $primary; background: $primary 15%; }
-        .text-area--placeholder { color: $text-muted; }
-    }
-    """
 
     class Pasted(Message):
         """Posted when a paste has been folded, so that its tokens can be counted."""

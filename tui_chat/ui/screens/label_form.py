@@ -49,10 +49,6 @@ class LabelForm(LineView, inherit_bindings=False):
         Binding("N", "rest_no", "No to the rest", id="label_rest_no",
                 tooltip="Answers no where nothing is answered, and goes on to the scales."),
     ]  # fmt: skip
-    DEFAULT_CSS = """
-    LabelForm { height: auto; }
-    """
-
     highlighted: reactive[int] = reactive(0)
     """Index of the highlighted field."""
     answers: reactive[Answers] = reactive(Answers())

@@ -46,17 +46,6 @@ class ChoiceList(LineView, Generic[R], inherit_bindings=False):
         "choice-list--highlighted",
         "choice-list--hover",
     }
-    DEFAULT_CSS = """
-    ChoiceList {
-        height: auto;
-        & > .choice-list--mark { color: $accent; text-style: bold; }
-        & > .choice-list--highlighted { background: $panel; text-style: bold; }
-        & > .choice-list--hover { background: $panel 50%; }
-        &:ansi > .choice-list--highlighted { background: transparent; }
-        &:ansi > .choice-list--hover { background: transparent; }
-    }
-    """
-
     highlighted: reactive[int] = reactive(-1)
     """Index of the highlighted row; -1 for none."""
     hovered: reactive[int] = reactive(-1)

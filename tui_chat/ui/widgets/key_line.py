@@ -31,13 +31,6 @@ class KeyLine(Widget):
     """
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    KeyLine {
-        height: 1;
-        width: 1fr;
-        text-wrap: nowrap; text-overflow: clip;
-    }
-    """
 
     def __init__(self, label_of: Callable[[Action], str]) -> None:
         super().__init__()

@@ -66,17 +66,6 @@ class LineView(ScrollView, can_focus=True):
         Binding("home,g", "scroll_home", "Start", show=False),
         Binding("end,G", "scroll_end", "End", show=False),
     ]
-    DEFAULT_CSS = """
-    LineView {
-        height: 1fr;
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-size-vertical: 1;
-        scrollbar-size-horizontal: 0;
-        scrollbar-gutter: stable;
-        background: transparent;
-    }
-    """
 
     def __init__(
         self,
