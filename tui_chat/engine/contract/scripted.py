@@ -162,11 +162,6 @@ class ScriptedBackend:
         if path == "turbo":
             raise TuiChatError("There is no compiled path for a script", "", "Use the eager path")
 
-    def tell_turbo(self, state: TurboState) -> None:
-        """Set the state of the compiled step, and emit it as a compilation would."""
-        self._turbo = state
-        self._emit_background(state)
-
     def preflight(self, request: LoadRequest) -> LoadRequest:
         if request.model not in self.script.models:
             raise ModelNotFoundError(f"There is no model {request.model!r}")

@@ -86,8 +86,6 @@ class Status:
     """Seconds to the first token of the current reply; 0 before it."""
     last: Stats | None = None
     """Statistics of the last finished reply."""
-    waiting: int = 0
-    """Number of queued replies. Not shown at present."""
     turbo: TurboStage = "off"
     """State of the compiled decode path."""
 
