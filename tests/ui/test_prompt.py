@@ -290,3 +290,22 @@ async def test_keys_can_be_remapped_and_switched_off() -> None:
         await until(pilot, lambda: app.chat.bar.draft.text == "a\nb")
         await pilot.press("up", "c")
         await until(pilot, lambda: app.chat.bar.draft.text == "ac\nb")
+
+
+async def test_a_drag_ends_where_the_release_of_the_button_is_lost() -> None:
+    app = chat_app()
+    async with running(app) as pilot:
+        prompt = app.chat.bar.prompt
+        prompt.insert("one two three")
+        moved = events.MouseMove(None, 9, 3, 0, 0, 0, False, False, False, 9, 3)
+        for lose in (lambda: app.post_message(moved), lambda: app.capture_mouse(None)):
+            await pilot.mouse_down(prompt, offset=(1, 0))
+            await until(pilot, lambda: app.mouse_captured is prompt)
+            lose()
+            await until(pilot, lambda: app.mouse_captured is None)
+            await pilot.pause()
+            before = prompt.selection
+            for x in (4, 8):
+                await pilot.hover(prompt, offset=(x, 0))
+            assert prompt.selection == before
+            await pilot.mouse_up(prompt, offset=(8, 0))

@@ -391,6 +391,8 @@ class TuiChat(GuardedApp[int]):
             return
         if isinstance(event, events.Key) and event.is_forwarded and self._is_late(event):
             return
+        if isinstance(event, events.MouseMove) and not event.button:
+            self.capture_mouse(None)  # the release got lost, as when a screen closed meanwhile
         is_mouse = isinstance(event, events.MouseEvent)
         if (
             isinstance(event, events.Key | events.Paste | events.MouseEvent)

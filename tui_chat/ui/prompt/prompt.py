@@ -11,10 +11,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.message import Message
-from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from tui_chat.ui.prompt.prompt_history import Draft, draft_of, is_long_paste, paste_label
+from tui_chat.ui.textual_fixes.text_area import TextArea
 
 _JOINERS = ("\u200c", "\u200d")
 """Joiners in Persian words and emoji; Textual takes them for keys without a character."""

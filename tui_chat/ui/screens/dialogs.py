@@ -14,12 +14,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.types import CSSPathType
-from textual.widgets import Button, Input, Static, TextArea
+from textual.widgets import Button, Input, Static
 
 from tui_chat.actions import Action, action_by_id
 from tui_chat.ui.keys.names import keys_of, pressed_keys
 from tui_chat.ui.plain_text import plain, plain_line
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet, Sheet
+from tui_chat.ui.textual_fixes.text_area import TextArea
 from tui_chat.ui.transcript.links import read_link
 from tui_chat.ui.widgets.choice_list import ChoiceList
 from tui_chat.ui.widgets.field import Field
