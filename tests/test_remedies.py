@@ -15,7 +15,8 @@ import tui_chat.session
 import tui_chat.storage
 from tests.ui.chat_app import chat_app, running, until
 from tui_chat.actions import ACTIONS, action_by_id
-from tui_chat.errors import ModelNotFoundError, Remedy, TuiChatError, remedied
+from tui_chat.engine.replies.sampling import BadNumbersError
+from tui_chat.errors import BusyError, ModelNotFoundError, Remedy, TuiChatError, remedied
 from tui_chat.storage.save_state import Notice
 from tui_chat.terminal.shell_remedies import in_shell
 from tui_chat.ui.remedies import in_screens, place_of
@@ -72,6 +73,13 @@ async def test_without_a_key_the_command_is_named() -> None:
     async with running(app):
         error = in_screens(TuiChatError("x", "", "Choose one", Remedy.CHOOSE_MODEL), app)
         assert error.hint == "Choose one (/model)"
+
+
+def test_an_error_keeps_what_it_is() -> None:
+    for error in (BadNumbersError(), BusyError("x", "", "Stop it first", Remedy.STOP_REPLY)):
+        worded = in_shell(error)
+        assert type(worded) is type(error) and worded.title == error.title
+        assert worded.code == error.code and worded.hint != error.hint and worded.remedy is None
 
 
 def told(app: object) -> str:

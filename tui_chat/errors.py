@@ -61,6 +61,13 @@ class TuiChatError(Exception):
         self.hint = hint
         self.remedy = remedy
 
+    def worded(self, place: str) -> Self:
+        """Return the same error, its hint with where to do what it advises; empty for nowhere."""
+        same = type(self).__new__(type(self))
+        same.args = self.args
+        same.__dict__.update(self.__dict__, hint=remedied(self.hint, place), remedy=None)
+        return same
+
     @property
     def one_line(self) -> str:
         """Title, detail and hint joined into one plain line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_chat.config import paths
-from tui_chat.errors import Remedy, TuiChatError, remedied
+from tui_chat.errors import Remedy, TuiChatError
 from tui_chat.safe_text import safe_line
 
 
@@ -28,6 +28,4 @@ def place_of(remedy: Remedy | None) -> str:
 
 def in_shell(error: TuiChatError) -> TuiChatError:
     """Return the error with what to type in a shell added to its hint."""
-    if error.remedy is None:
-        return error
-    return TuiChatError(error.title, error.detail, remedied(error.hint, place_of(error.remedy)))
+    return error.worded(place_of(error.remedy)) if error.remedy is not None else error

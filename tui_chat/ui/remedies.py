@@ -7,7 +7,7 @@ from typing import Any
 from textual.app import App
 
 from tui_chat.actions import action_by_id
-from tui_chat.errors import Remedy, TuiChatError, remedied
+from tui_chat.errors import Remedy, TuiChatError
 from tui_chat.ui.keys.names import keys_of
 
 
@@ -16,13 +16,11 @@ def place_of(remedy: Remedy | None, app: App[Any]) -> str:
     if remedy is None:
         return ""
     action = action_by_id(remedy)
-    return keys_of(app, action) or action.command
+    keys = keys_of(app, action)
+    # a letter is a key in the transcript alone, and would be typed into the prompt
+    return keys if keys and action.scope == "app" else action.command or keys
 
 
 def in_screens(error: TuiChatError, app: App[Any]) -> TuiChatError:
     """Return an error whose hint also names the key or command that does what it advises."""
-    if error.remedy is None:
-        return error
-    return TuiChatError(
-        error.title, error.detail, remedied(error.hint, place_of(error.remedy, app))
-    )
+    return error.worded(place_of(error.remedy, app)) if error.remedy is not None else error
