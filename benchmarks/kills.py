@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import paced_chat
 from benchmarks.pseudo_terminal import PseudoTerminal
 from tui_chat.storage.database.connection import connect
 from tui_chat.storage.database.reading import read_transcripts
@@ -96,9 +97,7 @@ def _stream_and_kill(home: Path, question: str, after_s: float) -> tuple[list[fl
     reading, writing = os.pipe()
     wanted = {"folder": str(home), "fd": writing, "reply": REPLY, "messages": 0,
               "tokens_per_s": TOKENS_PER_S, "every": 1}  # fmt: skip
-    file = home / "wanted.json"
-    file.write_text(json.dumps(wanted), encoding="utf-8")
-    argv = (sys.executable, "-m", "benchmarks.paced_chat", str(file))
+    argv = paced_chat.argv_of(wanted)
     with open(reading, "rb", buffering=0) as pipe:
         with PseudoTerminal(argv, {"TUI_CHAT_HOME": str(home)}, pass_fds=(writing,)) as terminal:
             os.close(writing)

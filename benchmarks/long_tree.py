@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no type hints
 
+from benchmarks.paced_chat import argv_of
 from benchmarks.terminal_program import TerminalProgram
 from tui_chat.chat.conversation import Conversation
 from tui_chat.storage.database.writing import TranscriptStore
@@ -69,10 +69,9 @@ def screens(home: str, resume: str | None) -> Iterator[TerminalProgram]:
     """The screens with a saved chat or an empty one, once they show it."""
     wanted = {"folder": home, "fd": 2, "reply": "Yes.", "tokens_per_s": 100, "messages": 0,
               "resume": resume}  # fmt: skip
-    file = Path(home) / "wanted.json"
-    file.write_text(json.dumps(wanted), encoding="utf-8")
-    argv = [sys.executable, "-m", "benchmarks.paced_chat", str(file)]
-    with TerminalProgram(argv, {"TUI_CHAT_HOME": home, "TEXTUAL_ANIMATIONS": "none"}) as program:
+    with TerminalProgram(
+        argv_of(wanted), {"TUI_CHAT_HOME": home, "TEXTUAL_ANIMATIONS": "none"}
+    ) as program:
         program.wait_for(lambda text: PROMPT in text)
         yield program
 

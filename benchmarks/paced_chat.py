@@ -62,6 +62,16 @@ class PacedBackend(ScriptedBackend):
         super().generate(request, tell, cancel)
 
 
+def argv_of(wanted: dict[str, Any]) -> list[str]:
+    """Return the command that runs the chat so; what is wanted is written into its folder.
+
+    A reply can be longer than an argument may be.
+    """
+    file = Path(wanted["folder"]) / "wanted.json"
+    file.write_text(json.dumps(wanted), encoding="utf-8")
+    return [sys.executable, "-m", "benchmarks.paced_chat", str(file)]
+
+
 def main(wanted: dict[str, Any]) -> int:
     """Run the chat until it is left; returns the exit code."""
     from tui_chat import logs

@@ -33,8 +33,10 @@ from benchmarks.terminal_program import TerminalProgram, chat_argv
 from tui_chat.bench import BenchOptions
 from tui_chat.bench.decode_paths import PATHS
 from tui_chat.bench.meter import ReplyMeter
+from tui_chat.chat.conversation import Conversation
 from tui_chat.engine.contract.backend import LoadRequest, ReplyPath
 from tui_chat.engine.local import LocalBackend
+from tui_chat.storage.saving.writer import TranscriptWriter
 
 PROMPT = "Type a message"
 QUESTION = "What can you do?"
@@ -215,21 +217,23 @@ def cancel(rounds: int) -> dict[str, float]:
     return {"median_ms": statistics.median(times) * 1000, "max_ms": max(times) * 1000}
 
 
+def _save(conversation: Conversation, home: str) -> None:
+    """Write a chat into the database of a home folder, all of it before this returns."""
+    writer = TranscriptWriter(Path(home) / "transcripts.db").start()
+    writer.save_conversation(conversation)
+    writer.flush(60)
+    writer.close()
+
+
 def open_transcript(rounds: int, messages: int = 10_000) -> dict[str, float]:
     """Process start to the newest message of a long chat, against starting with an empty one."""
-    from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.saving.writer import TranscriptWriter
-
     long, empty = [], []
     with tempfile.TemporaryDirectory() as home:
         conversation = Conversation(title="A long chat")
         for number in range(messages):
             text = f"Message {number} of a long chat, with **some** text and `code` in it."
             conversation.append("assistant" if number % 2 else "user", text)
-        writer = TranscriptWriter(Path(home) / "transcripts.db").start()
-        writer.save_conversation(conversation)
-        writer.flush(60)
-        writer.close()
+        _save(conversation, home)
         last = f"Message {messages - 1} "
         for _ in range(rounds):
             for options, shown, times in (
@@ -263,9 +267,6 @@ def extremes(rounds: int) -> dict[str, float]:
     """Opening a chat with such a reply: from Enter in the list of chats to its end on the screen,
     and the slowest echo of ten keys that are typed from then on.
     """
-    from tui_chat.chat.conversation import Conversation
-    from tui_chat.storage.saving.writer import TranscriptWriter
-
     figures: dict[str, float] = {}
     for name, text in EXTREMES.items():
         shown, echoes = [], []
@@ -274,9 +275,7 @@ def extremes(rounds: int) -> dict[str, float]:
                 conversation = Conversation(title="The chat")
                 conversation.append("user", "Say much")
                 conversation.append("assistant", f"{text}\n\nEND OF IT")
-                writer = TranscriptWriter(Path(home) / "transcripts.db").start()
-                writer.save_conversation(conversation)
-                writer.close()
+                _save(conversation, home)
                 with chat(Path(home)) as program:
                     ready(program)
                     program.send("\x0f")
@@ -364,9 +363,7 @@ def _paced(reply: str, tokens_per_s: float, messages: int, **more: int) -> list[
     with tempfile.TemporaryDirectory() as folder, open(reading, "rb", buffering=0) as pipe:
         wanted = {"folder": folder, "fd": writing, "reply": reply, "messages": messages,
                   "tokens_per_s": tokens_per_s, **more}  # fmt: skip
-        file = Path(folder) / "wanted.json"
-        file.write_text(json.dumps(wanted), encoding="utf-8")
-        argv = (sys.executable, "-m", "benchmarks.paced_chat", str(file))
+        argv = paced_chat.argv_of(wanted)
         every = more.get("every", paced_chat.EVERY)
         expected = len(reply.split()) // every * every
         environment = {"TUI_CHAT_HOME": folder}
