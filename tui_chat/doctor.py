@@ -25,6 +25,7 @@ from tui_chat.engine.machine.libraries import configure_libraries
 from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_text
 from tui_chat.storage.database.reading import read_transcripts
+from tui_chat.terminal.shell_remedies import shell_line
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "accelerate",
@@ -292,7 +293,7 @@ def lines(report: Report) -> list[str]:
     shown.append("")
     if report.problems:
         shown.append("Problems")
-        shown += [f"  {problem.one_line}" for problem in report.problems]
+        shown += [f"  {shell_line(problem)}" for problem in report.problems]
     else:
         shown.append("No problems found.")
     return [safe_text(line).replace("\n", " ") for line in shown]

@@ -63,6 +63,8 @@ class TuiChatError(Exception):
 
     def worded(self, place: str) -> Self:
         """Return the same error, its hint with where to do what it advises; empty for nowhere."""
+        if not place:
+            return self
         same = type(self).__new__(type(self))
         same.args = self.args
         same.__dict__.update(self.__dict__, hint=remedied(self.hint, place), remedy=None)

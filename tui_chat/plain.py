@@ -23,7 +23,7 @@ from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 from tui_chat.terminal.safe_writer import SafeWriter
-from tui_chat.terminal.shell_remedies import in_shell
+from tui_chat.terminal.shell_remedies import shell_line
 
 USER_LABEL, REPLY_LABEL = "Prompter: ", "Assistant: "
 """The labels before each message, as in Graphcore's chatbot for these models."""
@@ -220,7 +220,7 @@ class PlainChat:
                     break
             except TuiChatError as error:
                 self._out.end_line()
-                self._complain(in_shell(error).one_line)
+                self._complain(shell_line(error))
                 self._failures += 1
         return 1 if self._failures and self._is_scripted else 0
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tests.storage.faults import sqlite_error
+from tui_chat.cli.file_problems import one_for_each_file
+from tui_chat.errors import ModelNotFoundError, Remedy
 from tui_chat.storage.database import file as db
 from tui_chat.storage.database.writing import TranscriptStore
 
@@ -150,3 +152,9 @@ def test_a_disk_that_gets_full_meanwhile_is_told_at_the_end(
     assert "are saved now" in run("ask", "again").complaint
     chats = run("transcripts", "list", "--json").json
     assert {chat["title"] for chat in chats} == {"hello", "again"}
+
+
+def test_a_problem_says_what_to_type() -> None:
+    problem = ModelNotFoundError("There is no model", "", "See the list", Remedy.CHOOSE_MODEL)
+    (line,) = one_for_each_file([problem])
+    assert line == "There is no model. See the list (`tui-chat models list` shows them)."

@@ -49,9 +49,9 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         return code
     except TuiChatError as error:
-        from tui_chat.terminal.shell_remedies import in_shell
+        from tui_chat.terminal.shell_remedies import shell_line
 
-        complain(in_shell(error).one_line)
+        complain(shell_line(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -11,6 +11,7 @@ from tui_chat.cli import options as opt
 from tui_chat.cli.output import complain, narrate, print_json, require_output
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
+from tui_chat.terminal.shell_remedies import shell_line
 
 
 def doctor(as_json: opt.Json = False) -> int:
@@ -30,7 +31,7 @@ def doctor(as_json: opt.Json = False) -> int:
         print("\n".join(examination.lines(report)))
     if report.problems:
         count = len(report.problems)
-        complain(f"{count} problem{'s' * (count > 1)} found: {report.problems[0].one_line}")
+        complain(f"{count} problem{'s' * (count > 1)} found: {shell_line(report.problems[0])}")
         return 1
     return 0
 

@@ -15,6 +15,7 @@ from tui_chat.cli.output import complain, is_terminal, narrate, print_text, requ
 from tui_chat.cli.searching import filter_of
 from tui_chat.errors import StoreError, UsageError
 from tui_chat.safe_text import safe_line
+from tui_chat.terminal.shell_remedies import shell_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
@@ -137,7 +138,7 @@ def _lines(form: Format, options: ExportOptions, query: Query | None) -> Iterato
         try:
             text = form.export(conversation, options)
         except StoreError as error:
-            complain(error.one_line)
+            complain(shell_line(error))
             continue
         exported += bool(text)
         empty += not text

@@ -11,6 +11,7 @@ from pathlib import Path
 from tui_chat.config import paths
 from tui_chat.errors import ConfigError, TuiChatError
 from tui_chat.safe_text import safe_line
+from tui_chat.terminal.shell_remedies import shell_line
 
 
 def one_for_each_file(problems: Iterable[TuiChatError]) -> list[str]:
@@ -22,12 +23,12 @@ def one_for_each_file(problems: Iterable[TuiChatError]) -> list[str]:
     lines: list[str] = []
     home, home_problem = paths.home(), paths.home_problem()
     if home_problem is not None:
-        lines.append(home_problem.one_line)
+        lines.append(shell_line(home_problem))
     by_file: dict[Path, list[TuiChatError]] = {}
     for problem in problems:
         file = problem.file if isinstance(problem, ConfigError) else None
         if file is None:
-            lines.append(problem.one_line)
+            lines.append(shell_line(problem))
         elif home_problem is None or home not in file.parents:
             by_file.setdefault(file, []).append(problem)
     return lines + [_line(file, mistakes) for file, mistakes in by_file.items()]
@@ -47,9 +48,9 @@ def require_home() -> None:
 def _line(file: Path, mistakes: list[TuiChatError]) -> str:
     first = mistakes[0]
     if len(mistakes) == 1:
-        return first.one_line
+        return shell_line(first)
     shown = safe_line(str(file), 160)
     return (
-        f"{len(mistakes)} mistakes in {shown}, the first: {first.one_line} "
+        f"{len(mistakes)} mistakes in {shown}, the first: {shell_line(first)} "
         "`tui-chat doctor` lists them all."
     )

@@ -18,6 +18,7 @@ from tui_chat.cli.file_problems import require_home
 from tui_chat.cli.output import complain, is_terminal, print_json
 from tui_chat.errors import StoreError
 from tui_chat.safe_text import safe_line
+from tui_chat.terminal.shell_remedies import place_of, shell_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.conversation import Conversation
@@ -49,14 +50,14 @@ def import_chats(
     counted = _Counted(is_told=not as_json, has_several=len(files) > 1)
     with TranscriptStore(paths.database_file()) as store:
         for notice in store.notices:
-            complain(notice.text)
+            complain(notice.worded(place_of(notice.remedy)))
         for path in files:
             counted.file = path
             try:
                 _import_file(store, path, form, counted)
             except StoreError as error:
                 counted.failed = True
-                counted.refuse(None, error.one_line)
+                counted.refuse(None, shell_line(error))
     counted.finish()
     if as_json:
         print_json(counted.record())

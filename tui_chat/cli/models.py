@@ -14,7 +14,7 @@ from tui_chat.cli.output import complain, narrate, print_json, print_table
 from tui_chat.cli.typed import Typed
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
-from tui_chat.terminal.shell_remedies import in_shell
+from tui_chat.terminal.shell_remedies import shell_line
 
 if TYPE_CHECKING:
     from tui_chat.chat.model_size import ModelChoice, PrecisionChoice
@@ -151,7 +151,7 @@ def check(
         for warning in record["warnings"]:
             print(f"  {safe_line(warning)}")
     if failure is not None:
-        complain(in_shell(failure).one_line)
+        complain(shell_line(failure))
         return 1
     return 0
 

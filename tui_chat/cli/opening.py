@@ -24,7 +24,7 @@ from tui_chat.engine.files.spec import ModelSpec
 from tui_chat.errors import StoreError, TranscriptNotFoundError, TuiChatError, UsageError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession, SessionSettings, context_bound
-from tui_chat.terminal.shell_remedies import place_of
+from tui_chat.terminal.shell_remedies import place_of, shell_line
 
 if TYPE_CHECKING:
     from tui_chat.storage.saving.writer import TranscriptWriter
@@ -96,7 +96,7 @@ def open_session(
         if info.context < bound:
             preset = registry.presets.get(session.preset)
             for problem in within_context(loaded, preset, info.context)[1]:
-                complain(problem.one_line)
+                complain(shell_line(problem))
 
     notices = tuple(one_for_each_file(problems))
     return Opened(session, notices, writer, check_context)

@@ -28,4 +28,9 @@ def place_of(remedy: Remedy | None) -> str:
 
 def in_shell(error: TuiChatError) -> TuiChatError:
     """Return the error with what to type in a shell added to its hint."""
-    return error.worded(place_of(error.remedy)) if error.remedy is not None else error
+    return error.worded(place_of(error.remedy))
+
+
+def shell_line(error: TuiChatError) -> str:
+    """Return the same on one line."""
+    return in_shell(error).one_line

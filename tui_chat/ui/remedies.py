@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from textual.app import App
+from textual.widget import Widget
 
 from tui_chat.actions import action_by_id
 from tui_chat.errors import Remedy, TuiChatError
 from tui_chat.ui.keys.names import keys_of
+from tui_chat.ui.plain_text import notify_plain
 
 
 def place_of(remedy: Remedy | None, app: App[Any]) -> str:
@@ -23,4 +25,18 @@ def place_of(remedy: Remedy | None, app: App[Any]) -> str:
 
 def in_screens(error: TuiChatError, app: App[Any]) -> TuiChatError:
     """Return an error whose hint also names the key or command that does what it advises."""
-    return error.worded(place_of(error.remedy, app)) if error.remedy is not None else error
+    return error.worded(place_of(error.remedy, app))
+
+
+def notify_error(
+    node: App[Any] | Widget, error: TuiChatError, timeout: float | None = None
+) -> None:
+    """Show an error as a warning that goes away by itself.
+
+    Args:
+        node: The app or a widget of it.
+        error: What failed; the key or command that helps is added.
+        timeout: Seconds until it goes away; None for the app's default.
+    """
+    line = in_screens(error, node.app).one_line
+    notify_plain(node, line, severity="warning", timeout=timeout)

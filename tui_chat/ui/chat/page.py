@@ -31,7 +31,6 @@ from tui_chat.ui.transcript.transcript import Transcript
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
-Work = Callable[[], Coroutine[Any, Any, None]]
 NARROW = 50
 """Below this many columns the screen shows the essentials only."""
 

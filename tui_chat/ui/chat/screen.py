@@ -29,12 +29,11 @@ from tui_chat.ui.chat.side_panel import SidePanel
 from tui_chat.ui.chat.status import StatusView
 from tui_chat.ui.chat.token_counter import TokenCounter
 from tui_chat.ui.chat.token_meter import MeterValues
-from tui_chat.ui.plain_text import notify_plain
 from tui_chat.ui.prompt.prompt import Prompt
 from tui_chat.ui.prompt.prompt_bar import PromptBar
 from tui_chat.ui.prompt.prompt_history import Draft
 from tui_chat.ui.prompt.slash import is_command, literal, parse
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 from tui_chat.ui.toasts import ReadingRoom, ToastList, keep_toasts_in
 from tui_chat.ui.transcript.message_list import MessageList
 from tui_chat.ui.transcript.transcript import Transcript
@@ -50,7 +49,7 @@ LEAST_WIDTH, LEAST_HEIGHT = 20, 5
 """Below this many columns or rows the screen shows "terminal too small" and nothing else."""
 
 
-class Host(Protocol):
+class ScreenHost(Protocol):
     """The part of the app's interface that the screen calls."""
 
     def label_of(self, action: Action) -> str:
@@ -81,7 +80,7 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#prompt"
     TITLE = "tui-chat"
 
-    def __init__(self, session: ChatSession, host: Host, clock: Clock | None = None) -> None:
+    def __init__(self, session: ChatSession, host: ScreenHost, clock: Clock | None = None) -> None:
         super().__init__()
         self.session = session
         self._host = host
@@ -262,7 +261,7 @@ class ChatScreen(Screen[None]):
             command = parse(draft.text)
         except TuiChatError as error:
             self.bar.give_back(draft)
-            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
+            notify_error(self, error)
             return
         self.bar.past.add(draft)
         await self._host.run_command(command.action.id, command.argument)

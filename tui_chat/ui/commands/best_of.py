@@ -74,9 +74,9 @@ class BestCommands:
                 number, outcome = choice
                 kept = f"Reply {number} of {count} is kept"
                 why = " as the best" if outcome == "preferred" else ""
-                self._host.tell(f"{kept}{why}. z takes it back.")
+                host.tell(f"{kept}{why}. z takes it back.")
             elif host.session.versions(candidates[0].id)[1] > 1:
-                self._host.tell("Nothing was chosen; all stay. Left and Right go through them.")
+                host.tell("Nothing was chosen; all stay. Left and Right go through them.")
             chat.transcript.follow()
             chat.focus_prompt()
 

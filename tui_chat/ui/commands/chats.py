@@ -33,16 +33,15 @@ class ChatCommands:
             "compact": self._compact,
         }
 
-    def _say(self, text: str) -> None:
-        self._host.tell(text)
-
     async def _title(self, text: str) -> None:
         conversation = self._host.session.conversation
         if not text:
-            self._say(f"Title: {conversation.title}" if conversation.title else "It has no title.")
+            self._host.tell(
+                f"Title: {conversation.title}" if conversation.title else "It has no title."
+            )
             return
         self._host.session.rename_chat(conversation.id, text)
-        self._say("The chat is renamed.")
+        self._host.tell("The chat is renamed.")
 
     async def _tag(self, text: str) -> None:
         """Add the tags in `text`, and remove those with a leading minus; then list all tags."""
@@ -60,13 +59,13 @@ class ChatCommands:
             raise UsageError("Too many tags", f"A chat has at most {_MOST_TAGS}", "Remove some")
         if text:
             session.set_details(tags=tuple(tags))
-        self._say("Tags: " + ", ".join(tags) if tags else "It has no tags.")
+        self._host.tell("Tags: " + ", ".join(tags) if tags else "It has no tags.")
 
     async def _archive(self, _: str) -> None:
         session = self._host.session
         archived = not session.conversation.details.archived
         session.set_details(archived=archived)
-        self._say(
+        self._host.tell(
             "Archived: it is listed only if you filter for `archived`."
             if archived
             else "It is listed with the other chats again."
@@ -98,7 +97,7 @@ class ChatCommands:
                 raise UsageError("/datause is on or off", f"not {safe_line(text, 20)!r}", "")
             allowed = text.lower() == "on"
             session.set_details(allow_data_use=allowed)
-        self._say(
+        self._host.tell(
             "This chat may be exported for training."
             if allowed
             else "This chat never leaves through an export for training."

@@ -28,7 +28,7 @@ from tui_chat.ui.commands.host import Command, Host
 from tui_chat.ui.commands.messages import MessageCommands
 from tui_chat.ui.commands.search import SearchCommands
 from tui_chat.ui.commands.versions import TreeCommands
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 
 if TYPE_CHECKING:
     from tui_chat.ui.chat.screen import ChatScreen
@@ -133,8 +133,7 @@ class Commands:
         try:
             await self._table[action_id](argument)
         except TuiChatError as error:
-            said = in_screens(error, self._host.chat.app).one_line
-            self._host.tell(said, "warning", timeout=6)
+            notify_error(self._chat, error, timeout=6)
 
     def can(self, action_id: str) -> bool:
         """Return whether the key of an action has an effect now."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.commands.host import Command, Host
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 
 if TYPE_CHECKING:
     from tui_chat.ui.screens.search import Place
@@ -48,7 +48,7 @@ class SearchCommands:
         try:
             await asyncio.to_thread(self._host.session.open_at, place.chat_id, place.message_id)
         except TuiChatError as error:
-            self._host.tell(in_screens(error, chat.app).one_line, "warning", timeout=6)
+            notify_error(chat, error, timeout=6)
             return
         await chat.go_to(place.message_id)
 

@@ -27,8 +27,7 @@ from tui_chat.session import ChatSession, EngineUpdate, SessionEvent
 from tui_chat.ui.chat.event_feed import EventFeed
 from tui_chat.ui.chat.messages import EngineBatch
 from tui_chat.ui.chat.status_text import LiveSpeed
-from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 from tui_chat.ui.screens.candidate_column import CandidateColumn, sign_of
 from tui_chat.ui.screens.sheet import CLOSE, Sheet
 from tui_chat.ui.transcript.message_list import MessageList
@@ -296,7 +295,7 @@ class BestScreen(Sheet[Choice]):
         try:
             outcome = self._session.choose(chosen, others)
         except TuiChatError as error:
-            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
+            notify_error(self, error)
             return
         self.dismiss((self.current + 1, outcome))
 

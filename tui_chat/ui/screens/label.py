@@ -21,8 +21,7 @@ from tui_chat.chat.conversation import Conversation, Message
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line, storable
 from tui_chat.session import ChatSession
-from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.label_fields import Answers, fields_for
 from tui_chat.ui.screens.label_form import LabelForm
@@ -158,7 +157,7 @@ class LabelScreen(Sheet[int]):
         try:
             self._session.set_marks("Labels", {message.id: answers.applied_to(message.marks)})
         except TuiChatError as error:
-            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
+            notify_error(self, error)
             return False
         self._changed.add(message.id)
         self._before = answers

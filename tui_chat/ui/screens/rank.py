@@ -23,8 +23,7 @@ from tui_chat.chat.marks import Marks
 from tui_chat.errors import ContextError, TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
-from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 from tui_chat.ui.screens.message_lines import first_words, text_lines
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
 from tui_chat.ui.transcript.message_notes import short_model
@@ -201,7 +200,7 @@ class RankScreen(ListSheet[bool]):
         try:
             self._session.set_marks("Ranking", marks)
         except TuiChatError as error:
-            notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
+            notify_error(self, error)
             return
         self.dismiss(True)
 

@@ -29,6 +29,7 @@ from tui_chat.chat.query import Query, parse_query
 from tui_chat.errors import BusyError, UsageError
 from tui_chat.safe_text import safe_line, safe_text
 from tui_chat.session import ChatSession
+from tui_chat.ui.remedies import in_screens
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.sheet import CLOSE, WIDE, Filter, ListSheet
 from tui_chat.ui.widgets.choice_list import ChoiceList
@@ -309,7 +310,7 @@ class TranscriptsScreen(ListSheet[str]):
         try:
             self._session.rename_chat(chat.id, title)
         except BusyError as error:
-            self.note = error.one_line
+            self.note = in_screens(error, self.app).one_line
             return False
         self._chats = [replace(c, title=title) if c.id == chat.id else c for c in self._chats]
         self._refresh_rows(chat.id)
@@ -323,7 +324,7 @@ class TranscriptsScreen(ListSheet[str]):
         try:
             self._session.delete_chat(chat.id)
         except BusyError as error:
-            self.note = error.one_line
+            self.note = in_screens(error, self.app).one_line
             return
         position = self.choices.highlighted
         index = self._chats.index(chat)

@@ -16,8 +16,7 @@ from textual.types import CSSPathType
 from tui_chat.errors import TuiChatError
 from tui_chat.safe_text import safe_line
 from tui_chat.session import ChatSession
-from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 from tui_chat.ui.screens.dialogs import InputScreen
 from tui_chat.ui.screens.sheet import CLOSE, ListSheet
 from tui_chat.ui.screens.tree_line import most_guides, tree_line
@@ -228,7 +227,7 @@ class TreeScreen(ListSheet[str]):
             try:
                 self._session.go_to(row.message.id)
             except TuiChatError as error:
-                self._refuse(error)
+                notify_error(self, error)
                 return
         self.dismiss(row.message.id)
 
@@ -256,7 +255,7 @@ class TreeScreen(ListSheet[str]):
         try:
             self._session.delete(row.message.id)
         except TuiChatError as error:
-            self._refuse(error)
+            notify_error(self, error)
             return
         self._show(None, near=index)
         count = row.below + 1
@@ -277,7 +276,7 @@ class TreeScreen(ListSheet[str]):
         try:
             label = session.undo() if said == "Undone" else session.redo()
         except TuiChatError as error:
-            self._refuse(error)
+            notify_error(self, error)
             return
         self._show(highlighted, near=self.choices.highlighted)
         # If the step has brought messages back, highlight the first of them.
@@ -286,9 +285,6 @@ class TreeScreen(ListSheet[str]):
         if returned is not None:
             self._show(returned)
         self.note = f"{said}: {safe_line(label, 40)}"
-
-    def _refuse(self, error: TuiChatError) -> None:
-        notify_plain(self, in_screens(error, self.app).one_line, severity="warning")
 
 
 def _summary(rows: list[TreeRow], on_path: int) -> str:

@@ -36,7 +36,7 @@ from textual.worker import WorkerFailed
 
 from tui_chat.errors import TuiChatError
 from tui_chat.ui.plain_text import notify_plain
-from tui_chat.ui.remedies import in_screens
+from tui_chat.ui.remedies import notify_error
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class GuardedApp(App[R], Generic[R]):
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
         if isinstance(error, TuiChatError):  # not a crash but a message for the user
-            notify_plain(self, in_screens(error, self.app).one_line, severity="warning", timeout=6)
+            notify_error(self, error, timeout=6)
             return True
         place = _place_of(error, pump)
         if place is None:

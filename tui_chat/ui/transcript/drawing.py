@@ -284,17 +284,18 @@ def content_of(block: Block, env: dict[str, Any], uses_terminal_colours: bool = 
     return Content(block.text.expandtabs(TAB))
 
 
-def copied_text(block: Block, env: dict[str, Any], start: int, end: int) -> str:
+def copied_text(block: Block, env: dict[str, Any], start: int, end: int | None) -> str:
     """Return the text to copy for a range of a block's shown text; code keeps its tabs.
 
     Args:
         block: A block of the message that `env` belongs to.
         env: The link definitions of the message.
         start: First character of the shown text.
-        end: The character after the last one.
+        end: The character after the last one; None for the end of the text.
     """
     if block.kind in ("code", "source", "formula") and "\t" in block.text:
-        return block.text[_before_tabs(block.text, start) : _before_tabs(block.text, end)]
+        last = None if end is None else _before_tabs(block.text, end)
+        return block.text[_before_tabs(block.text, start) : last]
     return content_of(block, env).plain[start:end]
 
 

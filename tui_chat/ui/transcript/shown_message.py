@@ -522,8 +522,7 @@ class ShownMessage:
         for index in range(first, min(last + 1, len(self.blocks.list))):
             block = self.blocks.list[index]
             begin = start if index == first else 0
-            length = len(content_of(block, self.blocks.env))
-            part = copied_text(block, self.blocks.env, begin, end if index == last else length)
+            part = copied_text(block, self.blocks.env, begin, end if index == last else None)
             if parts:
                 parts.append("\n" * (1 + block.gap) if block.joint is None else block.joint)
             parts.append((block.lead if not begin else "") + part)
